@@ -1,0 +1,222 @@
+//! Every interleaving of short programs over a ring of eight 16-byte blocks, under loom.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p wireloom-ring --test loom`
+//!
+//! Each test takes every program of its alphabet up to a length, runs it in one thread against a
+//! reader in another, from several places in the lap, and lets loom try every order in which the
+//! two can meet, stale loads included. Two accesses to a block that nothing orders fail the model
+//! (`src/shadow.rs`); so do a record lost, made up, repeated, reordered, torn, or seen too early.
+#![cfg(loom)]
+
+use loom::{model::Builder, thread};
+use wireloom_ring::{ClaimError, Consumer, Producer, Records, RingConfig, ring};
+
+const CAPACITY_BYTES: usize = 128;
+const BLOCK_BYTES: usize = 16;
+
+/// One call of the producer, or a claim with what becomes of it.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Commit(usize),
+    Stage(usize),
+    Abort(usize),
+    Publish,
+    Close,
+}
+
+/// How the ring stands when the second thread starts.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    /// Blocks written and released: where in the lap the program begins.
+    past: usize,
+    /// Blocks written after those and not released: what the reader finds.
+    present: usize,
+}
+
+/// A record as the test knows it: its length, and the byte that fills it.
+type Mark = (usize, u8);
+
+/// Near the end of the lap: records of two blocks leave dead space, or fill the lap exactly; the
+/// ring is empty, or so full that the program must be refused until the reader releases.
+const STARTS: [Start; 5] = [
+    Start { past: 0, present: 0 },
+    Start { past: 6, present: 0 },
+    Start { past: 7, present: 0 },
+    Start { past: 5, present: 6 },
+    Start { past: 6, present: 7 },
+];
+
+#[test]
+fn committed_records_arrive_whole_and_in_order() {
+    use Step::{Abort, Commit};
+    check_programs(&[Commit(16), Commit(32), Abort(32)], 3, 2);
+}
+
+#[test]
+fn staged_records_appear_at_their_publish_and_not_before() {
+    use Step::{Commit, Publish, Stage};
+    check_programs(&[Stage(16), Stage(32), Publish, Commit(32)], 3, 2);
+}
+
+#[test]
+fn a_closed_ring_is_drained_when_closed_was_seen_before_an_empty_read() {
+    use Step::{Close, Commit, Stage};
+    check_programs(&[Commit(20), Stage(32), Close], 2, 3);
+}
+
+#[test]
+fn a_producer_learns_that_its_consumer_is_gone() {
+    for start in STARTS {
+        model(move || {
+            let (mut producer, mut consumer) = started(start);
+            let reader = thread::spawn(move || {
+                let batch_bytes = consumer.read().len();
+                consumer.release(batch_bytes);
+                consumer.position()
+            });
+            let first = producer.claim(32).map(drop);
+            let second = producer.claim(32).map(|claim| claim.commit(32));
+            if first == Err(ClaimError::Closed) {
+                assert_eq!(second, Err(ClaimError::Closed), "a closed ring opened again");
+            }
+            if producer.is_closed() {
+                let consumed = producer.consumed_position();
+                assert_eq!(consumed, reader.join().unwrap(), "the head moved after the drop");
+            } else {
+                reader.join().unwrap();
+            }
+            assert!(producer.is_closed());
+            assert_eq!(producer.claim(16).map(drop), Err(ClaimError::Closed));
+        });
+    }
+}
+
+/// Every program of one to `steps_max` steps out of `alphabet`, from every start.
+fn check_programs(alphabet: &[Step], steps_max: u32, reads: usize) {
+    for steps in 1..=steps_max {
+        for number in 0..alphabet.len().pow(steps) {
+            let program: Vec<Step> =
+                (0..steps).map(|place| alphabet[number / alphabet.len().pow(place) % alphabet.len()]).collect();
+            for start in STARTS {
+                check_program(&program, start, reads);
+            }
+        }
+    }
+}
+
+fn check_program(program: &[Step], start: Start, reads: usize) {
+    eprint!("{program:?} {start:?} "); let program = program.to_vec();
+    model(move || {
+        let (mut producer, mut consumer) = started(start);
+        let steps = program.clone();
+        let writer = thread::spawn(move || write(&mut producer, &steps));
+
+        let mut seen = Vec::new();
+        let mut drained = false;
+        for _ in 0..reads {
+            let closed = consumer.is_closed();
+            let before = seen.len();
+            read_and_release(&mut consumer, &mut seen);
+            drained |= closed && seen.len() == before;
+        }
+        let seen_before_the_end = seen.len();
+
+        let written = writer.join().unwrap(); // and the producer is dropped, hence closed
+        assert!(consumer.is_closed());
+        while !consumer.is_empty() {
+            read_and_release(&mut consumer, &mut seen);
+        }
+        assert!(consumer.read().is_empty());
+        let expected: Vec<Mark> =
+            (0..start.present).map(|_| (BLOCK_BYTES, 0xEE)).chain(written).collect();
+        assert_eq!(seen, expected, "{program:?} from {start:?}");
+        assert!(!drained || seen_before_the_end == seen.len(), "{program:?} from {start:?}");
+    });
+}
+
+/// Runs the program; gives the records that the ring took.
+fn write(producer: &mut Producer, program: &[Step]) -> Vec<Mark> {
+    let mut taken = Vec::new();
+    let mut closed = false;
+    for (step, fill) in program.iter().zip(1..) {
+        let (Step::Commit(length) | Step::Stage(length) | Step::Abort(length)) = *step else {
+            match step {
+                Step::Close => producer.close(),
+                _ => producer.publish(),
+            }
+            closed |= matches!(step, Step::Close);
+            continue;
+        };
+        // Always for the longest: the commit gives the rest back.
+        match producer.claim(32) {
+            Ok(mut claim) => {
+                assert!(!closed, "a claim after the close");
+                claim.fill(fill);
+                match step {
+                    Step::Commit(_) => claim.commit(length),
+                    Step::Stage(_) => claim.stage(length),
+                    _ => continue,
+                }
+                taken.push((length, fill));
+            }
+            Err(error) => {
+                assert_eq!(error, if closed { ClaimError::Closed } else { ClaimError::Full });
+            }
+        }
+    }
+    taken
+}
+
+/// Reads what there is and releases it: the first record alone if there are several, then the rest.
+fn read_and_release(consumer: &mut Consumer, seen: &mut Vec<Mark>) {
+    let mut records = Records::new(consumer.read());
+    seen.extend(records.next().map(mark));
+    let first = records.bytes_taken();
+    seen.extend(records.by_ref().map(mark));
+    let rest = records.bytes_taken() - first;
+    if first > 0 {
+        consumer.release(first);
+    }
+    if rest > 0 {
+        assert_eq!(consumer.peek().len(), rest);
+        consumer.release(rest);
+    }
+}
+
+fn mark(record: &[u8]) -> Mark {
+    let fill = record[4];
+    assert!(record[4..].iter().all(|&byte| byte == fill), "torn record {record:?}");
+    (record.len(), fill)
+}
+
+fn started(start: Start) -> (Producer, Consumer) {
+    let (mut producer, mut consumer) =
+        ring(RingConfig { capacity_bytes: CAPACITY_BYTES, huge_pages: false }).unwrap();
+    let mut fill = |blocks: usize, consumer: Option<&mut Consumer>| {
+        for _ in 0..blocks {
+            let mut claim = producer.claim(BLOCK_BYTES).unwrap();
+            claim.fill(0xEE);
+            claim.stage(BLOCK_BYTES);
+        }
+        producer.publish();
+        if let Some(consumer) = consumer
+            && blocks > 0
+        {
+            assert_eq!(consumer.read().len(), blocks * BLOCK_BYTES);
+            consumer.release(blocks * BLOCK_BYTES);
+        }
+    };
+    fill(start.past, Some(&mut consumer));
+    fill(start.present, None);
+    (producer, consumer)
+}
+
+fn model(program: impl Fn() + Send + Sync + 'static) {
+    let mut builder = Builder::new();
+    builder.max_branches = 10_000;
+    static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    COUNT.store(0, std::sync::atomic::Ordering::Relaxed);
+    let t = std::time::Instant::now();
+    builder.check(move || {COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed); program()});
+    eprintln!("{} iterations {:?}", COUNT.load(std::sync::atomic::Ordering::Relaxed), t.elapsed());
+}
