@@ -1,1 +1,76 @@
-//! What is on the wire: packet and frame headers, packing, sequence windows. Sans-IO, no unsafe.
+//! What is on the wire: packet and frame headers, packing, sequence windows.
+//!
+//! Sans-IO: this crate knows neither threads, sockets nor clocks, and owns no memory but what its
+//! callers hand in. It is `no_std` without `alloc`, so that no path of it can allocate, and it
+//! forbids `unsafe`. Everything here treats bytes as hostile: whatever they are, a decoder gives a
+//! value or a named reason, in time bounded by the length of its input, and never panics.
+//!
+//! `docs/wire.md` draws the layout; a test compares its golden bytes and tables with this code.
+//!
+//! | to | see |
+//! |---|---|
+//! | write a frame into a claimed record | [`FrameEncoder`] |
+//! | choose the frames of the next packet | [`take_frames`] |
+//! | write a packet header beside them | [`PacketHeader::encode`], [`body_hash`], [`BodyHash`] |
+//! | check a datagram | [`decode_packet`] |
+//! | walk its frames | [`Packet::frames`], [`Frames`], [`Frame`] |
+//! | follow a stream: loss, duplicates, order | [`ReceiveWindow`] |
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod bytes;
+mod checksum;
+mod extension;
+mod flags;
+mod frame;
+mod frame_encoder;
+#[doc(hidden)]
+pub mod fuzz;
+mod ids;
+mod pack;
+mod packet;
+mod priority;
+mod reason;
+mod receive_window;
+
+pub use checksum::{BodyHash, body_hash};
+pub use extension::{NAME_BYTES_MAX, TraceContext};
+pub use flags::{FrameFlags, PacketFlags};
+pub use frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Frames};
+pub use frame_encoder::{EncodeError, FrameEncoder};
+pub use ids::{EventTypeId, Fingerprint, NodeId, SessionId, event_type_id};
+pub use pack::take_frames;
+pub use packet::{
+    PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX, Packet, PacketHeader, VERSION, decode_packet,
+};
+pub use priority::{Encoding, LANES, Lane, Priority, UnknownName};
+pub use reason::{FrameError, PacketError};
+pub use receive_window::{Admission, Gap, ReceiveWindow, WINDOW_PACKETS};
+
+/// Frames, packet headers and extensions start at multiples of this many bytes, so that a payload
+/// can be read in place as a type with an alignment of up to 16.
+pub const ALIGNMENT: usize = 16;
+
+/// `bytes` rounded up to a multiple of [`ALIGNMENT`]: what a frame of that length takes in a body.
+///
+/// Wraps to 0 for lengths above `usize::MAX - 15`, which no slice has.
+#[inline]
+#[must_use]
+pub const fn align_up(bytes: usize) -> usize {
+    bytes.wrapping_add(ALIGNMENT - 1) & !(ALIGNMENT - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::align_up;
+
+    #[test]
+    fn align_up_is_the_next_multiple_of_sixteen() {
+        for (bytes, aligned) in [(0, 0), (1, 16), (15, 16), (16, 16), (17, 32), (usize::MAX, 0)] {
+            assert_eq!(align_up(bytes), aligned, "of {bytes}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! See `wireloom_wire::fuzz::packet`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wireloom_wire::fuzz::packet(bytes));

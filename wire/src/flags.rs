@@ -1,0 +1,295 @@
+//! The flag bits of packets and frames: what each means, which a version-1 receiver takes.
+//!
+//! Plain values without state. Every bit has its meaning or none yet: a receiver refuses a bit it
+//! does not know, because a flag may move every byte that follows.
+
+use core::fmt;
+use core::ops::BitOr;
+
+/// The flags of a packet, one byte. `docs/wire.md` says what each is for.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct PacketFlags(u8);
+
+impl PacketFlags {
+    /// The header carries a checksum of the packet.
+    pub const CHECKSUMMED: Self = Self(1);
+    /// Reserved: the body is encrypted and authenticated. Refused in version 1.
+    pub const SEALED: Self = Self(2);
+    /// The packet has its place in a stream: its sequence and first event count.
+    pub const SEQUENCED: Self = Self(4);
+    /// Reserved: the body is compressed as a whole. Refused in version 1.
+    pub const COMPRESSED: Self = Self(8);
+    /// Reserved: which of two session keys sealed the packet. Refused in version 1.
+    pub const KEY_PHASE: Self = Self(16);
+    /// Zero bytes may follow the packet, which make the segments of one send equally long.
+    pub const PADDED: Self = Self(32);
+    /// Reserved: the body is control frames and not events. Refused in version 1.
+    pub const CONTROL: Self = Self(64);
+    /// Sent to a group and not to one peer.
+    pub const MULTICAST: Self = Self(128);
+
+    /// The flags that a version-1 receiver takes.
+    pub const SUPPORTED: Self =
+        Self(Self::CHECKSUMMED.0 | Self::SEQUENCED.0 | Self::PADDED.0 | Self::MULTICAST.0);
+
+    /// Every flag with its name, from the lowest bit.
+    pub const NAMES: [(Self, &'static str); 8] = [
+        (Self::CHECKSUMMED, "CHECKSUMMED"),
+        (Self::SEALED, "SEALED"),
+        (Self::SEQUENCED, "SEQUENCED"),
+        (Self::COMPRESSED, "COMPRESSED"),
+        (Self::KEY_PHASE, "KEY_PHASE"),
+        (Self::PADDED, "PADDED"),
+        (Self::CONTROL, "CONTROL"),
+        (Self::MULTICAST, "MULTICAST"),
+    ];
+
+    /// No flag.
+    #[inline]
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(0)
+    }
+
+    /// The flags with these bits, known or not.
+    #[inline]
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// The bits, as on the wire.
+    #[inline]
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Whether every flag of `other` is set.
+    #[inline]
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These flags without those of `other`.
+    #[inline]
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Those of these flags for which a version-1 receiver refuses a packet. Printed, they say
+    /// what the peer wanted.
+    #[inline]
+    #[must_use]
+    pub const fn unsupported(self) -> Self {
+        self.without(Self::SUPPORTED)
+    }
+
+    /// Whether no flag is set.
+    #[inline]
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// The flags of a frame, two bytes. Those below 256 announce an extension each, and the extensions
+/// stand in the order of the bits.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct FrameFlags(u16);
+
+impl FrameFlags {
+    /// A trace context follows: 32 bytes.
+    pub const TRACE: Self = Self(1);
+    /// A deadline follows: 16 bytes.
+    pub const DEADLINE: Self = Self(2);
+    /// Reserved: a signature of the event. Refused in version 1.
+    pub const SIGNED: Self = Self(4);
+    /// Reserved: the payload is a part of a larger event. Refused in version 1.
+    pub const FRAGMENT: Self = Self(8);
+    /// Reserved: the payload is compressed. Refused in version 1.
+    pub const COMPRESSED: Self = Self(16);
+    /// The name of the event's type follows: 16 to 256 bytes.
+    pub const NAMED: Self = Self(32);
+    /// Reserved: ties a reply to its request. Refused in version 1.
+    pub const CORRELATION: Self = Self(64);
+    /// Reserved: a key by which events are ordered, kept latest, or spread. Refused in version 1.
+    pub const KEYED: Self = Self(128);
+
+    /// The flags that a version-1 receiver takes.
+    pub const SUPPORTED: Self = Self(Self::TRACE.0 | Self::DEADLINE.0 | Self::NAMED.0);
+
+    /// The flags that have a meaning, and no room for it yet in version 1.
+    pub const RESERVED: Self = Self(
+        Self::SIGNED.0
+            | Self::FRAGMENT.0
+            | Self::COMPRESSED.0
+            | Self::CORRELATION.0
+            | Self::KEYED.0,
+    );
+
+    /// Every flag with its name, from the lowest bit.
+    pub const NAMES: [(Self, &'static str); 8] = [
+        (Self::TRACE, "TRACE"),
+        (Self::DEADLINE, "DEADLINE"),
+        (Self::SIGNED, "SIGNED"),
+        (Self::FRAGMENT, "FRAGMENT"),
+        (Self::COMPRESSED, "COMPRESSED"),
+        (Self::NAMED, "NAMED"),
+        (Self::CORRELATION, "CORRELATION"),
+        (Self::KEYED, "KEYED"),
+    ];
+
+    /// No flag.
+    #[inline]
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(0)
+    }
+
+    /// The flags with these bits, known or not.
+    #[inline]
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// The bits, as on the wire.
+    #[inline]
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Whether every flag of `other` is set.
+    #[inline]
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// These flags and those of `other`.
+    #[inline]
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// These flags without those of `other`.
+    #[inline]
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Those of these flags for which a version-1 receiver refuses a frame. Printed, they say what
+    /// the publisher wanted.
+    #[inline]
+    #[must_use]
+    pub const fn unsupported(self) -> Self {
+        self.without(Self::SUPPORTED)
+    }
+
+    /// Whether no flag is set.
+    #[inline]
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl BitOr for PacketFlags {
+    type Output = Self;
+
+    #[inline]
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl BitOr for FrameFlags {
+    type Output = Self;
+
+    #[inline]
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Writes the names of the set bits, `none` where there are none, unnamed bits in hexadecimal.
+fn write_names(
+    formatter: &mut fmt::Formatter<'_>,
+    bits: u16,
+    named: impl Iterator<Item = (u16, &'static str)>,
+) -> fmt::Result {
+    if bits == 0 {
+        return formatter.write_str("none");
+    }
+    let mut unnamed = bits;
+    let mut separator = "";
+    for (bit, name) in named.filter(|(bit, _)| bits & bit != 0) {
+        write!(formatter, "{separator}{name}")?;
+        unnamed &= !bit;
+        separator = "|";
+    }
+    if unnamed == 0 { Ok(()) } else { write!(formatter, "{separator}{unnamed:#x}") }
+}
+
+impl fmt::Display for PacketFlags {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Self::NAMES.into_iter().map(|(flag, name)| (u16::from(flag.0), name));
+        write_names(formatter, u16::from(self.0), named)
+    }
+}
+
+impl fmt::Debug for PacketFlags {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "PacketFlags({self})")
+    }
+}
+
+impl fmt::Display for FrameFlags {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Self::NAMES.into_iter().map(|(flag, name)| (flag.0, name));
+        write_names(formatter, self.0, named)
+    }
+}
+
+impl fmt::Debug for FrameFlags {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "FrameFlags({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn every_bit_is_named_once_in_order() {
+        for (index, (flag, _)) in PacketFlags::NAMES.into_iter().enumerate() {
+            assert_eq!(flag.bits(), 1 << index);
+        }
+        for (index, (flag, _)) in FrameFlags::NAMES.into_iter().enumerate() {
+            assert_eq!(flag.bits(), 1 << index);
+        }
+        let known = FrameFlags::SUPPORTED | FrameFlags::RESERVED;
+        assert_eq!(known.bits(), 0xff);
+        assert!(FrameFlags::SUPPORTED.without(FrameFlags::RESERVED) == FrameFlags::SUPPORTED);
+    }
+
+    #[test]
+    fn flags_print_their_names() {
+        let flags = PacketFlags::CHECKSUMMED | PacketFlags::SEALED | PacketFlags::KEY_PHASE;
+        assert_eq!(flags.to_string(), "CHECKSUMMED|SEALED|KEY_PHASE");
+        assert_eq!(flags.unsupported().to_string(), "SEALED|KEY_PHASE");
+        assert_eq!(PacketFlags::empty().to_string(), "none");
+        let flags = FrameFlags::from_bits(0x4041);
+        assert_eq!(flags.to_string(), "TRACE|CORRELATION|0x4000");
+        assert_eq!(flags.unsupported().to_string(), "CORRELATION|0x4000");
+        assert!(!flags.is_empty() && FrameFlags::default().is_empty());
+    }
+}

@@ -1,0 +1,203 @@
+//! `docs/wire.md` and the code say the same: its golden bytes are what the code writes and reads,
+//! and its tables list every flag and every reason.
+
+use std::fmt::Write;
+
+use wireloom_wire::*;
+
+const PAGE: &str = include_str!("../../../docs/wire.md");
+
+/// The bytes of the block that opens with "```hex NAME". A line is `offset: bytes ; remark`, and
+/// its offset is held against the bytes before it.
+fn golden(name: &str) -> Vec<u8> {
+    let opening = format!("```hex {name}\n");
+    let (_, block) = PAGE.split_once(&opening).unwrap_or_else(|| panic!("no block {name}"));
+    let (block, _) = block.split_once("```").unwrap();
+    let mut bytes = Vec::new();
+    for line in block.lines() {
+        let (offset, rest) = line.split_once(':').unwrap();
+        assert_eq!(offset.trim().parse(), Ok(bytes.len()), "offset of {line:?}");
+        let digits = rest.split(';').next().unwrap().split_whitespace();
+        bytes.extend(digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()));
+    }
+    bytes
+}
+
+fn assert_bytes(name: &str, written: &[u8]) {
+    let expected = golden(name);
+    if written != expected {
+        let mut lines = String::new();
+        for (row, bytes) in written.chunks(8).enumerate() {
+            writeln!(lines, "{:3}: {bytes:02x?}", row * 8).unwrap();
+        }
+        panic!("docs/wire.md's {name} is not what the code writes:\n{lines}");
+    }
+}
+
+fn header(frame_count: u16, body: &[u8]) -> PacketHeader {
+    PacketHeader {
+        flags: PacketFlags::CHECKSUMMED | PacketFlags::SEQUENCED,
+        lane: Priority::Normal.lane(),
+        frame_count,
+        length: u32::try_from(PACKET_HEADER_BYTES + body.len()).unwrap(),
+        session: SessionId(0x5e55_1077),
+        source: NodeId(0x0123_4567_89ab_cdef),
+        sequence: 1_000,
+        first_event: 14_000,
+    }
+}
+
+const TRACE: TraceContext = TraceContext {
+    trace_id: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128.to_be_bytes(),
+    span_id: 0x00f0_67aa_0ba9_02b7_u64.to_be_bytes(),
+    sampled: true,
+};
+
+const PLAIN: FrameHeader = FrameHeader {
+    length: 37,
+    event_type: event_type_id("heartbeat"),
+    fingerprint: Fingerprint::NONE,
+    priority: Priority::Normal,
+    encoding: Encoding::Raw,
+    flags: FrameFlags::empty(),
+    sequence: 41,
+    timestamp_ns: 1_700_000_000_000_000_000,
+};
+
+const EXTENDED: FrameHeader = FrameHeader {
+    length: 124,
+    event_type: event_type_id("user-interaction"),
+    fingerprint: Fingerprint::NONE,
+    priority: Priority::High,
+    encoding: Encoding::Json,
+    flags: FrameFlags::from_bits(0b10_0011),
+    sequence: 42,
+    timestamp_ns: 1_700_000_000_000_000_001,
+};
+
+const DEADLINE: u64 = 1_700_000_001_000_000_000;
+const JSON: &[u8] = br#"{"userId":7}"#;
+
+fn body() -> Vec<u8> {
+    let mut body = vec![0xff; 48 + 128];
+    let at = FrameEncoder::new(PLAIN).write(b"hello", &mut body).unwrap();
+    let extended = FrameEncoder::new(EXTENDED).with_trace(TRACE).with_deadline(DEADLINE);
+    let named = extended.with_name("user-interaction").unwrap();
+    assert_eq!(at + named.write(JSON, &mut body[at..]).unwrap(), body.len());
+    body
+}
+
+#[test]
+fn the_tail_marker_is_written_as_drawn_and_read_back() {
+    let marker = header(0, &[]);
+    assert_bytes("tail-marker", &marker.encode(Some(body_hash(&[]))));
+    let bytes = golden("tail-marker");
+    let packet = decode_packet(&bytes, true).unwrap();
+    assert_eq!(packet.header, marker);
+    assert_eq!(packet.frames().count(), 0);
+}
+
+#[test]
+fn the_packet_is_written_as_drawn_and_read_back() {
+    let body = body();
+    let mut header = header(2, &body);
+    header.flags = header.flags | PacketFlags::PADDED | PacketFlags::MULTICAST;
+    header.lane = Priority::High.lane();
+    header.sequence = 1_001;
+    let mut written = header.encode(Some(body_hash(&body))).to_vec();
+    written.extend_from_slice(&body);
+    written.extend_from_slice(&[0; 16]);
+    assert_bytes("packet", &written);
+
+    let bytes = golden("packet");
+    let packet = decode_packet(&bytes, true).unwrap();
+    assert_eq!(packet.header, header);
+    let frames: Vec<_> = packet.frames().map(Result::unwrap).collect();
+    let [plain, extended] = frames[..] else { panic!("{} frames", frames.len()) };
+    assert_eq!((plain.header, plain.payload()), (PLAIN, &b"hello"[..]));
+    assert_eq!((plain.trace(), plain.deadline(), plain.name()), (None, None, None));
+    assert_eq!((extended.header, extended.payload()), (EXTENDED, JSON));
+    assert_eq!((extended.trace(), extended.deadline()), (Some(TRACE), Some(DEADLINE)));
+    assert_eq!(extended.name(), Some("user-interaction"));
+}
+
+/// The cells of the table row that begins with `first`, below the heading `section`.
+fn row<'a>(section: &str, first: &str) -> Vec<&'a str> {
+    let (_, rest) = PAGE.split_once(&format!("## {section}\n")).expect("the section is there");
+    let section = rest.split("\n## ").next().unwrap();
+    let start = format!("| {first} |");
+    let mut rows = section.lines().filter(|line| line.starts_with(&start));
+    let row = rows.next().unwrap_or_else(|| panic!("no row {first}"));
+    assert_eq!(rows.next(), None, "two rows {first}");
+    row.trim_matches('|').split('|').map(str::trim).collect()
+}
+
+/// Rows of a table whose first cell is in backquotes.
+fn rows(section: &str) -> usize {
+    let (_, rest) = PAGE.split_once(&format!("## {section}\n")).expect("the section is there");
+    let section = rest.split("\n## ").next().unwrap();
+    section.lines().filter(|line| line.starts_with("| `")).count()
+}
+
+fn fate(supported: bool) -> &'static str {
+    if supported { "takes" } else { "refuses" }
+}
+
+#[test]
+fn every_flag_stands_in_its_table() {
+    for (flag, name) in PacketFlags::NAMES {
+        let cells = row("Packet flags", &format!("`{name}`"));
+        assert_eq!(cells[1], flag.bits().to_string(), "{name}");
+        assert!(cells[2].starts_with(fate(flag.unsupported().is_empty())), "{name}");
+    }
+    for (flag, name) in FrameFlags::NAMES {
+        let cells = row("Frame flags and extensions", &format!("`{name}`"));
+        assert_eq!(cells[1], flag.bits().to_string(), "{name}");
+        assert!(cells[2].starts_with(fate(flag.unsupported().is_empty())), "{name}");
+    }
+    assert_eq!(rows("Packet flags"), 8);
+    assert_eq!(rows("Frame flags and extensions"), 8);
+}
+
+#[test]
+fn every_reason_stands_in_its_table() {
+    for reason in PacketError::ALL {
+        row("Why a packet is refused", &format!("`{}`", reason.name()));
+    }
+    for reason in FrameError::ALL {
+        row("Why a frame is refused", &format!("`{}`", reason.name()));
+    }
+    assert_eq!(rows("Why a packet is refused"), PacketError::COUNT);
+    assert_eq!(rows("Why a frame is refused"), FrameError::COUNT);
+}
+
+#[test]
+fn numbers_and_type_ids_stand_in_their_tables() {
+    for (index, priority) in Priority::ALL.into_iter().enumerate() {
+        assert_eq!(row("Frame header", &format!("`{priority}`"))[1], index.to_string());
+    }
+    for encoding in Encoding::ALL {
+        let cells = row("Frame header", &format!("`{encoding}`"));
+        assert_eq!(cells[1], (encoding as u8).to_string());
+    }
+    for name in ["heartbeat", "user-interaction", "performance-metric", "error"] {
+        let cells = row("Event type ids", &format!("`{name}`"));
+        assert_eq!(cells[1], format!("`{}`", event_type_id(name)), "{name}");
+    }
+}
+
+#[test]
+fn limits_stand_in_their_table() {
+    for (name, value) in [
+        ("VERSION", usize::from(VERSION)),
+        ("ALIGNMENT", ALIGNMENT),
+        ("PACKET_HEADER_BYTES", PACKET_HEADER_BYTES),
+        ("FRAME_HEADER_BYTES", FRAME_HEADER_BYTES),
+        ("PACKET_PADDING_BYTES_MAX", PACKET_PADDING_BYTES_MAX),
+        ("NAME_BYTES_MAX", NAME_BYTES_MAX),
+        ("LANES", LANES),
+        ("WINDOW_PACKETS", usize::try_from(WINDOW_PACKETS).unwrap()),
+    ] {
+        assert_eq!(row("Limits", &format!("`{name}`"))[1], value.to_string(), "{name}");
+    }
+}
