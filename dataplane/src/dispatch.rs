@@ -1,0 +1,262 @@
+//! From a frame to those who asked for its type: the receiver's table of subscriptions.
+//!
+//! One table look-up an event, whatever the number of registered types. The table is owned by its
+//! receiver; control changes it by commands. A subscriber runs on the receiver's worker: it must
+//! return quickly and may not block.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use wireloom_wire::{EventTypeId, Frame, NodeId, SessionId};
+
+use crate::counters::{Counter, Counters};
+use crate::limits::{SUBSCRIPTIONS_MAX, TYPE_SLOTS};
+
+/// Which subscription of a node. Never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionId(pub u64);
+
+/// Where an event came from, the same for every event of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The publishing node.
+    pub source: NodeId,
+    /// The link session it came in; 0 for events of this process.
+    pub session: SessionId,
+    /// The priority lane it travelled in.
+    pub lane: u8,
+    /// When this node took it from the network, ns since the Unix epoch (one reading a cycle).
+    pub received_unix_ns: u64,
+}
+
+/// Events that will not come: a gap in a stream, told before the stream's next event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// The stream: publishing node, session and lane.
+    pub origin: Origin,
+    /// Index in the stream of the first missing event.
+    pub from: u64,
+    /// Index in the stream of the first event after the gap.
+    pub to: u64,
+}
+
+impl Lost {
+    /// How many events are missing.
+    #[must_use]
+    pub const fn events(&self) -> u64 {
+        self.to.saturating_sub(self.from)
+    }
+}
+
+/// What a subscriber did with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Handled, or in the subscriber's ring.
+    Delivered,
+    /// The schema fingerprint is not the subscriber's.
+    WrongSchema,
+    /// The encoding cannot be read by this subscriber.
+    WrongEncoding,
+    /// The payload failed the checks of its type.
+    BadArchive,
+    /// The subscriber's ring is full.
+    RingFull,
+    /// Not for this subscriber after all; says nothing about the event.
+    Passed,
+}
+
+/// One who takes events on the receiver's worker.
+pub trait Subscriber: Send {
+    /// An event of a type this subscriber asked for. The frame's bytes are borrowed from the
+    /// receive buffer: what is to be kept must be copied.
+    fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict;
+
+    /// A gap in some stream; events of this subscriber's types may have been in it.
+    fn on_lost(&mut self, lost: &Lost) {
+        let _ = lost;
+    }
+
+    /// The end of a duty cycle in which this subscriber was called: make staged records visible,
+    /// wake whoever waits for them.
+    fn end_cycle(&mut self) {}
+}
+
+/// A subscriber and what it asked for.
+pub struct Subscription {
+    /// Which one, for [`crate::command::ReceiverCommand::Unsubscribe`].
+    pub id: SubscriptionId,
+    /// The type it wants; `None` is every type.
+    pub event_type: Option<EventTypeId>,
+    /// Who takes the events.
+    pub subscriber: Box<dyn Subscriber>,
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("id", &self.id).field("type", &self.event_type).finish()
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    subscription: Box<Subscription>,
+    next: Option<u32>,
+    called: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    /// 0 is an empty slot: no type has id 0.
+    event_type: u32,
+    head: Option<u32>,
+}
+
+/// Subscriptions by type.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    slots: Box<[Slot]>,
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    /// Subscriptions to every type.
+    every: Option<u32>,
+    called: Vec<u32>,
+}
+
+impl Dispatch {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: vec![Slot::default(); TYPE_SLOTS].into_boxed_slice(),
+            entries: Vec::with_capacity(SUBSCRIPTIONS_MAX),
+            free: Vec::with_capacity(SUBSCRIPTIONS_MAX),
+            every: None,
+            called: Vec::with_capacity(SUBSCRIPTIONS_MAX),
+        }
+    }
+
+    /// Linear probing from the id itself, which is a hash already. The table is at most half full.
+    #[inline]
+    fn slot_of(&self, event_type: u32) -> usize {
+        let mut index = event_type as usize & (TYPE_SLOTS - 1);
+        loop {
+            let held = self.slots[index].event_type;
+            if held == event_type || held == 0 {
+                return index;
+            }
+            index = (index + 1) & (TYPE_SLOTS - 1);
+        }
+    }
+
+    /// Adds a subscription; gives it back when the table is full.
+    pub(crate) fn add(&mut self, subscription: Box<Subscription>) -> Result<(), Box<Subscription>> {
+        let event_type = subscription.event_type;
+        if self.free.is_empty() && self.entries.len() == SUBSCRIPTIONS_MAX {
+            return Err(subscription);
+        }
+        let head = match event_type {
+            None => self.every,
+            Some(EventTypeId(id)) => self.slots[self.slot_of(id)].head,
+        };
+        let entry = Some(Entry { subscription, next: head, called: false });
+        let index = if let Some(index) = self.free.pop() {
+            self.entries[index as usize] = entry;
+            index
+        } else {
+            self.entries.push(entry);
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+        };
+        self.link_to(event_type, Some(index));
+        Ok(())
+    }
+
+    fn link_to(&mut self, event_type: Option<EventTypeId>, head: Option<u32>) {
+        match event_type {
+            None => self.every = head,
+            Some(EventTypeId(id)) => {
+                let slot = self.slot_of(id);
+                self.slots[slot] = Slot { event_type: id, head };
+            }
+        }
+    }
+
+    /// Removes a subscription and gives it back to be freed elsewhere. The type keeps its slot.
+    pub(crate) fn remove(&mut self, id: SubscriptionId) -> Option<Box<Subscription>> {
+        let holds = |entry: &Option<Entry>| entry.as_ref().is_some_and(|e| e.subscription.id == id);
+        let index = u32::try_from(self.entries.iter().position(holds)?).ok()?;
+        let removed = self.entries[index as usize].take()?;
+        let event_type = removed.subscription.event_type;
+        let head = match event_type {
+            None => self.every,
+            Some(EventTypeId(id)) => self.slots[self.slot_of(id)].head,
+        };
+        if head == Some(index) {
+            self.link_to(event_type, removed.next);
+        } else if let Some(before) =
+            self.entries.iter_mut().flatten().find(|entry| entry.next == Some(index))
+        {
+            before.next = removed.next;
+        }
+        self.free.push(index);
+        self.called.retain(|called| *called != index);
+        Some(removed.subscription)
+    }
+
+    /// Gives one event to everybody who asked for it and counts what became of it.
+    #[inline]
+    pub(crate) fn deliver(&mut self, frame: &Frame<'_>, origin: &Origin, counters: &Counters) {
+        let typed = self.slots[self.slot_of(frame.header.event_type.0)].head;
+        let mut outcome: Option<Counter> = None;
+        for head in [typed, self.every] {
+            let mut next = head;
+            while let Some(index) = next {
+                let Some(entry) = self.entries[index as usize].as_mut() else { break };
+                next = entry.next;
+                if !entry.called {
+                    entry.called = true;
+                    self.called.push(index);
+                }
+                let subscriber = &mut entry.subscription.subscriber;
+                let verdict = catch_unwind(AssertUnwindSafe(|| subscriber.on_event(frame, origin)));
+                let counter = match verdict {
+                    Ok(Verdict::Delivered) => Counter::EventsDelivered,
+                    Ok(Verdict::WrongSchema) => Counter::EventsWrongSchema,
+                    Ok(Verdict::WrongEncoding) => Counter::EventsWrongEncoding,
+                    Ok(Verdict::BadArchive) => Counter::EventsBadArchive,
+                    Ok(Verdict::RingFull) => Counter::EventsShedRingFull,
+                    Ok(Verdict::Passed) => Counter::EventsUnconverted,
+                    Err(_) => Counter::EventsHandlerPanicked,
+                };
+                // Delivered to one is delivered; otherwise the first real reason stands.
+                if matches!(outcome, None | Some(Counter::EventsUnconverted))
+                    || counter == Counter::EventsDelivered
+                {
+                    outcome = Some(counter);
+                }
+            }
+        }
+        counters.add(outcome.unwrap_or(Counter::EventsUnsubscribed), 1);
+    }
+
+    /// Tells every subscriber of a gap.
+    pub(crate) fn lost(&mut self, lost: &Lost) {
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            let Some(entry) = entry else { continue };
+            if !entry.called {
+                entry.called = true;
+                self.called.push(u32::try_from(index).unwrap_or(u32::MAX));
+            }
+            let subscriber = &mut entry.subscription.subscriber;
+            // A panic here is the subscriber's own; its gap stays counted by the receiver.
+            let _ = catch_unwind(AssertUnwindSafe(|| subscriber.on_lost(lost)));
+        }
+    }
+
+    /// Ends the cycle for those called in it.
+    pub(crate) fn end_cycle(&mut self) {
+        while let Some(index) = self.called.pop() {
+            if let Some(entry) = self.entries[index as usize].as_mut() {
+                entry.called = false;
+                let subscriber = &mut entry.subscription.subscriber;
+                let _ = catch_unwind(AssertUnwindSafe(|| subscriber.end_cycle()));
+            }
+        }
+    }
+}

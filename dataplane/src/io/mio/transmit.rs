@@ -1,0 +1,321 @@
+//! Messages → `sendmsg` and `sendmmsg`.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+
+use super::{MioOptions, kernel_segmentation};
+use crate::io::batch::{BATCH_MESSAGES, Pieces};
+use crate::io::{
+    DATAGRAM_BYTES_MAX, Message, SLICES_MAX, Segmentation, Sent, Transmit, TransmitCounters,
+};
+use crate::sys::{self, Outgoing, SendBatch};
+
+/// Errors of earlier datagrams taken off a socket before one message counts as refused. Each try
+/// clears one, and a socket holds one at a time, so two in a row already mean a racing peer.
+const PEER_ERRORS_MAX: u32 = 4;
+
+/// UDP sockets as a way out.
+#[derive(Debug)]
+pub struct MioTransmit {
+    sockets: Vec<UdpSocket>,
+    batch: SendBatch,
+    segmentation: Segmentation,
+    counters: TransmitCounters,
+    front: Front,
+}
+
+/// How far the first message came that goes out datagram by datagram.
+#[derive(Debug, Default)]
+struct Front {
+    /// Its datagrams that are sent or refused.
+    done: usize,
+    /// What it was, to know it again.
+    destination: Option<(usize, std::net::SocketAddr)>,
+    bytes: usize,
+    segment_bytes: usize,
+    /// The kernel refused it as a segmented send; if its datagrams pass alone, GSO is at fault.
+    suspect: bool,
+}
+
+impl Front {
+    fn begin(message: &Message<'_>, suspect: bool) -> Self {
+        Self {
+            done: 0,
+            destination: Some((message.destination.socket(), message.destination.address())),
+            bytes: message.bytes,
+            segment_bytes: message.segment_bytes,
+            suspect,
+        }
+    }
+
+    fn is(&self, message: &Message<'_>) -> bool {
+        let destination = (message.destination.socket(), message.destination.address());
+        self.destination == Some(destination)
+            && self.bytes == message.bytes
+            && self.segment_bytes == message.segment_bytes
+    }
+
+    const fn is_begun(&self) -> bool {
+        self.destination.is_some()
+    }
+}
+
+/// How a message goes out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// As one entry of a send.
+    Whole,
+    /// Datagram by datagram.
+    Cut,
+    /// Not at all.
+    Refused,
+}
+
+/// What an error of a send means.
+enum Verdict {
+    /// Nothing happened: again.
+    Again,
+    /// The socket's send buffer or the device's queue is full.
+    Full,
+    /// An earlier datagram's destination answered that nobody listens; this one was not sent yet.
+    Peer,
+    /// Perhaps the segmentation, perhaps the length: try the datagrams alone.
+    Segmentation,
+    /// For ever.
+    Refused,
+}
+
+fn verdict(error: &io::Error) -> Verdict {
+    match error.raw_os_error() {
+        Some(libc::EINTR) => Verdict::Again,
+        Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => Verdict::Full,
+        Some(libc::ECONNREFUSED) => Verdict::Peer,
+        Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::EOPNOTSUPP) => Verdict::Segmentation,
+        _ => Verdict::Refused,
+    }
+}
+
+/// What became of the front of the messages.
+enum Step {
+    Taken(usize),
+    Blocked,
+}
+
+impl MioTransmit {
+    /// A way out through `sockets`, with everything the kernel offers.
+    ///
+    /// # Errors
+    /// When there is no socket.
+    pub fn new(sockets: Vec<UdpSocket>) -> io::Result<Self> {
+        Self::with_options(sockets, MioOptions::default())
+    }
+
+    /// A way out through `sockets`. Allocates all it will need (about 6 KiB).
+    ///
+    /// # Errors
+    /// When there is no socket.
+    pub fn with_options(sockets: Vec<UdpSocket>, options: MioOptions) -> io::Result<Self> {
+        if sockets.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no socket to send through"));
+        }
+        let segmentation =
+            if options.segmentation { kernel_segmentation() } else { Segmentation::NONE };
+        Ok(Self {
+            sockets,
+            batch: SendBatch::new(BATCH_MESSAGES),
+            segmentation,
+            counters: TransmitCounters::default(),
+            front: Front::default(),
+        })
+    }
+
+    #[inline]
+    fn way(&self, message: &Message<'_>) -> Way {
+        let datagrams = message.datagram_count();
+        if message.datagram_bytes() > DATAGRAM_BYTES_MAX
+            || message.destination.socket() >= self.sockets.len()
+        {
+            Way::Refused
+        } else if datagrams == 1 {
+            if message.slices.len() <= SLICES_MAX { Way::Whole } else { Way::Refused }
+        } else if datagrams <= self.segmentation.max_segments
+            && message.bytes <= self.segmentation.max_bytes
+            && message.slices.len() <= SLICES_MAX
+        {
+            Way::Whole
+        } else {
+            Way::Cut
+        }
+    }
+
+    fn refuse(&mut self, datagrams: usize) {
+        self.counters.refused += datagrams as u64;
+    }
+
+    /// Sends the run of whole messages at the front that leave by one socket.
+    fn send_whole(&mut self, messages: &[Message<'_>]) -> Step {
+        let index = messages[0].destination.socket();
+        let run = messages
+            .iter()
+            .take(BATCH_MESSAGES)
+            .take_while(|m| m.destination.socket() == index && self.way(m) == Way::Whole)
+            .count();
+        let mut peer_errors = 0;
+        loop {
+            self.counters.calls += 1;
+            let socket = self.sockets[index].as_fd();
+            let result = if run == 1 {
+                sys::send_message(socket, whole(&messages[0])).map(|()| 1)
+            } else {
+                sys::send_messages(socket, &mut self.batch, messages[..run].iter().map(whole))
+            };
+            let error = match result {
+                Ok(0) => return Step::Blocked,
+                Ok(sent) => {
+                    let datagrams = messages[..sent].iter().map(|m| m.datagram_count() as u64);
+                    self.counters.datagrams += datagrams.sum::<u64>();
+                    return Step::Taken(sent);
+                }
+                Err(error) => error,
+            };
+            // The error is the first message's: had another failed, the call had said so next time.
+            let datagrams = messages[0].datagram_count();
+            match verdict(&error) {
+                Verdict::Again => continue,
+                Verdict::Full => return Step::Blocked,
+                Verdict::Peer if peer_errors < PEER_ERRORS_MAX => {
+                    peer_errors += 1;
+                    self.counters.peer_errors += 1;
+                    continue;
+                }
+                Verdict::Segmentation if datagrams > 1 => {
+                    self.front = Front::begin(&messages[0], true);
+                    return self.send_cut(&messages[0]);
+                }
+                Verdict::Peer | Verdict::Segmentation | Verdict::Refused => self.refuse(datagrams),
+            }
+            return Step::Taken(1);
+        }
+    }
+
+    /// Sends the datagrams of one message from where `front` stands.
+    #[cold]
+    fn send_cut(&mut self, message: &Message<'_>) -> Step {
+        let total = message.datagram_count();
+        let index = message.destination.socket();
+        let mut pieces = Pieces::new();
+        let mut peer_errors = 0;
+        while self.front.done < total {
+            let cut = pieces.cut(message, self.front.done);
+            if cut == 0 {
+                self.refuse(1);
+                self.front.done += 1;
+                continue;
+            }
+            self.counters.calls += 1;
+            let socket = self.sockets[index].as_fd();
+            match sys::send_messages(socket, &mut self.batch, pieces.outgoing(message)) {
+                Ok(0) => return Step::Blocked,
+                Ok(sent) => {
+                    self.cleared(message);
+                    self.counters.datagrams += sent as u64;
+                    self.front.done += sent;
+                    peer_errors = 0;
+                }
+                Err(error) => match verdict(&error) {
+                    Verdict::Again => {}
+                    Verdict::Full => return Step::Blocked,
+                    Verdict::Peer if peer_errors < PEER_ERRORS_MAX => {
+                        peer_errors += 1;
+                        self.counters.peer_errors += 1;
+                    }
+                    Verdict::Peer | Verdict::Segmentation | Verdict::Refused => {
+                        self.refuse(1);
+                        self.front.done += 1;
+                    }
+                },
+            }
+        }
+        self.front = Front::default();
+        Step::Taken(1)
+    }
+
+    /// The datagram at `front` passed alone. If the kernel refused it inside a segmented send, then
+    /// segmentation is at fault: off from now on. If every full-length datagram is refused alone as
+    /// well, the path is too narrow for them and segmentation stays.
+    fn cleared(&mut self, message: &Message<'_>) {
+        let full_length = (self.front.done + 1) * message.segment_bytes <= message.bytes;
+        if self.front.suspect && full_length {
+            self.front.suspect = false;
+            self.counters.segmentation_failures += 1;
+            self.segmentation = Segmentation::NONE;
+        }
+    }
+
+    /// The caller came back with something else than the message it had to begin with: what was
+    /// left of that is not coming.
+    fn abandon_front_unless(&mut self, message: &Message<'_>) {
+        if self.front.is_begun() && !self.front.is(message) {
+            let front = std::mem::take(&mut self.front);
+            self.refuse(front.bytes.div_ceil(front.segment_bytes.max(1)) - front.done);
+        }
+    }
+}
+
+#[inline]
+fn whole<'a>(message: &Message<'a>) -> Outgoing<'a> {
+    let segment_bytes = if message.datagram_count() == 1 { 0 } else { message.segment_bytes };
+    Outgoing {
+        address: message.destination.kernel_address(),
+        slices: message.slices,
+        // At most DATAGRAM_BYTES_MAX by `way`.
+        segment_bytes: u16::try_from(segment_bytes).unwrap_or(u16::MAX),
+    }
+}
+
+impl Transmit for MioTransmit {
+    fn send(&mut self, messages: &[Message<'_>]) -> Sent {
+        let refused_before = self.counters.refused;
+        let mut sent = Sent::default();
+        if let Some(first) = messages.first() {
+            self.abandon_front_unless(first);
+        }
+        while let Some(message) = messages.get(sent.messages) {
+            let step = if self.front.is_begun() {
+                self.send_cut(message)
+            } else {
+                match self.way(message) {
+                    Way::Whole => self.send_whole(&messages[sent.messages..]),
+                    Way::Cut => {
+                        self.front = Front::begin(message, false);
+                        self.send_cut(message)
+                    }
+                    Way::Refused => {
+                        self.refuse(message.datagram_count());
+                        Step::Taken(1)
+                    }
+                }
+            };
+            match step {
+                Step::Taken(taken) => sent.messages += taken,
+                Step::Blocked => {
+                    self.counters.would_block += 1;
+                    sent.would_block = true;
+                    break;
+                }
+            }
+        }
+        sent.failed_datagrams = self.counters.refused - refused_before;
+        sent
+    }
+
+    #[inline]
+    fn segmentation(&self) -> Segmentation {
+        self.segmentation
+    }
+
+    fn counters(&self) -> TransmitCounters {
+        self.counters
+    }
+}

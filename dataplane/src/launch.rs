@@ -1,0 +1,310 @@
+//! Builds sockets, agents and workers, and is the only place that does.
+//!
+//! [`launch`] starts threads; [`launch_invoker`] gives the agents to the caller's loop;
+//! [`simulate`] puts them on a simulated network under a virtual clock. All three give a [`Plane`]:
+//! the ports through which control commands the agents and reads their counters.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use crate::agent::{Agent, Invoker};
+use crate::clock::Clock;
+use crate::command::{Commands, ReceiverCommand, Returns, SenderCommand};
+use crate::config::{ConfigError, Mode, PlaneConfig};
+use crate::counters::Counters;
+use crate::io::mio::{MioReceive, MioTransmit};
+use crate::io::simulated::{SimulatedReceive, SimulatedTransmit};
+use crate::io::{Destination, Receive, Transmit};
+use crate::poller::Poller;
+use crate::receiver::{Receiver, ReceiverConfig};
+use crate::sender::Sender;
+use crate::socket::{OpenError, SocketConfig, SocketReport, open};
+use crate::wake::Wake;
+use crate::worker::{Worker, WorkerPlan};
+
+/// Why the data plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The configuration contradicts itself or the machine.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A socket could not be opened.
+    #[error(transparent)]
+    Socket(#[from] OpenError),
+    /// A thread or poller could not be made.
+    #[error("a worker could not be started: {0}; see the limits of this process (ulimit -a)")]
+    Worker(#[from] io::Error),
+}
+
+/// How control reaches a sender.
+#[derive(Debug, Clone)]
+pub struct SenderPort {
+    /// Its commands.
+    pub commands: Commands<SenderCommand>,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    /// Wakes its worker; `None` when the caller drives it.
+    pub wake: Option<Arc<Wake>>,
+}
+
+/// How control reaches a receiver.
+#[derive(Debug, Clone)]
+pub struct ReceiverPort {
+    /// Its commands.
+    pub commands: Commands<ReceiverCommand>,
+    /// Its counters.
+    pub counters: Arc<Counters>,
+    /// Wakes its worker; `None` when the caller drives it.
+    pub wake: Option<Arc<Wake>>,
+}
+
+/// A running data plane as control sees it. Dropping it stops the workers and waits for them.
+#[derive(Debug)]
+pub struct Plane {
+    /// The sender.
+    pub sender: SenderPort,
+    /// The receivers.
+    pub receivers: Vec<ReceiverPort>,
+    /// What agents give back to be freed.
+    pub returns: Returns,
+    /// The plane's time.
+    pub clock: Clock,
+    /// What the kernel gave each socket.
+    pub sockets: Vec<SocketReport>,
+    /// Where this node receives.
+    pub local: SocketAddr,
+    /// The threads; empty when the caller drives the agents.
+    pub workers: Vec<Worker>,
+    families: Families,
+}
+
+/// Which transmit socket serves which address family.
+#[derive(Debug, Clone, Copy, Default)]
+struct Families {
+    v4: Option<usize>,
+    v6: Option<usize>,
+}
+
+impl Plane {
+    /// A destination through the transmit socket of its address family; `None` when this node has
+    /// no socket of that family.
+    #[must_use]
+    pub fn destination(&self, address: SocketAddr) -> Option<Destination> {
+        let socket = if address.is_ipv4() { self.families.v4 } else { self.families.v6 };
+        socket.map(|socket| Destination::new(socket, address))
+    }
+}
+
+struct Sockets {
+    transmit: Vec<UdpSocket>,
+    receive: Vec<Vec<UdpSocket>>,
+    reports: Vec<SocketReport>,
+    local: SocketAddr,
+    families: Families,
+}
+
+fn open_sockets(config: &PlaneConfig) -> Result<Sockets, LaunchError> {
+    let mut listen = SocketConfig {
+        bind: config.listen,
+        groups: Vec::new(),
+        multicast: config.multicast.clone(),
+        broadcast: config.broadcast,
+        receive_buffer_bytes: config.receive_buffer_bytes,
+        send_buffer_bytes: config.send_buffer_bytes,
+        reuse_port: config.receivers > 1,
+        reuse_address: false,
+    };
+    let (mut reports, mut receive) = (Vec::new(), Vec::new());
+    for _ in 0..config.receivers {
+        let opened = open(&listen)?;
+        // With port 0 the first socket's port is everybody's.
+        listen.bind = opened.report.local;
+        reports.push(opened.report);
+        receive.push(vec![opened.socket]);
+    }
+    let local = listen.bind;
+    let mut transmit = vec![receive[0][0].try_clone()?];
+    for group in &config.groups {
+        let opened = open(&SocketConfig {
+            bind: SocketAddr::new(group.join.group, group.port),
+            groups: vec![group.join.clone()],
+            reuse_port: false,
+            reuse_address: true,
+            ..listen.clone()
+        })?;
+        reports.push(opened.report);
+        // One receiver takes the groups, so that nothing arrives twice.
+        receive[0].push(opened.socket);
+    }
+    // The other address family, to send only; a host without it simply has no such destinations.
+    let other: IpAddr =
+        if local.is_ipv4() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let other = SocketConfig {
+        bind: SocketAddr::new(other, 0),
+        groups: Vec::new(),
+        reuse_port: false,
+        ..listen
+    };
+    let has_other = open(&other).map(|opened| transmit.push(opened.socket)).is_ok();
+    let second = has_other.then_some(1);
+    let families = if local.is_ipv4() {
+        Families { v4: Some(0), v6: second }
+    } else {
+        Families { v4: second, v6: Some(0) }
+    };
+    Ok(Sockets { transmit, receive, reports, local, families })
+}
+
+/// The agents and the ports that reach them, before they are given to threads.
+struct Assembly<T, R> {
+    sender: Sender<T>,
+    receivers: Vec<Receiver<R>>,
+    sender_port: SenderPort,
+    receiver_ports: Vec<ReceiverPort>,
+    returns: Returns,
+}
+
+fn assemble<T: Transmit, R: Receive>(
+    transmit: T,
+    receive: Vec<R>,
+    config: &PlaneConfig,
+    clock: &Clock,
+) -> Assembly<T, R> {
+    let returns = Returns::default();
+    let commands = Commands::default();
+    let sender = Sender::new(transmit, commands.clone(), returns.clone());
+    let sender_port =
+        SenderPort { commands, counters: Arc::clone(sender.counters()), wake: None };
+    let settings = ReceiverConfig {
+        sources_max: config.sources_max,
+        require_checksum: config.require_checksum,
+    };
+    let (receivers, receiver_ports) = receive
+        .into_iter()
+        .map(|transport| {
+            let commands = Commands::default();
+            let receiver = Receiver::new(
+                transport,
+                settings,
+                commands.clone(),
+                returns.clone(),
+                clock.clone(),
+            );
+            let counters = Arc::clone(receiver.counters());
+            (receiver, ReceiverPort { commands, counters, wake: None })
+        })
+        .unzip();
+    Assembly { sender, receivers, sender_port, receiver_ports, returns }
+}
+
+fn assemble_sockets(
+    config: &PlaneConfig,
+    clock: &Clock,
+) -> Result<(Assembly<MioTransmit, MioReceive>, Sockets), LaunchError> {
+    config.check()?;
+    let mut sockets = open_sockets(config)?;
+    let transmit = MioTransmit::new(std::mem::take(&mut sockets.transmit))?;
+    let receive = std::mem::take(&mut sockets.receive)
+        .into_iter()
+        .map(MioReceive::new)
+        .collect::<io::Result<Vec<_>>>()?;
+    Ok((assemble(transmit, receive, config, clock), sockets))
+}
+
+/// Opens the sockets and starts the workers.
+///
+/// # Errors
+/// A wrong configuration, a socket that cannot be opened, a thread that cannot be started; nothing
+/// is left running.
+pub fn launch(config: &PlaneConfig, clock: Clock) -> Result<Plane, LaunchError> {
+    let (mut parts, sockets) = assemble_sockets(config, &clock)?;
+    let mut crews: Vec<(String, Vec<Box<dyn Agent + Send>>)> =
+        vec![("wl-sender".into(), vec![Box::new(parts.sender)])];
+    for (index, receiver) in parts.receivers.into_iter().enumerate() {
+        if config.mode == Mode::Shared && index == 0 {
+            crews[0].0 = "wl-worker".into();
+            crews[0].1.push(Box::new(receiver));
+        } else {
+            crews.push((format!("wl-receiver-{index}"), vec![Box::new(receiver)]));
+        }
+    }
+    let mut workers = Vec::new();
+    let mut wakes = Vec::new();
+    for (index, (name, agents)) in crews.into_iter().enumerate() {
+        let poller = Poller::new()?;
+        let wake = Wake::new(poller.waker());
+        wakes.push(Arc::clone(&wake));
+        workers.push(Worker::start(WorkerPlan {
+            name,
+            core: config.cores.get(index % config.cores.len().max(1)).copied(),
+            idle: config.idle,
+            agents,
+            poller,
+            wake,
+            clock: clock.clone(),
+        })?);
+    }
+    parts.sender_port.wake = wakes.first().cloned();
+    for (index, port) in parts.receiver_ports.iter_mut().enumerate() {
+        let worker = if config.mode == Mode::Shared { index } else { index + 1 };
+        port.wake = wakes.get(worker).cloned();
+    }
+    Ok(Plane {
+        sender: parts.sender_port,
+        receivers: parts.receiver_ports,
+        returns: parts.returns,
+        clock,
+        sockets: sockets.reports,
+        local: sockets.local,
+        workers,
+        families: sockets.families,
+    })
+}
+
+/// Opens the sockets and gives the agents to the caller, who drives them by [`Invoker::do_work`].
+/// Nothing wakes the caller: it polls.
+///
+/// # Errors
+/// As [`launch`].
+pub fn launch_invoker(config: &PlaneConfig, clock: Clock) -> Result<(Plane, Invoker), LaunchError> {
+    let (parts, sockets) = assemble_sockets(config, &clock)?;
+    let mut agents: Vec<Box<dyn Agent>> = vec![Box::new(parts.sender)];
+    agents.extend(parts.receivers.into_iter().map(|receiver| Box::new(receiver) as Box<dyn Agent>));
+    let plane = Plane {
+        sender: parts.sender_port,
+        receivers: parts.receiver_ports,
+        returns: parts.returns,
+        clock: clock.clone(),
+        sockets: sockets.reports,
+        local: sockets.local,
+        workers: Vec::new(),
+        families: sockets.families,
+    };
+    Ok((plane, Invoker::new(agents, clock)))
+}
+
+/// Puts one node's agents on a simulated network: same agents, virtual time, one loop.
+#[must_use]
+pub fn simulate(
+    local: SocketAddr,
+    transmit: SimulatedTransmit,
+    receive: SimulatedReceive,
+    clock: Clock,
+) -> (Plane, Invoker) {
+    let config = PlaneConfig::new(local);
+    let parts = assemble(transmit, vec![receive], &config, &clock);
+    let mut agents: Vec<Box<dyn Agent>> = vec![Box::new(parts.sender)];
+    agents.extend(parts.receivers.into_iter().map(|receiver| Box::new(receiver) as Box<dyn Agent>));
+    let plane = Plane {
+        sender: parts.sender_port,
+        receivers: parts.receiver_ports,
+        returns: parts.returns,
+        clock: clock.clone(),
+        sockets: Vec::new(),
+        local,
+        workers: Vec::new(),
+        families: Families { v4: Some(0), v6: Some(0) },
+    };
+    (plane, Invoker::new(agents, clock))
+}

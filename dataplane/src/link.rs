@@ -1,0 +1,139 @@
+//! A link: one destination as one sender sees it — where it is, how large its packets may be, which
+//! session it runs in, and one numbered stream per lane.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wireloom_wire::{LANES, NodeId, PACKET_HEADER_BYTES, SessionId};
+
+use crate::io::Destination;
+use crate::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX};
+
+/// Which link of a sender. Never reused within a node's life; the index stays below [`LINKS_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub u32);
+
+impl LinkId {
+    /// The slot in the sender's table.
+    #[inline]
+    #[must_use]
+    pub const fn slot(self) -> usize {
+        self.0 as usize % LINKS_MAX
+    }
+}
+
+/// What was sent on one link, by lane; written by the sender alone.
+#[derive(Debug, Default)]
+pub struct LinkCounters {
+    /// Events handed to the kernel.
+    pub events: [AtomicU64; LANES],
+    /// Packets handed to the kernel, tail markers included.
+    pub packets: [AtomicU64; LANES],
+}
+
+impl LinkCounters {
+    #[inline]
+    pub(crate) fn add(&self, lane: usize, events: u64, packets: u64) {
+        let add = |cell: &AtomicU64, n: u64| {
+            cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        };
+        add(&self.events[lane], events);
+        add(&self.packets[lane], packets);
+    }
+
+    /// Events sent over all lanes.
+    #[must_use]
+    pub fn events_total(&self) -> u64 {
+        self.events.iter().map(|cell| cell.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// What a link is made from.
+#[derive(Debug, Clone)]
+pub struct LinkConfig {
+    /// Which link.
+    pub id: LinkId,
+    /// Where its packets go.
+    pub destination: Destination,
+    /// This node, written into each packet.
+    pub source: NodeId,
+    /// This link's session: its packet sequences start at 0 and never repeat.
+    pub session: SessionId,
+    /// Small events are packed up to this many bytes a packet, header included.
+    pub packet_bytes: usize,
+    /// The largest packet the path carries: one event larger than `packet_bytes` travels alone.
+    pub packet_bytes_max: usize,
+    /// Whether the destination is a group.
+    pub multicast: bool,
+}
+
+/// The position of one lane of a link: what the next packet is numbered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Stream {
+    pub(crate) sequence: u64,
+    pub(crate) first_event: u64,
+    /// The packets of this duty cycle, as indices into the sender's plan.
+    pub(crate) chain: Chain,
+    pub(crate) tail: Tail,
+}
+
+/// First and last packet planned for a stream in this duty cycle, and whether the last takes more.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Chain {
+    pub(crate) ends: Option<(u32, u32)>,
+    pub(crate) open: bool,
+}
+
+/// When to say again how far a silent stream has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tail {
+    pub(crate) due_ns: u64,
+    pub(crate) markers_left: u32,
+    pub(crate) listed: bool,
+}
+
+/// One destination as the sender sees it.
+#[derive(Debug)]
+pub struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) destination: Destination,
+    pub(crate) source: NodeId,
+    pub(crate) session: SessionId,
+    pub(crate) body_bytes: usize,
+    pub(crate) body_bytes_max: usize,
+    pub(crate) multicast: bool,
+    pub(crate) streams: [Stream; LANES],
+    pub(crate) counters: Arc<LinkCounters>,
+}
+
+impl Link {
+    /// A fresh link: every stream at 0. Packet sizes are rounded down to 16 and kept within what a
+    /// datagram carries.
+    #[must_use]
+    pub fn new(config: LinkConfig) -> Self {
+        let body = |packet: usize| (packet.min(DATAGRAM_BYTES_MAX) & !15) - PACKET_HEADER_BYTES;
+        Self {
+            id: config.id,
+            destination: config.destination,
+            source: config.source,
+            session: config.session,
+            body_bytes: body(config.packet_bytes.min(config.packet_bytes_max)),
+            body_bytes_max: body(config.packet_bytes_max),
+            multicast: config.multicast,
+            streams: [Stream::default(); LANES],
+            counters: Arc::new(LinkCounters::default()),
+        }
+    }
+
+    /// The counters of this link, to be read from elsewhere.
+    #[must_use]
+    pub const fn counters(&self) -> &Arc<LinkCounters> {
+        &self.counters
+    }
+
+    /// The largest frame (header, extensions and payload) this link carries.
+    #[must_use]
+    pub const fn frame_bytes_max(&self) -> usize {
+        self.body_bytes_max
+    }
+}

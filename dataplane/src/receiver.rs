@@ -1,0 +1,254 @@
+//! The receiver agent: takes datagrams, checks packets, follows their sequences and hands frames to
+//! those who asked for them, in place.
+//!
+//! It owns the windows of the streams it hears and the table of subscriptions. Cheapest check
+//! first: length and version, checksum, stream, sequence, frame, type.
+
+use std::io;
+use std::sync::Arc;
+
+use wireloom_wire::{Admission, Packet, PacketError, decode_packet};
+
+use crate::agent::Agent;
+use crate::clock::Clock;
+use crate::command::{Commands, ReceiverCommand, Returns};
+use crate::counters::{Counter, Counters};
+use crate::dispatch::{Dispatch, Lost, Origin};
+use crate::inbound::drain_local;
+use crate::io::Receive;
+use crate::limits::{COMMANDS_PER_CYCLE, LOCAL_CYCLE_BYTES};
+use crate::poller::Poller;
+use crate::sources::{Found, Sources};
+
+/// Local rings one receiver can hold.
+const LOCALS_MAX: usize = 1024;
+
+/// The agent that receives. `R` is the way in: sockets or the simulated network.
+#[derive(Debug)]
+pub struct Receiver<R> {
+    transport: R,
+    commands: Commands<ReceiverCommand>,
+    returns: Returns,
+    clock: Clock,
+    intake: Intake,
+    locals: Vec<Box<wireloom_ring::Consumer>>,
+}
+
+/// Everything a datagram meets after the socket.
+#[derive(Debug)]
+struct Intake {
+    counters: Arc<Counters>,
+    sources: Sources,
+    dispatch: Dispatch,
+    require_checksum: bool,
+}
+
+/// How a receiver is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceiverConfig {
+    /// Streams to follow at a time; see [`crate::limits::SOURCES_DEFAULT`].
+    pub sources_max: usize,
+    /// Refuse packets without a checksum.
+    pub require_checksum: bool,
+}
+
+impl<R: Receive> Receiver<R> {
+    /// Allocates everything the receiver will ever need.
+    #[must_use]
+    pub fn new(
+        transport: R,
+        config: ReceiverConfig,
+        commands: Commands<ReceiverCommand>,
+        returns: Returns,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            transport,
+            commands,
+            returns,
+            clock,
+            intake: Intake {
+                counters: Arc::new(Counters::default()),
+                sources: Sources::new(config.sources_max),
+                dispatch: Dispatch::new(),
+                require_checksum: config.require_checksum,
+            },
+            locals: Vec::with_capacity(LOCALS_MAX),
+        }
+    }
+
+    /// The counters of this receiver, to be read from elsewhere.
+    #[must_use]
+    pub const fn counters(&self) -> &Arc<Counters> {
+        &self.intake.counters
+    }
+
+    fn take_commands(&mut self) -> usize {
+        for taken in 0..COMMANDS_PER_CYCLE {
+            let Some(command) = self.commands.pop() else { return taken };
+            let counters = &self.intake.counters;
+            counters.add(Counter::Commands, 1);
+            match command {
+                ReceiverCommand::Subscribe(subscription) => {
+                    if let Err(refused) = self.intake.dispatch.add(subscription) {
+                        self.returns.give_back(refused, counters);
+                    }
+                }
+                ReceiverCommand::Unsubscribe(id) => {
+                    if let Some(removed) = self.intake.dispatch.remove(id) {
+                        self.returns.give_back(removed, counters);
+                    }
+                }
+                ReceiverCommand::AttachLocal(consumer) => {
+                    if self.locals.len() < LOCALS_MAX {
+                        self.locals.push(consumer);
+                    } else {
+                        self.returns.give_back(consumer, counters);
+                    }
+                }
+            }
+        }
+        COMMANDS_PER_CYCLE
+    }
+
+    /// Events routed inside this process.
+    fn take_locals(&mut self) -> usize {
+        let Intake { counters, dispatch, .. } = &mut self.intake;
+        let (mut work, mut index) = (0, 0);
+        while index < self.locals.len() {
+            let local = &mut self.locals[index];
+            let closed = local.is_closed();
+            let taken = drain_local(local, LOCAL_CYCLE_BYTES, |frame, origin| {
+                counters.add(Counter::EventsLocal, 1);
+                dispatch.deliver(&frame, &origin, counters);
+            });
+            work += taken;
+            if taken == 0 && closed {
+                let ended = self.locals.swap_remove(index);
+                self.returns.give_back(ended, counters);
+            } else {
+                index += 1;
+            }
+        }
+        work
+    }
+
+    fn publish_io_counters(&self) {
+        let io = self.transport.counters();
+        let counters = &self.intake.counters;
+        counters.set(Counter::KernelDrops, io.kernel_drops);
+        counters.set(Counter::ReceiveTruncated, io.truncated);
+        counters.set(Counter::ReceiveErrors, io.errors);
+    }
+}
+
+impl Intake {
+    #[inline]
+    fn on_datagram(&mut self, datagram: &[u8], now_ns: u64, now_unix_ns: u64) {
+        self.counters.add(Counter::DatagramsReceived, 1);
+        self.counters.add(Counter::BytesReceived, datagram.len() as u64);
+        match decode_packet(datagram, self.require_checksum) {
+            Ok(packet) => self.on_packet(&packet, now_ns, now_unix_ns),
+            Err(error) => self.counters.add(reason(error), 1),
+        }
+    }
+
+    fn on_packet(&mut self, packet: &Packet<'_>, now_ns: u64, now_unix_ns: u64) {
+        let header = &packet.header;
+        let source = match self.sources.find(header, now_ns) {
+            Found::Source { source, evicted } => {
+                if evicted {
+                    self.counters.add(Counter::SourcesEvicted, 1);
+                }
+                source
+            }
+            Found::Full => return self.counters.add(Counter::PacketsForeign, 1),
+        };
+        let first = source.window.is_new();
+        let origin = Origin {
+            source: header.source,
+            session: header.session,
+            lane: header.lane,
+            received_unix_ns: now_unix_ns,
+        };
+        match source.window.admit(header.sequence, header.first_event, header.frame_count) {
+            Admission::New { gap } => {
+                if first {
+                    self.counters.add(Counter::EventsBeforeJoin, header.first_event);
+                }
+                if let Some(gap) = gap {
+                    let lost = Lost { origin, from: gap.from, to: gap.to };
+                    self.counters.add(Counter::EventsLost, lost.events());
+                    self.dispatch.lost(&lost);
+                }
+            }
+            Admission::Late => {
+                let late = u64::from(header.frame_count);
+                self.counters.add(Counter::EventsLate, late);
+                self.counters.take_back(Counter::EventsLost, late);
+            }
+            Admission::Duplicate => return self.counters.add(Counter::PacketsDuplicate, 1),
+            Admission::Stale => return self.counters.add(Counter::PacketsStale, 1),
+            Admission::Inconsistent => return self.counters.add(Counter::PacketsInconsistent, 1),
+        }
+        self.counters.add(Counter::PacketsReceived, 1);
+        self.counters.add(Counter::EventsReceived, u64::from(header.frame_count));
+        self.deliver(packet, &origin);
+    }
+
+    #[inline]
+    fn deliver(&mut self, packet: &Packet<'_>, origin: &Origin) {
+        let mut delivered: u16 = 0;
+        for frame in packet.frames() {
+            let Ok(frame) = frame else { break };
+            delivered += 1;
+            self.dispatch.deliver(&frame, origin, &self.counters);
+        }
+        let malformed = packet.header.frame_count - delivered;
+        if malformed > 0 {
+            self.counters.add(Counter::EventsMalformed, u64::from(malformed));
+        }
+    }
+}
+
+const fn reason(error: PacketError) -> Counter {
+    match error {
+        PacketError::Truncated => Counter::PacketTruncated,
+        PacketError::Version => Counter::PacketVersion,
+        PacketError::Flags => Counter::PacketFlags,
+        PacketError::Lane => Counter::PacketLane,
+        PacketError::Length => Counter::PacketLength,
+        PacketError::Trailing => Counter::PacketTrailing,
+        PacketError::Checksum => Counter::PacketChecksum,
+        PacketError::Unchecksummed => Counter::PacketUnchecksummed,
+    }
+}
+
+impl<R: Receive> Agent for Receiver<R> {
+    fn name(&self) -> &'static str {
+        "receiver"
+    }
+
+    fn do_work(&mut self, now_ns: u64) -> usize {
+        let commands = self.take_commands();
+        let local = self.take_locals();
+        let now_unix_ns = self.clock.unix_ns(now_ns);
+        let intake = &mut self.intake;
+        let received = self.transport.receive(&mut |arrival| {
+            for datagram in arrival.datagrams() {
+                intake.on_datagram(datagram, now_ns, now_unix_ns);
+            }
+        });
+        if received.datagrams > 0 {
+            self.publish_io_counters();
+        }
+        if local + received.datagrams > 0 {
+            self.intake.dispatch.end_cycle();
+        }
+        commands + local + received.datagrams
+    }
+
+    fn register(&mut self, poller: &mut Poller) -> io::Result<()> {
+        self.transport.register(poller)
+    }
+}

@@ -1,0 +1,209 @@
+//! The sender agent: drains outbound rings by priority lane, packs whole frames into packets, sends
+//! runs of packets, and keeps what the kernel would not take.
+//!
+//! It owns the outbound rings' consumers, the links and their sequences. The way through it:
+//! `gather` (rings → plan) → `seal` (plan → headers, runs) → `transmit` (runs → kernel) → `release`.
+
+mod emit;
+mod plan;
+mod stash;
+mod tails;
+
+use std::sync::Arc;
+
+use wireloom_wire::LANES;
+
+use crate::agent::Agent;
+use crate::command::{Commands, Returns, SenderCommand};
+use crate::counters::{Counter, Counters};
+use crate::io::Transmit;
+use crate::limits::{
+    COMMANDS_PER_CYCLE, CYCLE_BYTES, LANE_BYTES_MIN, LINKS_MAX, OUTBOUNDS_MAX,
+};
+use crate::link::{Link, LinkId};
+use crate::outbound::Outbound;
+use emit::Emission;
+use plan::Plan;
+use stash::Stash;
+use tails::Tails;
+
+/// The links of a sender by slot.
+#[derive(Debug)]
+pub(crate) struct Links(Vec<Option<Box<Link>>>);
+
+impl Links {
+    #[inline]
+    fn get(&self, id: LinkId) -> Option<&Link> {
+        self.0.get(id.slot())?.as_deref().filter(|link| link.id == id)
+    }
+
+    #[inline]
+    fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.0.get_mut(id.slot())?.as_deref_mut().filter(|link| link.id == id)
+    }
+}
+
+/// The rings of a sender by lane, highest priority first.
+pub(crate) type Lanes = [Vec<Box<Outbound>>; LANES];
+
+/// The agent that sends. `T` is the way out: sockets or the simulated network.
+#[derive(Debug)]
+pub struct Sender<T> {
+    transport: T,
+    commands: Commands<SenderCommand>,
+    returns: Returns,
+    counters: Arc<Counters>,
+    links: Links,
+    lanes: Lanes,
+    /// Which ring of a lane comes first this cycle; moves so that none is favoured.
+    turn: usize,
+    plan: Plan,
+    emission: Emission,
+    stash: Stash,
+    tails: Tails,
+}
+
+impl<T: Transmit> Sender<T> {
+    /// Allocates everything the sender will ever need (about 200 KiB, most of it touched only under
+    /// load) and waits for commands.
+    #[must_use]
+    pub fn new(transport: T, commands: Commands<SenderCommand>, returns: Returns) -> Self {
+        Self {
+            transport,
+            commands,
+            returns,
+            counters: Arc::new(Counters::default()),
+            links: Links((0..LINKS_MAX).map(|_| None).collect()),
+            lanes: std::array::from_fn(|_| Vec::with_capacity(OUTBOUNDS_MAX)),
+            turn: 0,
+            plan: Plan::new(),
+            emission: Emission::new(),
+            stash: Stash::new(),
+            tails: Tails::new(),
+        }
+    }
+
+    /// The counters of this sender, to be read from elsewhere.
+    #[must_use]
+    pub const fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    fn take_commands(&mut self) -> usize {
+        for taken in 0..COMMANDS_PER_CYCLE {
+            let Some(command) = self.commands.pop() else { return taken };
+            self.counters.add(Counter::Commands, 1);
+            match command {
+                SenderCommand::AddLink(link) => {
+                    let slot = link.id.slot();
+                    if let Some(old) = self.links.0[slot].replace(link) {
+                        self.returns.give_back(old, &self.counters);
+                    }
+                }
+                SenderCommand::RemoveLink(id) => {
+                    if self.links.get(id).is_some()
+                        && let Some(old) = self.links.0[id.slot()].take()
+                    {
+                        self.returns.give_back(old, &self.counters);
+                    }
+                }
+                SenderCommand::Attach(outbound) => {
+                    let lane = &mut self.lanes[outbound.lane.min(LANES - 1)];
+                    if lane.len() < OUTBOUNDS_MAX {
+                        lane.push(outbound);
+                    } else {
+                        self.returns.give_back(outbound, &self.counters);
+                    }
+                }
+            }
+        }
+        COMMANDS_PER_CYCLE
+    }
+
+    /// Rings → plan: higher lanes first, each lower lane at least a packet, rings in turn.
+    fn gather(&mut self) {
+        self.plan.clear();
+        self.turn = self.turn.wrapping_add(1);
+        let mut packed = 0;
+        for (lane, rings) in self.lanes.iter_mut().enumerate() {
+            let mut budget = CYCLE_BYTES.saturating_sub(packed).max(LANE_BYTES_MIN);
+            let count = rings.len();
+            for step in 0..count {
+                let index = (self.turn + step) % count;
+                let bytes = self.plan.gather(
+                    &mut self.links,
+                    &mut rings[index],
+                    plan::RingIndex { lane, index },
+                    budget,
+                    &self.counters,
+                );
+                packed += bytes;
+                budget = budget.saturating_sub(bytes);
+                if budget == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Gives the packed and shed bytes back to their publishers; drops rings that have ended.
+    fn release(&mut self) -> usize {
+        let mut released = 0;
+        for rings in &mut self.lanes {
+            let mut index = 0;
+            while index < rings.len() {
+                let ring = &mut rings[index];
+                if ring.taken > 0 {
+                    ring.consumer.release(ring.taken);
+                    released += ring.taken;
+                    ring.taken = 0;
+                } else if ring.ended {
+                    let ended = rings.swap_remove(index);
+                    self.returns.give_back(ended, &self.counters);
+                    continue;
+                }
+                index += 1;
+            }
+        }
+        released
+    }
+
+    fn publish_io_counters(&self) {
+        let io = self.transport.counters();
+        self.counters.set(Counter::DatagramsRefused, io.refused);
+        self.counters.set(Counter::SegmentationFailures, io.segmentation_failures);
+    }
+}
+
+impl<T: Transmit> Agent for Sender<T> {
+    fn name(&self) -> &'static str {
+        "sender"
+    }
+
+    fn do_work(&mut self, now_ns: u64) -> usize {
+        let commands = self.take_commands();
+        if !self.stash.is_empty() {
+            let resumed = self.stash.resume(&mut self.transport);
+            if !self.stash.is_empty() {
+                return commands + resumed;
+            }
+        }
+        self.gather();
+        let sent = if self.plan.is_empty() { 0 } else { self.send_plan(now_ns) };
+        let released = self.release();
+        let marked = if self.tails.is_due(now_ns) { self.mark_tails(now_ns) } else { 0 };
+        if sent + marked > 0 {
+            self.publish_io_counters();
+        }
+        commands + sent + released + marked
+    }
+
+    fn deadline_ns(&self) -> Option<u64> {
+        self.tails.due_ns()
+    }
+
+    fn on_close(&mut self, now_ns: u64) {
+        self.mark_every_tail(now_ns);
+        self.publish_io_counters();
+    }
+}

@@ -1,0 +1,229 @@
+//! What one duty cycle will send: spans of ring bytes, grouped into packets, chained by stream.
+//!
+//! The plan holds positions, not references, so that its memory is reused cycle after cycle. A
+//! packet may gather spans of several rings; a span is a run of whole frames lying side by side.
+
+use wireloom_ring::{record_length, record_spacing};
+use wireloom_wire::{FRAME_HEADER_BYTES, take_frames};
+
+use crate::counters::{Counter, Counters};
+use crate::limits::{CYCLE_PACKETS_MAX, CYCLE_SPANS_MAX};
+use crate::link::{Link, LinkId};
+use crate::outbound::{MARK_BYTES, Outbound, marked_link};
+use crate::sender::Links;
+
+/// Which ring of the sender's lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RingIndex {
+    pub(super) lane: usize,
+    pub(super) index: usize,
+}
+
+/// Whole frames side by side in one ring's batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) ring: RingIndex,
+    pub(super) offset: usize,
+    pub(super) bytes: usize,
+    pub(super) next: Option<u32>,
+}
+
+/// A packet to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlannedPacket {
+    pub(super) frames: u16,
+    pub(super) body_bytes: usize,
+    pub(super) span_count: usize,
+    pub(super) spans: Option<(u32, u32)>,
+    pub(super) next: Option<u32>,
+}
+
+/// A stream with packets in this plan.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Touched {
+    pub(super) link: LinkId,
+    pub(super) lane: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) packets: Vec<PlannedPacket>,
+    pub(super) spans: Vec<Span>,
+    pub(super) touched: Vec<Touched>,
+}
+
+impl Plan {
+    pub(super) fn new() -> Self {
+        Self {
+            packets: Vec::with_capacity(CYCLE_PACKETS_MAX),
+            spans: Vec::with_capacity(CYCLE_SPANS_MAX),
+            touched: Vec::with_capacity(CYCLE_PACKETS_MAX),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.packets.clear();
+        self.spans.clear();
+        self.touched.clear();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// The packets of a chain, from one of them on.
+    pub(super) fn packets_from(&self, first: u32) -> impl Iterator<Item = &PlannedPacket> {
+        let mut next = Some(first);
+        std::iter::from_fn(move || {
+            let packet = self.packets.get(next? as usize)?;
+            next = packet.next;
+            Some(packet)
+        })
+        .filter(|packet| packet.frames > 0)
+    }
+
+    /// The spans of a packet, in order.
+    pub(super) fn spans_of(&self, packet: &PlannedPacket) -> impl Iterator<Item = &Span> {
+        let mut next = packet.spans.map(|(first, _)| first);
+        std::iter::from_fn(move || {
+            let span = self.spans.get(next? as usize)?;
+            next = span.next;
+            Some(span)
+        })
+    }
+
+    fn has_room(&self) -> bool {
+        self.packets.len() < CYCLE_PACKETS_MAX && self.spans.len() < CYCLE_SPANS_MAX
+    }
+
+    /// Packs frames from the front of one ring, up to about `budget` bytes; returns the bytes
+    /// packed. What the ring may release afterwards stands in `outbound.taken`.
+    pub(super) fn gather(
+        &mut self,
+        links: &mut Links,
+        outbound: &mut Outbound,
+        ring: RingIndex,
+        budget: usize,
+        counters: &Counters,
+    ) -> usize {
+        // Closed is read before the batch: then an empty batch is the end.
+        let closed = outbound.consumer.is_closed();
+        let batch = outbound.consumer.read();
+        outbound.ended = closed && batch.is_empty();
+        let (mut at, mut packed) = (0, 0);
+        while packed < budget && at < batch.len() && self.has_room() {
+            let rest = &batch[at..];
+            let length = record_length(rest);
+            if length == MARK_BYTES {
+                outbound.link = Some(marked_link(rest));
+                outbound.waited_for_link = false;
+                at += MARK_BYTES;
+                continue;
+            }
+            if length < FRAME_HEADER_BYTES {
+                counters.add(Counter::RecordsMalformed, 1);
+                at += record_spacing(length.max(1)).min(rest.len());
+                continue;
+            }
+            let Some(link) = outbound.link.and_then(|id| links.get_mut(id)) else {
+                if !outbound.waited_for_link {
+                    // The command that brings the link may be a moment behind the frames.
+                    outbound.waited_for_link = true;
+                    break;
+                }
+                counters.add(Counter::EventsTaken, 1);
+                counters.add(Counter::EventsUnroutable, 1);
+                at += record_spacing(length).min(rest.len());
+                continue;
+            };
+            let taken = self.pack(link, ring, at, rest);
+            if taken == 0 {
+                counters.add(Counter::EventsTaken, 1);
+                counters.add(Counter::EventsOversized, 1);
+                at += record_spacing(length).min(rest.len());
+            }
+            at += taken;
+            packed += taken;
+        }
+        outbound.taken = at;
+        packed
+    }
+
+    /// Packs what fits of `rest` into the stream's packet; 0 when its first frame fits in none.
+    fn pack(&mut self, link: &mut Link, ring: RingIndex, offset: usize, rest: &[u8]) -> usize {
+        let (body_bytes, body_bytes_max) = (link.body_bytes, link.body_bytes_max);
+        for _ in 0..2 {
+            let packet = self.open_packet(link, ring.lane);
+            let filled = self.packets[packet as usize].body_bytes;
+            let (mut bytes, mut frames) = take_frames(rest, body_bytes.saturating_sub(filled));
+            if frames == 0 && filled == 0 {
+                // Larger than packets are filled, but the path may carry it alone.
+                let alone = record_spacing(record_length(rest)).min(rest.len());
+                if alone > body_bytes_max {
+                    return 0;
+                }
+                (bytes, frames) = (alone, 1);
+            }
+            if frames > 0 {
+                self.extend(packet, ring, offset, bytes, frames);
+                return bytes;
+            }
+            link.streams[ring.lane].chain.open = false;
+        }
+        0
+    }
+
+    /// The packet that takes the stream's next frames.
+    #[inline]
+    fn open_packet(&mut self, link: &mut Link, lane: usize) -> u32 {
+        let chain = &mut link.streams[lane].chain;
+        if let (Some((_, last)), true) = (chain.ends, chain.open) {
+            return last;
+        }
+        let packet = u32::try_from(self.packets.len()).expect("a cycle has few packets");
+        self.packets.push(PlannedPacket {
+            frames: 0,
+            body_bytes: 0,
+            span_count: 0,
+            spans: None,
+            next: None,
+        });
+        match &mut chain.ends {
+            Some((_, last)) => {
+                self.packets[*last as usize].next = Some(packet);
+                *last = packet;
+            }
+            none => {
+                *none = Some((packet, packet));
+                self.touched.push(Touched { link: link.id, lane });
+            }
+        }
+        chain.open = true;
+        packet
+    }
+
+    /// Appends frames to a packet: grows its last span when they lie side by side.
+    #[inline]
+    fn extend(&mut self, packet: u32, ring: RingIndex, offset: usize, bytes: usize, frames: u16) {
+        let planned = &mut self.packets[packet as usize];
+        planned.frames += frames;
+        planned.body_bytes += bytes;
+        if let Some((_, last)) = planned.spans {
+            let span = &mut self.spans[last as usize];
+            if span.ring == ring && span.offset + span.bytes == offset {
+                span.bytes += bytes;
+                return;
+            }
+        }
+        let index = u32::try_from(self.spans.len()).expect("a cycle has few spans");
+        self.spans.push(Span { ring, offset, bytes, next: None });
+        planned.span_count += 1;
+        match &mut planned.spans {
+            Some((_, last)) => {
+                self.spans[*last as usize].next = Some(index);
+                *last = index;
+            }
+            none => *none = Some((index, index)),
+        }
+    }
+}
