@@ -1,1 +1,73 @@
-//! Derive macros of Wireloom: Event and Schema.
+//! Derive macros of Wireloom: `Event` and `Schema`.
+//!
+//! This crate only turns declarations into trait implementations; the traits, and the samples that
+//! show them, live in the crate `wireloom`, which re-exports both macros. Nothing here runs at run
+//! time, and what it generates contains no `unsafe`.
+//!
+//! | file | what lives there |
+//! |---|---|
+//! | `lib.rs` | the two entry points |
+//! | `event.rs` | `impl Event`: type name, priority, group |
+//! | `schema.rs` | `impl Schema`: the shape of a struct or enum, folded into a fingerprint |
+//! | `attributes.rs` | reading `#[event(…)]` and `#[schema(…)]`, and the words of the errors |
+//! | `layout.rs` | which of rkyv's own attributes change the bytes |
+#![forbid(unsafe_code)]
+
+mod attributes;
+mod event;
+mod layout;
+mod schema;
+
+use proc_macro::TokenStream;
+use syn::{DeriveInput, Error, parse_macro_input};
+
+/// Implements `wireloom::Event` and `wireloom::Schema` for a struct or enum.
+///
+/// The type also derives rkyv's `Archive`, `Serialize` and `Deserialize`. Events are concrete: one
+/// type name has one shape, so an event has no type parameters or lifetimes (its fields may).
+///
+/// Keys of `#[event(…)]`, on the type:
+///
+/// | key | value | default |
+/// |---|---|---|
+/// | `type` | the type name: 1 to 255 bytes of `a`–`z`, `0`–`9`, `-`, `.`, `_` | none, it must be said |
+/// | `priority` | `critical`, `high`, `normal`, `low` or `background` | `normal` |
+/// | `multicast` | `group:port`, where events of this type go when the target is everyone | none |
+/// | `crate` | path of the crate `wireloom`, for code that re-exports it | `::wireloom` |
+///
+/// Keys of `#[schema(…)]`, on a field: see the `Schema` macro.
+///
+/// # Errors
+///
+/// A wrong declaration is a compile error at the word that is wrong: no type name, a name with a
+/// character that is not allowed, an unknown priority (the five are listed), an unknown key (the
+/// nearest known one is proposed), a union, type parameters.
+#[proc_macro_derive(Event, attributes(event, schema))]
+pub fn derive_event(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    event::expand(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// Implements `wireloom::Schema` for a struct or enum that events carry in their fields.
+///
+/// The fingerprint covers the names and the order of fields and variants, explicit discriminants,
+/// the fingerprints of the fields' types, and those of rkyv's attributes that change the bytes
+/// (`with`, `niche`, `as`, a `repr` in `attr`). The type's own name and its visibility are not part
+/// of it. Type parameters used by a field must implement `Schema`.
+///
+/// Keys of `#[schema(…)]`:
+///
+/// | where | key | value |
+/// |---|---|---|
+/// | field | `opaque` | a name such as `"point-v1"` that stands for the field's type: for types of other crates, or a type that contains itself. Change it when the type's bytes change. |
+/// | type | `crate` | path of the crate `wireloom`, for code that re-exports it |
+///
+/// # Errors
+///
+/// A wrong declaration is a compile error at the word that is wrong: an unknown key, an empty
+/// opaque name, a union, a field that contains its own type.
+#[proc_macro_derive(Schema, attributes(schema))]
+pub fn derive_schema(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    schema::expand(&input).unwrap_or_else(Error::into_compile_error).into()
+}

@@ -1,1 +1,91 @@
-//! Wireloom routes typed events: one call reaches a function, a process, a machine or a multicast group.
+//! Wireloom routes typed events: one call reaches a function in this process, another process, a
+//! machine or a multicast group, without a broker.
+//!
+//! # Concepts
+//!
+//! - An **event** is a Rust value whose type derives [`Event`](macro@Event): it has a type name, a
+//!   priority and a schema. It travels as an [rkyv](https://docs.rs/rkyv) archive and is read in
+//!   place, always checked.
+//! - A **node** ([`Node`]) is one running participant: an address, a sender, a receiver.
+//! - A [`Target`] says where an event goes; a [`Router`] routes any event to any target, a
+//!   [`Publisher`] one type to one target in a hot loop.
+//! - A **handler** ([`Node::on`]) runs on the receiving worker with the event in place; a
+//!   [`Subscriber`] takes events from a ring on its own thread (one copy).
+//! - Every call has an outcome with a name ([`Accepted`] or [`Refused`]); every event that was
+//!   accepted is delivered or has a reason in the [`Ledger`]. Events missing on the way are told
+//!   in-band as [`Lost`].
+//!
+//! # Hello
+//!
+//! ```
+//! use wireloom::{Event, Node, Target};
+//!
+//! #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+//! #[event(type = "price-tick", priority = "high")]
+//! struct PriceTick { instrument: String, cents: u64 }
+//!
+//! let desk = Node::builder("desk").start()?;
+//! let (seen, sees) = std::sync::mpsc::channel();
+//! desk.on::<PriceTick>(move |tick, envelope| {
+//!     let _ = seen.send((tick.cents.to_native(), envelope.source()));
+//! })?;
+//!
+//! let feed = Node::builder("feed").start()?;
+//! let tick = PriceTick { instrument: "ACME".into(), cents: 1_250 };
+//! feed.router().route(&tick, Target::Node(desk.address()))?;
+//!
+//! let (cents, from) = sees.recv_timeout(std::time::Duration::from_secs(5))?;
+//! assert_eq!((cents, from), (1_250, feed.id()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A crate that derives [`Event`](macro@Event) also depends on `rkyv` 0.8.
+//!
+//! Copies of an event between publisher and inline handler: the encoder writes it once into a ring;
+//! the kernel copies it in and out of its buffers; the handler reads it there. A ring subscriber
+//! adds one copy.
+
+#![forbid(unsafe_code)]
+
+mod builder;
+mod convert;
+pub mod decode;
+pub mod encode;
+mod envelope;
+pub mod event;
+pub mod events;
+mod handler;
+pub mod json;
+mod ledger;
+mod node;
+mod outcome;
+mod publisher;
+mod router;
+pub mod schema;
+mod shared;
+mod subscriber;
+mod target;
+mod writer;
+
+pub use builder::{NodeBuilder, NodeError};
+pub use envelope::Envelope;
+pub use event::Event;
+pub use ledger::{Handled, Ledger, Published, Received, Ringed};
+pub use node::Node;
+pub use outcome::{Accepted, NoRoute, Refused, SubscribeError};
+pub use publisher::{Burst, Publisher};
+pub use router::Router;
+pub use schema::Schema;
+pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
+pub use target::{Target, TargetError};
+pub use wireloom_dataplane::agent::Invoker;
+pub use wireloom_dataplane::clock::Clock;
+pub use wireloom_dataplane::config::Mode;
+pub use wireloom_dataplane::counters::CounterMeaning;
+pub use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
+pub use wireloom_dataplane::idle::Idle;
+pub use wireloom_dataplane::io::simulated;
+pub use wireloom_dataplane::socket::Interface;
+pub use wireloom_wire::{
+    Encoding, EventTypeId, Fingerprint, NodeId, Priority, SessionId, TraceContext,
+};

@@ -1,0 +1,259 @@
+//! How a node is set up before it starts.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use wireloom_control::StartError;
+use wireloom_dataplane::agent::Invoker;
+use wireloom_dataplane::config::{GroupMembership, Mode, PlaneConfig};
+use wireloom_dataplane::idle::Idle;
+use wireloom_dataplane::io::simulated::SimulatedNetwork;
+use wireloom_dataplane::clock::Clock;
+use wireloom_dataplane::socket::{GroupJoin, Interface};
+
+use crate::node::Node;
+use crate::target::{Target, TargetError};
+
+/// What a node does with memory and packets; set through [`NodeBuilder`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    /// Ring of one publisher, or of one router and priority, bytes.
+    pub(crate) outbound_ring_bytes: usize,
+    /// Ring of one subscriber, bytes.
+    pub(crate) subscriber_ring_bytes: usize,
+    /// Packets are filled up to this, bytes.
+    pub(crate) packet_bytes: usize,
+    /// Largest packet of every path, instead of asking the system for the path's MTU.
+    pub(crate) path_bytes: Option<usize>,
+    pub(crate) huge_pages: bool,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            outbound_ring_bytes: 256 << 10,
+            subscriber_ring_bytes: 1 << 20,
+            packet_bytes: 1_400,
+            path_bytes: None,
+            huge_pages: false,
+        }
+    }
+}
+
+/// Sets up a [`Node`]. Every setting has a default that works on a laptop.
+///
+/// ```
+/// use wireloom::Node;
+/// let node = Node::builder("analytics-01").listen("127.0.0.1:0").start()?;
+/// assert_eq!(node.name(), "analytics-01");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct NodeBuilder {
+    name: String,
+    plane: PlaneConfig,
+    sizes: Sizes,
+    wrong: Option<TargetError>,
+}
+
+impl NodeBuilder {
+    pub(crate) fn new(name: &str) -> Self {
+        let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self {
+            name: name.to_owned(),
+            plane: PlaneConfig::new(listen),
+            sizes: Sizes::default(),
+            wrong: None,
+        }
+    }
+
+    /// Receives on `address` (`host:port`) and sends from it. Default: 127.0.0.1 and a port chosen
+    /// by the system, so that a node is not reachable from elsewhere unless asked for.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        match address.parse::<SocketAddr>() {
+            Ok(address) => self.plane.listen = address,
+            Err(_) => match Target::node(address) {
+                Target::Node(address) => self.plane.listen = address,
+                Target::Unresolved(error) => self.wrong = Some(error),
+                _ => self.wrong = Some(TargetError::Form(address.into())),
+            },
+        }
+        self
+    }
+
+    /// Joins a multicast group (`group:port`) on the default interface.
+    #[must_use]
+    pub fn join(self, group: &str) -> Self {
+        self.join_on(group, Interface::Default)
+    }
+
+    /// Joins a multicast group (`group:port`) on one interface.
+    #[must_use]
+    pub fn join_on(mut self, group: &str, interface: Interface) -> Self {
+        match Target::multicast(group) {
+            Target::Multicast(address) => self.plane.groups.push(GroupMembership {
+                join: GroupJoin { group: address.ip(), interface },
+                port: address.port(),
+            }),
+            Target::Unresolved(error) => self.wrong = Some(error),
+            _ => self.wrong = Some(TargetError::Form(group.into())),
+        }
+        self
+    }
+
+    /// How far multicast packets travel, in hops (default 1: the local network), on which interface
+    /// they leave (default: the system's choice, or the listen address's), and whether other
+    /// processes of this host receive them too (default yes).
+    #[must_use]
+    pub fn multicast(mut self, ttl: u8, interface: Interface, loopback: bool) -> Self {
+        self.plane.multicast.ttl = ttl;
+        self.plane.multicast.interface = interface;
+        self.plane.multicast.loopback = loopback;
+        self
+    }
+
+    /// Which threads run the node: one for everything (default), or one for each direction.
+    #[must_use]
+    pub const fn mode(mut self, mode: Mode) -> Self {
+        self.plane.mode = mode;
+        self
+    }
+
+    /// Receivers sharing the port (SO_REUSEPORT), each on its own thread; default 1. A peer's flow
+    /// stays with one of them.
+    #[must_use]
+    pub const fn receivers(mut self, receivers: usize) -> Self {
+        self.plane.receivers = receivers;
+        self
+    }
+
+    /// Pins the workers to these cores, in order, sender first. Default: not pinned.
+    #[must_use]
+    pub fn cores(mut self, cores: &[usize]) -> Self {
+        self.plane.cores = cores.to_vec();
+        self
+    }
+
+    /// What workers do without work; see [`Idle`].
+    #[must_use]
+    pub const fn idle(mut self, idle: Idle) -> Self {
+        self.plane.idle = idle;
+        self
+    }
+
+    /// Fills packets up to this many bytes (default 1,400; at least 256, at most 65,504). One event
+    /// larger than that still travels, alone, as far as the path's MTU carries it.
+    #[must_use]
+    pub fn packet_bytes(mut self, bytes: usize) -> Self {
+        self.sizes.packet_bytes = bytes.clamp(256, 65_504);
+        self
+    }
+
+    /// Takes this as the largest packet of every path instead of asking the system for its MTU.
+    #[must_use]
+    pub fn path_bytes(mut self, bytes: usize) -> Self {
+        self.sizes.path_bytes = Some(bytes.clamp(256, 65_504));
+        self
+    }
+
+    /// Size of the ring between a publisher and the sender, and between the receiver and a
+    /// subscriber (powers of two, at least 4,096; defaults 256 KiB and 1 MiB).
+    #[must_use]
+    pub const fn ring_bytes(mut self, outbound: usize, subscriber: usize) -> Self {
+        self.sizes.outbound_ring_bytes = outbound;
+        self.sizes.subscriber_ring_bytes = subscriber;
+        self
+    }
+
+    /// Asks for huge pages for rings of 2 MiB and more. Default no.
+    #[must_use]
+    pub const fn huge_pages(mut self, wanted: bool) -> Self {
+        self.sizes.huge_pages = wanted;
+        self
+    }
+
+    /// Asks the kernel for a receive buffer of this size a socket (default 4 MiB). What it granted
+    /// stands in [`Node::notes`] when it is less.
+    #[must_use]
+    pub const fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.plane.receive_buffer_bytes = bytes;
+        self
+    }
+
+    /// Streams (publishing node × destination × priority) each receiver follows at a time; default
+    /// 256, about 1.2 KiB each.
+    #[must_use]
+    pub const fn streams_max(mut self, streams: usize) -> Self {
+        self.plane.sources_max = streams;
+        self
+    }
+
+    /// Starts the node's threads.
+    ///
+    /// # Errors
+    /// A wrong address, a port in use, a missing permission or route: one line that says what to do.
+    pub fn start(self) -> Result<Node, NodeError> {
+        self.check()?;
+        Node::start(self.name, self.sizes, &self.plane)
+    }
+
+    /// Opens the node's sockets and gives its agents to the caller, who drives them with
+    /// [`Invoker::do_work`]: for a program that owns its loop and its core.
+    ///
+    /// # Errors
+    /// As [`NodeBuilder::start`].
+    pub fn start_invoker(self) -> Result<(Node, Invoker), NodeError> {
+        self.check()?;
+        Node::start_invoker(self.name, self.sizes, &self.plane)
+    }
+
+    /// Puts the node on a simulated network under a virtual clock; the listen address must have a
+    /// port. Same agents, same bytes, one loop.
+    ///
+    /// # Errors
+    /// A wrong address.
+    pub fn start_simulated(
+        mut self,
+        network: &SimulatedNetwork,
+        clock: Clock,
+    ) -> Result<(Node, Invoker), NodeError> {
+        self.check()?;
+        self.sizes.path_bytes.get_or_insert(self.sizes.packet_bytes);
+        Ok(Node::start_simulated(self.name, self.sizes, &self.plane, network, clock))
+    }
+
+    fn check(&self) -> Result<(), NodeError> {
+        if let Some(wrong) = &self.wrong {
+            return Err(NodeError::Address(wrong.clone()));
+        }
+        for bytes in [self.sizes.outbound_ring_bytes, self.sizes.subscriber_ring_bytes] {
+            if !bytes.is_power_of_two() || bytes < 4096 {
+                return Err(NodeError::RingBytes {
+                    asked: bytes,
+                    nearest: bytes.clamp(4096, 1 << 30).next_power_of_two(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// An address of the builder.
+    #[error(transparent)]
+    Address(#[from] TargetError),
+    /// A ring size that cannot be.
+    #[error("a ring of {asked} bytes cannot be: choose a power of two, for example {nearest}")]
+    RingBytes {
+        /// What was asked for.
+        asked: usize,
+        /// A size that works.
+        nearest: usize,
+    },
+    /// Sockets or threads.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}

@@ -1,0 +1,5 @@
+//! Events that Wireloom itself publishes; ordinary events, open to every subscriber.
+
+pub mod heartbeat;
+
+pub use heartbeat::Heartbeat;

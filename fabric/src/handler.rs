@@ -1,0 +1,119 @@
+//! Inline handlers: closures of the user that run on the receiving worker, with the event in place.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rkyv::Archived;
+use wireloom_dataplane::dispatch::{Lost, Origin, Subscriber, Verdict};
+use wireloom_wire::{Encoding, Frame};
+
+use crate::decode::access;
+use crate::envelope::Envelope;
+use crate::event::Event;
+
+/// What became of one handler's events; written by its worker alone.
+#[derive(Debug, Default)]
+pub(crate) struct HandlerCounters {
+    pub(crate) delivered: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    /// The last schema fingerprint refused, and this handler's own, as `theirs << 32 | own`; 0 when
+    /// none was.
+    pub(crate) mismatch: AtomicU64,
+}
+
+impl HandlerCounters {
+    fn bump(cell: &AtomicU64) {
+        cell.store(cell.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Checks a frame's schema against `E`'s and counts both fingerprints when they differ.
+    #[inline]
+    pub(crate) fn admits<E: Event>(&self, frame: &Frame<'_>) -> bool {
+        let (theirs, own) = (frame.header.fingerprint, E::FINGERPRINT32);
+        if theirs == own {
+            return true;
+        }
+        self.mismatch.store(u64::from(theirs.0) << 32 | u64::from(own.0), Ordering::Relaxed);
+        Self::bump(&self.refused);
+        false
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Delivered => Self::bump(&self.delivered),
+            Verdict::Passed => {}
+            _ => Self::bump(&self.refused),
+        }
+        verdict
+    }
+}
+
+/// A closure for events of one type.
+pub(crate) struct TypedHandler<E, H> {
+    handler: H,
+    counters: Arc<HandlerCounters>,
+    event: PhantomData<fn(&E)>,
+}
+
+impl<E, H> TypedHandler<E, H>
+where
+    E: Event,
+    H: FnMut(&Archived<E>, &Envelope<'_>) + Send + 'static,
+{
+    #[expect(clippy::new_ret_no_self, reason = "what the node installs and what it counts")]
+    pub(crate) fn new(handler: H) -> (Box<dyn Subscriber>, Arc<HandlerCounters>) {
+        let counters = Arc::new(HandlerCounters::default());
+        let subscriber = Self { handler, counters: Arc::clone(&counters), event: PhantomData };
+        (Box::new(subscriber), counters)
+    }
+}
+
+impl<E, H> Subscriber for TypedHandler<E, H>
+where
+    E: Event,
+    H: FnMut(&Archived<E>, &Envelope<'_>) + Send + 'static,
+{
+    #[inline]
+    fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
+        match frame.header.encoding {
+            Encoding::Rkyv => {}
+            // Converted on the control thread when the type is known by its JSON form, and then
+            // dispatched again as an archive.
+            Encoding::Json => return Verdict::Passed,
+            Encoding::Raw => return self.counters.count(Verdict::WrongEncoding),
+        }
+        if !self.counters.admits::<E>(frame) {
+            return Verdict::WrongSchema;
+        }
+        let Ok(event) = access::<E>(frame.payload()) else {
+            return self.counters.count(Verdict::BadArchive);
+        };
+        (self.handler)(event, &Envelope::new(frame, origin));
+        self.counters.count(Verdict::Delivered)
+    }
+}
+
+/// A closure for gaps.
+pub(crate) struct LostHandler(Box<dyn FnMut(&Lost) + Send>);
+
+impl LostHandler {
+    pub(crate) fn new(handler: impl FnMut(&Lost) + Send + 'static) -> Self {
+        Self(Box::new(handler))
+    }
+
+    pub(crate) fn boxed(self) -> Box<dyn Subscriber> {
+        Box::new(self)
+    }
+}
+
+impl Subscriber for LostHandler {
+    fn on_event(&mut self, _frame: &Frame<'_>, _origin: &Origin) -> Verdict {
+        Verdict::Passed
+    }
+
+    fn on_lost(&mut self, lost: &Lost) {
+        (self.0)(lost);
+    }
+}

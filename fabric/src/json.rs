@@ -1,0 +1,239 @@
+//! JSON to archive and back, for registered events, behind one type without generics.
+//!
+//! Tools, gateways and files speak JSON; the fabric speaks archives. A [`JsonCodec`] is made where
+//! the event's type is known and used where only its name is. It allocates (an owned event stands
+//! between the two forms), so it belongs on control threads and in tools, never on a worker.
+
+use std::io;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::decode::{DecodeError, access, to_owned};
+use crate::encode::{EncodeError, Scratch, encode};
+use crate::event::{Event, EventTypeId, Fingerprint, Priority};
+
+/// Longest JSON text of one event, read or written, in bytes: 1 MiB.
+///
+/// With [`JSON_DEPTH_MAX`] it bounds what one event from outside can cost.
+pub const JSON_BYTES_MAX: usize = 1024 * 1024;
+
+/// How deep JSON may nest: serde_json's own limit, which this codec relies on and a test holds.
+pub const JSON_DEPTH_MAX: usize = 127;
+
+/// Longest reason kept from the JSON reader, in bytes: it may quote the text it read.
+const REASON_BYTES_MAX: usize = 200;
+
+/// Why an event was not turned from JSON or into JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// The text is not JSON, or not the JSON of this event.
+    #[error("line {line} column {column}: {reason}")]
+    Text {
+        /// Line of the text, from 1.
+        line: usize,
+        /// Column in bytes, from 1; 0 when the text ended before it began.
+        column: usize,
+        /// What is wrong there, in the words of serde_json, shortened if long.
+        reason: String,
+    },
+    /// The text is, or would be, longer than [`JSON_BYTES_MAX`].
+    #[error("the JSON text is longer than {JSON_BYTES_MAX} bytes: split the event")]
+    TooLong,
+    /// The event read from the text could not be archived.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The payload is not an archive of this event.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The event has a value that JSON cannot hold, such as a map with keys that are not text.
+    #[error("the event cannot be written as JSON: {reason}")]
+    Unwritable {
+        /// Why, in the words of serde_json, shortened if long.
+        reason: String,
+    },
+}
+
+/// Turns one registered event type between JSON and its archive.
+///
+/// A few words of function pointers: copy it into tables by type id.
+///
+/// What JSON cannot say: a float that is not a number is written as `null` and does not read back.
+/// Names unknown to the type are ignored unless it says `#[serde(deny_unknown_fields)]`.
+///
+/// # Examples
+///
+/// ```
+/// use wireloom::{Event, encode::Scratch, json::JsonCodec};
+///
+/// #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// #[event(type = "price-tick")]
+/// struct PriceTick {
+///     instrument: String,
+///     cents: u64,
+/// }
+///
+/// #[repr(align(16))]
+/// struct Record([u8; 256]);
+///
+/// let codec = JsonCodec::of::<PriceTick>();
+/// let mut record = Record([0; 256]);
+/// let text = br#"{"instrument":"ACME","cents":1250}"#;
+/// let length = codec.archive_from_json(text, &mut record.0, &mut Scratch::default())?;
+///
+/// let mut line = Vec::new();
+/// codec.json_from_archive(&record.0[..length], &mut line)?;
+/// assert_eq!(line, text);
+/// # Ok::<(), wireloom::json::JsonError>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct JsonCodec {
+    type_name: &'static str,
+    type_id: EventTypeId,
+    fingerprint: Fingerprint,
+    priority: Priority,
+    archive: ArchiveOf,
+    json: JsonOf,
+}
+
+type ArchiveOf = fn(&[u8], &mut [u8], &mut Scratch) -> Result<usize, JsonError>;
+type JsonOf = fn(&[u8], &mut Text<'_>) -> Result<(), JsonError>;
+
+impl JsonCodec {
+    /// The codec of one event type.
+    #[must_use]
+    pub fn of<E: Event + Serialize + DeserializeOwned>() -> Self {
+        Self {
+            type_name: E::TYPE,
+            type_id: E::TYPE_ID,
+            fingerprint: E::FINGERPRINT32,
+            priority: E::PRIORITY,
+            archive: archive_of::<E>,
+            json: json_of::<E>,
+        }
+    }
+
+    /// The event's type name.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+
+    /// The event's type id, as frames carry it.
+    #[must_use]
+    pub fn type_id(&self) -> EventTypeId {
+        self.type_id
+    }
+
+    /// The fingerprint of the event's schema, as frames carry it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The event's own priority.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// Reads one event from `json` and writes its archive to the front of `into`, as
+    /// [`encode`] does; returns the archive's length.
+    ///
+    /// Allocates the owned event, at most a small multiple of [`JSON_BYTES_MAX`] for types made of
+    /// [types with a schema](crate::Schema).
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError::TooLong`], [`JsonError::Text`] with line and column (nesting deeper than
+    /// [`JSON_DEPTH_MAX`] and text behind the event are such errors too), or [`JsonError::Encode`].
+    pub fn archive_from_json(
+        &self,
+        json: &[u8],
+        into: &mut [u8],
+        scratch: &mut Scratch,
+    ) -> Result<usize, JsonError> {
+        if json.len() > JSON_BYTES_MAX {
+            return Err(JsonError::TooLong);
+        }
+        (self.archive)(json, into, scratch)
+    }
+
+    /// Checks that `payload` is an archive of the event and appends its JSON, on one line, to `out`.
+    ///
+    /// After an error `out` is as it was. At most [`JSON_BYTES_MAX`] bytes are appended.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonError::Decode`], [`JsonError::TooLong`] or [`JsonError::Unwritable`].
+    pub fn json_from_archive(&self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), JsonError> {
+        let before = out.len();
+        let result = (self.json)(payload, &mut Text { out, room: JSON_BYTES_MAX, full: false });
+        if result.is_err() {
+            out.truncate(before);
+        }
+        result
+    }
+}
+
+fn archive_of<E: Event + DeserializeOwned>(
+    json: &[u8],
+    into: &mut [u8],
+    scratch: &mut Scratch,
+) -> Result<usize, JsonError> {
+    let event: E = serde_json::from_slice(json).map_err(|error| JsonError::Text {
+        line: error.line(),
+        column: error.column(),
+        reason: reason(&error),
+    })?;
+    Ok(encode(&event, into, scratch)?)
+}
+
+fn json_of<E: Event + Serialize>(payload: &[u8], text: &mut Text<'_>) -> Result<(), JsonError> {
+    let event: E = to_owned(access::<E>(payload)?)?;
+    serde_json::to_writer(&mut *text, &event).map_err(|error| {
+        if text.full {
+            JsonError::TooLong
+        } else {
+            JsonError::Unwritable { reason: reason(&error) }
+        }
+    })
+}
+
+/// What went wrong, without the place (which is told apart) and not longer than a line or two.
+fn reason(error: &serde_json::Error) -> String {
+    let mut reason = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    if let Some(end) = reason.strip_suffix(&place).map(str::len) {
+        reason.truncate(end);
+    }
+    if reason.len() > REASON_BYTES_MAX {
+        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+        reason.push('…');
+    }
+    reason
+}
+
+/// Appends to a vector until the room is used up.
+struct Text<'a> {
+    out: &'a mut Vec<u8>,
+    room: usize,
+    full: bool,
+}
+
+impl io::Write for Text<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(room) = self.room.checked_sub(bytes.len()) else {
+            self.full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        };
+        self.room = room;
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! The account of every event a node took or heard: what went in must have come out, be on its way,
+//! or have a reason.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+use wireloom_dataplane::counters::{Counter, Counters};
+
+use crate::shared::Shared;
+
+/// One node's account, in events. Each `balanced` holds exactly once the node is quiet; while events
+/// flow, `in_flight` is what its rings hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// Events taken from publishers and routers.
+    pub published: Published,
+    /// Events sent, by destination.
+    pub links: BTreeMap<String, u64>,
+    /// Events that reached this node, from the network or from itself.
+    pub received: Received,
+    /// Events taken by handlers and subscribers, by event type.
+    pub handlers: BTreeMap<String, Handled>,
+    /// Events put into subscribers' rings, by what they asked for; a shed one is told in-band too.
+    pub rings: BTreeMap<String, Ringed>,
+    /// Datagrams dropped before they were events, by reason.
+    pub dropped_datagrams: BTreeMap<&'static str, u64>,
+    /// Whether both sides of this node add up.
+    pub balanced: bool,
+}
+
+/// The publishing side: `accepted = sent + shed + in_flight`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Published {
+    /// Accepted for links (`Ok` of a route or publish).
+    pub accepted: u64,
+    /// Refused by name at the call; not accepted, listed for completeness.
+    pub refused: u64,
+    /// Handed to the kernel.
+    pub sent: u64,
+    /// Shed by the sender, by reason.
+    pub shed: BTreeMap<&'static str, u64>,
+    /// In rings, not yet taken by the sender.
+    pub in_flight: u64,
+}
+
+/// The receiving side: `events + local = delivered + unsubscribed + shed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Received {
+    /// In accepted packets.
+    pub events: u64,
+    /// Routed by this process to itself.
+    pub local: u64,
+    /// Accepted for this process itself but not dispatched yet.
+    pub local_in_flight: u64,
+    /// Taken by at least one handler or subscriber.
+    pub delivered: u64,
+    /// Asked for by nobody here.
+    pub unsubscribed: u64,
+    /// Refused or shed after arrival, by reason.
+    pub shed: BTreeMap<&'static str, u64>,
+    /// Missing between the packets of their streams; never arrived.
+    pub lost: u64,
+    /// Carried by their streams before this node first heard them.
+    pub before_join: u64,
+}
+
+/// What became of one type's events at its handlers and subscribers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Handled {
+    /// Taken.
+    pub delivered: u64,
+    /// Refused: schema, encoding or archive.
+    pub refused: u64,
+    /// The last schema mismatch: their fingerprint and ours, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema_mismatch: Option<[String; 2]>,
+}
+
+/// What became of events at the rings of subscribers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Ringed {
+    /// Put into the ring.
+    pub delivered: u64,
+    /// Shed because the ring was full.
+    pub shed: u64,
+}
+
+const SENDER_SHED: [Counter; 2] = [Counter::EventsUnroutable, Counter::EventsOversized];
+
+const RECEIVER_SHED: [Counter; 7] = [
+    Counter::EventsWrongSchema,
+    Counter::EventsWrongEncoding,
+    Counter::EventsBadArchive,
+    Counter::EventsShedRingFull,
+    Counter::EventsHandlerPanicked,
+    Counter::EventsMalformed,
+    Counter::EventsUnconverted,
+];
+
+const DATAGRAM_DROPS: [Counter; 14] = [
+    Counter::PacketTruncated,
+    Counter::PacketVersion,
+    Counter::PacketFlags,
+    Counter::PacketLane,
+    Counter::PacketLength,
+    Counter::PacketTrailing,
+    Counter::PacketChecksum,
+    Counter::PacketUnchecksummed,
+    Counter::PacketsDuplicate,
+    Counter::PacketsStale,
+    Counter::PacketsInconsistent,
+    Counter::PacketsForeign,
+    Counter::KernelDrops,
+    Counter::ReceiveTruncated,
+];
+
+fn read(cell: &AtomicU64) -> u64 {
+    cell.load(Ordering::Relaxed)
+}
+
+fn add_reasons(
+    into: &mut BTreeMap<&'static str, u64>,
+    counters: &Counters,
+    reasons: &[Counter],
+) -> u64 {
+    let mut sum = 0;
+    for reason in reasons {
+        let events = counters.read(*reason);
+        if events > 0 {
+            *into.entry(reason.meaning().name).or_default() += events;
+            sum += events;
+        }
+    }
+    sum
+}
+
+impl Shared {
+    pub(crate) fn ledger(&self) -> Ledger {
+        let mut ledger = Ledger::default();
+        let books = self.books();
+        let mut local_accepted = 0;
+        for handed in &books.handed {
+            ledger.published.accepted += read(&handed.to_links);
+            local_accepted += read(&handed.to_local);
+            ledger.published.refused += read(&handed.refused);
+        }
+        for (address, entry) in &books.links {
+            ledger.links.insert(format!("udp://{address}"), entry.counters.events_total());
+        }
+        for (name, counters) in &books.handlers {
+            let handled = ledger.handlers.entry((*name).to_owned()).or_default();
+            handled.delivered += read(&counters.delivered);
+            handled.refused += read(&counters.refused);
+            let mismatch = read(&counters.mismatch);
+            if mismatch > 0 {
+                let hex = |fingerprint: u64| format!("{:08x}", fingerprint & 0xffff_ffff);
+                handled.schema_mismatch = Some([hex(mismatch >> 32), hex(mismatch)]);
+            }
+        }
+        for (name, counters) in &books.rings {
+            let ringed = ledger.rings.entry(name.clone()).or_default();
+            ringed.delivered += read(&counters.delivered);
+            ringed.shed += read(&counters.shed);
+        }
+        drop(books);
+        let (sender, receivers) = self.worker_counters();
+        let published = &mut ledger.published;
+        published.sent = sender.read(Counter::EventsSent);
+        let shed = add_reasons(&mut published.shed, sender, &SENDER_SHED);
+        let taken = published.sent + shed;
+        published.in_flight = published.accepted.saturating_sub(taken);
+        let mut out = 0;
+        let received = &mut ledger.received;
+        for counters in receivers {
+            received.events += counters.read(Counter::EventsReceived);
+            received.local += counters.read(Counter::EventsLocal);
+            received.delivered += counters.read(Counter::EventsDelivered);
+            received.unsubscribed += counters.read(Counter::EventsUnsubscribed);
+            received.lost += counters.read(Counter::EventsLost);
+            received.before_join += counters.read(Counter::EventsBeforeJoin);
+            out += add_reasons(&mut received.shed, counters, &RECEIVER_SHED);
+            add_reasons(&mut ledger.dropped_datagrams, counters, &DATAGRAM_DROPS);
+        }
+        out += received.delivered + received.unsubscribed;
+        received.local_in_flight = local_accepted.saturating_sub(received.local);
+        ledger.balanced = taken <= published.accepted && received.events + received.local == out;
+        ledger
+    }
+}

@@ -1,0 +1,282 @@
+//! A node: one running process (or part of one) of the fabric, with a name, an address and its
+//! workers. From it come routers, publishers, handlers and subscribers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rkyv::Archived;
+use wireloom_control::{Control, StartError};
+use wireloom_dataplane::agent::Invoker;
+use wireloom_dataplane::clock::Clock;
+use wireloom_dataplane::config::PlaneConfig;
+use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
+use wireloom_dataplane::io::simulated::SimulatedNetwork;
+use wireloom_dataplane::launch::{launch_invoker, simulate};
+use wireloom_wire::{Encoding, EventTypeId, NodeId};
+
+use crate::builder::{NodeBuilder, NodeError, Sizes};
+
+use crate::envelope::Envelope;
+use crate::event::Event;
+use crate::handler::{LostHandler, TypedHandler};
+use crate::json::JsonError;
+use crate::ledger::Ledger;
+use crate::outcome::{Refused, SubscribeError};
+use crate::publisher::Publisher;
+use crate::router::Router;
+use crate::shared::Shared;
+use crate::subscriber::{AnyEvent, AnySubscriber, Subscriber};
+use crate::target::Target;
+
+/// One node of the fabric. Cheap to share by reference; dropping it sends what it holds (one second
+/// at most), then ends its threads.
+///
+/// ```
+/// use wireloom::{Event, Node, Target};
+///
+/// #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+/// #[event(type = "greeting")]
+/// struct Greeting { words: String }
+///
+/// let listener = Node::builder("listener").start()?;
+/// let (heard, hears) = std::sync::mpsc::channel();
+/// listener.on::<Greeting>(move |greeting, _envelope| {
+///     let _ = heard.send(greeting.words.to_string());
+/// })?;
+///
+/// let speaker = Node::builder("speaker").start()?;
+/// let target = Target::Node(listener.address());
+/// speaker.router().route(&Greeting { words: "hello".into() }, &target)?;
+/// assert_eq!(hears.recv_timeout(std::time::Duration::from_secs(5))?, "hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Node {
+    shared: Arc<Shared>,
+}
+
+impl Node {
+    /// Sets up a node of this name. The name is its identity: [`Node::id`] follows from it.
+    #[must_use]
+    pub fn builder(name: &str) -> NodeBuilder {
+        NodeBuilder::new(name)
+    }
+
+    pub(crate) fn start(name: String, sizes: Sizes, plane: &PlaneConfig) -> Result<Self, NodeError> {
+        let control = Control::start(plane)?;
+        Ok(Self { shared: Arc::new(Shared::new(name, sizes, control)) })
+    }
+
+    pub(crate) fn start_invoker(
+        name: String,
+        sizes: Sizes,
+        plane: &PlaneConfig,
+    ) -> Result<(Self, Invoker), NodeError> {
+        let (plane, mut invoker) =
+            launch_invoker(plane, Clock::system()).map_err(StartError::DataPlane)?;
+        let control = Control::attend(plane, &mut invoker);
+        Ok((Self { shared: Arc::new(Shared::new(name, sizes, control)) }, invoker))
+    }
+
+    pub(crate) fn start_simulated(
+        name: String,
+        sizes: Sizes,
+        plane: &PlaneConfig,
+        network: &SimulatedNetwork,
+        clock: Clock,
+    ) -> (Self, Invoker) {
+        let groups: Vec<SocketAddr> = plane
+            .groups
+            .iter()
+            .map(|group| SocketAddr::new(group.join.group, group.port))
+            .collect();
+        let (transmit, receive) = network.endpoint(plane.listen, &groups);
+        let (plane, mut invoker) = simulate(plane.listen, transmit, receive, clock);
+        let control = Control::attend(plane, &mut invoker);
+        (Self { shared: Arc::new(Shared::new(name, sizes, control)) }, invoker)
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.shared.name()
+    }
+
+    /// The node's id: a hash of its name, stamped into every packet.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.shared.id()
+    }
+
+    /// Where this node receives.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.shared.address()
+    }
+
+    /// What the system did not grant and how to grant it, one line each; empty when all is well.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        self.shared.notes()
+    }
+
+    /// The memory this node can come to use, as a sum with a reason for each term, in bytes. Rings
+    /// of publishers and subscribers are added as they are made.
+    #[must_use]
+    pub fn memory(&self) -> Vec<(&'static str, usize)> {
+        self.shared.memory()
+    }
+
+    /// A router: routes any event type to any target. One for each thread.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        Router::new(Arc::clone(&self.shared))
+    }
+
+    /// A publisher of one type to one target, for a hot loop.
+    ///
+    /// # Errors
+    /// [`Refused::NoRoute`] when the target cannot be reached from this node, [`Refused::Closed`].
+    pub fn publisher<E: Event>(&self, target: &Target) -> Result<Publisher<E>, Refused> {
+        Publisher::new(&self.shared, target)
+    }
+
+    /// Runs `handler` for every event of type `E` that reaches this node, on the receiving worker,
+    /// with the event in place. It must return quickly: while it runs, nothing is received.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn on<E: Event>(
+        &self,
+        handler: impl FnMut(&Archived<E>, &Envelope<'_>) + Send + 'static,
+    ) -> Result<SubscriptionId, SubscribeError> {
+        match self.shared.receivers() {
+            1 => self.shared.subscribe_one::<E>(0, TypedHandler::<E, _>::new(handler)),
+            many => Err(SubscribeError::OneHandlerManyReceivers(many)),
+        }
+    }
+
+    /// As [`Node::on`] for a node with several receivers: makes a handler for each of them.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn on_each<E: Event, H>(
+        &self,
+        mut make: impl FnMut(usize) -> H,
+    ) -> Result<Vec<SubscriptionId>, SubscribeError>
+    where
+        H: FnMut(&Archived<E>, &Envelope<'_>) + Send + 'static,
+    {
+        (0..self.shared.receivers())
+            .map(|receiver| {
+                let handler = TypedHandler::<E, H>::new(make(receiver));
+                self.shared.subscribe_one::<E>(receiver, handler)
+            })
+            .collect()
+    }
+
+    /// Runs `handler` for every gap in a stream this node hears, before the stream's next event is
+    /// handled, on the receiving worker.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn on_lost(
+        &self,
+        handler: impl FnMut(&Lost) + Send + Clone + 'static,
+    ) -> Result<(), SubscribeError> {
+        for receiver in 0..self.shared.receivers() {
+            self.shared.subscribe_lost(receiver, LostHandler::new(handler.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Ends a subscription made by [`Node::on`].
+    ///
+    /// # Errors
+    /// [`SubscribeError::Stalled`] when the workers take no commands.
+    pub fn off(&self, subscription: SubscriptionId) -> Result<(), SubscribeError> {
+        self.shared.unsubscribe(subscription)
+    }
+
+    /// A subscriber of type `E` behind a ring: its owner polls events on its own thread. One copy,
+    /// out of the receive buffer into the ring.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn subscribe<E: Event>(&self) -> Result<Subscriber<E>, SubscribeError> {
+        Subscriber::new(&self.shared)
+    }
+
+    /// A subscriber of events whose types are known by name only, or of every type when `types` is
+    /// empty: for tools and gateways.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn subscribe_any(&self, types: &[&str]) -> Result<AnySubscriber, SubscribeError> {
+        AnySubscriber::new(&self.shared, types)
+    }
+
+    /// Makes a type known by its JSON form: dynamic events of its name then reach its typed
+    /// handlers and subscribers, and [`Node::to_json`] can print it.
+    ///
+    /// # Errors
+    /// [`SubscribeError::TypeIdCollision`] when another type has the same id.
+    pub fn register_json<E>(&self) -> Result<(), SubscribeError>
+    where
+        E: Event + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        self.shared.register_json::<E>()
+    }
+
+    /// The JSON form of an event taken by a [`Node::subscribe_any`] subscriber: a dynamic event's
+    /// own text, or the conversion of a type made known by [`Node::register_json`]. `None` when its
+    /// type is not known here or its schema is another.
+    ///
+    /// # Errors
+    /// The archive is not one of its type.
+    pub fn to_json(&self, event: &AnyEvent<'_>) -> Option<Result<Vec<u8>, JsonError>> {
+        match event.encoding() {
+            Encoding::Json => Some(Ok(event.payload().to_vec())),
+            Encoding::Raw => None,
+            Encoding::Rkyv => {
+                let codec = self.shared.codec(event.envelope.event_type())?;
+                if codec.fingerprint() != event.fingerprint() {
+                    return None;
+                }
+                let mut json = Vec::new();
+                Some(codec.json_from_archive(event.payload(), &mut json).map(|()| json))
+            }
+        }
+    }
+
+    /// The name of an event type by its id, when this node has met it.
+    #[must_use]
+    pub fn type_name(&self, id: EventTypeId) -> Option<String> {
+        self.shared.type_name(id)
+    }
+
+    /// The account of every event this node took or heard.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.shared.ledger()
+    }
+
+    /// The counters of all workers by name, those that are not zero, with unit and sentence.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(&'static wireloom_dataplane::counters::CounterMeaning, u64)> {
+        self.shared.counters()
+    }
+
+    /// Sends what is held, ends the threads and gives the final account.
+    #[must_use]
+    pub fn close(self) -> Ledger {
+        self.shared.close();
+        self.shared.ledger()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}

@@ -1,0 +1,109 @@
+//! What became of a call: accepted, or refused with a name. Never silence.
+
+use wireloom_wire::Encoding;
+
+use crate::target::TargetError;
+
+/// The event is in this node's hands: it will be sent or dispatched, and from here on every way it
+/// can end is counted in the [`Ledger`](crate::Ledger).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// The publisher's own number for this event; dense per publisher or router, from 0.
+    pub sequence: u64,
+}
+
+/// Why an event was not taken. The event is still the caller's; nothing of it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The outbound ring is full: the sender is slower than this publisher. Try again after a
+    /// moment, shed, or make the ring larger.
+    #[error("the outbound ring is full: publish slower, try again later, or use a larger ring")]
+    BackPressured,
+    /// The target names no address this node can send to.
+    #[error("no route: {0}")]
+    NoRoute(NoRoute),
+    /// The encoded event does not fit the largest packet of the path (or the ring).
+    #[error("the event does not fit: at most {limit} bytes with its header can go to this target")]
+    TooLarge {
+        /// Largest frame, header and extensions included, in bytes.
+        limit: usize,
+    },
+    /// The event could not be written: more nesting than the encoder's scratch memory holds.
+    #[error("the event needs more scratch memory to encode than a publisher keeps")]
+    TooComplex,
+    /// The payload is not what its encoding says: malformed JSON.
+    #[error("the payload is not valid {encoding:?}: {reason}")]
+    Malformed {
+        /// What it should have been.
+        encoding: Encoding,
+        /// What is wrong, with line and column.
+        reason: String,
+    },
+    /// The node is closing or closed.
+    #[error("the node is closed")]
+    Closed,
+}
+
+impl Refused {
+    /// A stable name for counters and summaries.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::BackPressured => "back_pressured",
+            Self::NoRoute(_) => "no_route",
+            Self::TooLarge { .. } => "too_large",
+            Self::TooComplex => "too_complex",
+            Self::Malformed { .. } => "malformed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+/// Why there is no route.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoRoute {
+    /// The target's text was no address.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// This node has no socket of the target's address family.
+    #[error("this host has no {0} socket: the address family is switched off")]
+    Family(&'static str),
+    /// This node already sends to as many destinations as it can.
+    #[error("this node already has its {0} links: close routers of targets no longer used")]
+    LinksExhausted(usize),
+    /// The workers do not take commands.
+    #[error("the data plane takes no commands: its thread has ended or is stalled")]
+    Stalled,
+}
+
+impl From<NoRoute> for Refused {
+    fn from(reason: NoRoute) -> Self {
+        Self::NoRoute(reason)
+    }
+}
+
+/// Why a handler or subscriber was not installed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// One closure cannot run on several receivers at once.
+    #[error(
+        "this node has {0} receivers, and one handler cannot run on all of them: use \
+         Node::on_each, which makes a handler for each, or Node::subscribe"
+    )]
+    OneHandlerManyReceivers(usize),
+    /// Another type of this node has a name with the same 32-bit id.
+    #[error("the event types {0:?} and {1:?} have the same id: rename one of them")]
+    TypeIdCollision(String, String),
+    /// The subscription table is full.
+    #[error("this node already has its {0} subscriptions")]
+    Exhausted(usize),
+    /// The ring could not be made.
+    #[error("the subscriber's ring could not be made: {0}")]
+    Ring(String),
+    /// The workers do not take commands.
+    #[error("the data plane takes no commands: its thread has ended or is stalled")]
+    Stalled,
+}

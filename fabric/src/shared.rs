@@ -1,0 +1,411 @@
+//! What a node's routers, publishers and subscribers share: its planes, its links and the list of
+//! everybody whose events the ledger counts. Every lock here is on the cold path: a first use of a
+//! target, a new ring, a reading of the ledger.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use wireloom_control::{Control, Task};
+use wireloom_dataplane::clock::Clock;
+use wireloom_dataplane::command::{Commands, ReceiverCommand, SenderCommand};
+use wireloom_dataplane::counters::{CounterMeaning, Counters};
+use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId};
+use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
+use wireloom_dataplane::launch::{ReceiverPort, SenderPort};
+use wireloom_dataplane::limits::{
+    DATAGRAM_BYTES_MAX, LINKS_MAX, STASH_BYTES, SUBSCRIPTIONS_MAX,
+};
+use wireloom_dataplane::link::{Link as SenderLink, LinkConfig, LinkCounters, LinkId};
+use wireloom_dataplane::outbound::Outbound;
+use wireloom_dataplane::socket::path_packet_bytes;
+use wireloom_dataplane::wake::Wake;
+use wireloom_ring::{Consumer, Producer, RingConfig, ring};
+use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
+
+use crate::builder::Sizes;
+use crate::convert::Converter;
+use crate::event::Event;
+use crate::handler::{HandlerCounters, LostHandler};
+use crate::json::JsonCodec;
+use crate::outcome::{NoRoute, Refused, SubscribeError};
+use crate::writer::{Handed, RingWriter};
+
+/// How long control waits for a worker to take a command before it calls it stalled.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A link as routers know it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) frame_bytes_max: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct LinkEntry {
+    link: Link,
+    pub(crate) counters: Arc<LinkCounters>,
+}
+
+/// Everybody the ledger asks.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) links: HashMap<SocketAddr, LinkEntry>,
+    pub(crate) handed: Vec<Arc<Handed>>,
+    pub(crate) handlers: Vec<(&'static str, Arc<HandlerCounters>)>,
+    pub(crate) rings: Vec<(String, Arc<InboundCounters>)>,
+    /// Bytes of rings made so far.
+    pub(crate) ring_bytes: usize,
+    types: HashMap<EventTypeId, String>,
+    codecs: HashMap<EventTypeId, JsonCodec>,
+    receiver_of: HashMap<SubscriptionId, usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    name: String,
+    id: NodeId,
+    sizes: Sizes,
+    address: SocketAddr,
+    notes: Vec<String>,
+    clock: Clock,
+    sender: SenderPort,
+    receivers: Vec<ReceiverPort>,
+    sessions: u32,
+    subscriptions: AtomicU64,
+    books: Mutex<Books>,
+    control: Mutex<Option<Control>>,
+}
+
+impl Shared {
+    pub(crate) fn new(name: String, sizes: Sizes, control: Control) -> Self {
+        let plane = &control.plane;
+        // Sessions begin at a random place, so that no two lives of a node share one.
+        let random = RandomState::new().hash_one(std::process::id());
+        Self {
+            id: NodeId(xxhash_rust::xxh3::xxh3_64(name.as_bytes()).max(1)),
+            name,
+            sizes,
+            address: plane.local,
+            notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
+            clock: plane.clock.clone(),
+            sender: plane.sender.clone(),
+            receivers: plane.receivers.clone(),
+            sessions: (random >> 32) as u32,
+            subscriptions: AtomicU64::new(1),
+            books: Mutex::new(Books::default()),
+            control: Mutex::new(Some(control)),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.notes.clone()
+    }
+
+    pub(crate) const fn receivers(&self) -> usize {
+        self.receivers.len()
+    }
+
+    /// The time of an event: one reading of the monotonic clock, as wall time.
+    #[inline]
+    pub(crate) fn unix_ns(&self) -> u64 {
+        self.clock.unix_ns(self.clock.now_ns())
+    }
+
+    pub(crate) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn worker_counters(&self) -> (&Counters, impl Iterator<Item = &Counters>) {
+        (&self.sender.counters, self.receivers.iter().map(|port| &*port.counters))
+    }
+
+    /// The counters of all workers, summed by name, those that are not zero.
+    pub(crate) fn counters(&self) -> Vec<(&'static CounterMeaning, u64)> {
+        let mut sums: Vec<(&'static CounterMeaning, u64)> = Vec::new();
+        let (sender, receivers) = self.worker_counters();
+        for counters in receivers.chain([sender]) {
+            for (meaning, value) in counters.non_zero() {
+                match sums.iter_mut().find(|(known, _)| *known == meaning) {
+                    Some((_, sum)) => *sum += value,
+                    None => sums.push((meaning, value)),
+                }
+            }
+        }
+        sums
+    }
+
+    /// What the node can come to use, by reason.
+    pub(crate) fn memory(&self) -> Vec<(&'static str, usize)> {
+        let rings = self.books().ring_bytes;
+        vec![
+            ("rings made so far (each asked for by a publisher, router or subscriber)", rings),
+            ("sender: packets the kernel would not take", STASH_BYTES),
+            ("sender: headers, slices and system-call arrays of one cycle", 256 << 10),
+            ("sender: table of links", LINKS_MAX * size_of::<usize>()),
+            ("receivers: receive slots", self.receivers.len() * (512 << 10)),
+            ("receivers: windows of the streams heard", self.receivers.len() * 256 * 1_280),
+            ("receivers: table of subscriptions", self.receivers.len() * SUBSCRIPTIONS_MAX * 48),
+        ]
+    }
+
+    /// A place in the ledger for one more publisher or router.
+    pub(crate) fn hand(&self) -> Arc<Handed> {
+        let handed = Arc::new(Handed::default());
+        let mut books = self.books();
+        // Publishers that are gone become one entry, so that the list stays as short as they are.
+        if books.handed.len() > 64 {
+            let folded = Handed::default();
+            books.handed.retain(|old| {
+                let gone = Arc::strong_count(old) == 1;
+                if gone {
+                    for (sum, cell) in [
+                        (&folded.to_links, &old.to_links),
+                        (&folded.to_local, &old.to_local),
+                        (&folded.refused, &old.refused),
+                    ] {
+                        sum.fetch_add(cell.load(Ordering::Relaxed), Ordering::Relaxed);
+                    }
+                }
+                !gone
+            });
+            books.handed.push(Arc::new(folded));
+        }
+        books.handed.push(Arc::clone(&handed));
+        handed
+    }
+
+    fn ring(&self, capacity_bytes: usize) -> Result<(Producer, Consumer), String> {
+        let config = RingConfig { capacity_bytes, huge_pages: self.sizes.huge_pages };
+        let made = ring(config).map_err(|error| error.to_string())?;
+        self.books().ring_bytes += capacity_bytes;
+        Ok(made)
+    }
+
+    /// A ring to the sender in the lane of `priority`, or to this process's own handlers.
+    pub(crate) fn attach(
+        &self,
+        priority: Option<Priority>,
+        handed: Arc<Handed>,
+    ) -> Result<RingWriter, Refused> {
+        if self.is_closed() {
+            return Err(Refused::Closed);
+        }
+        let made = self.ring(self.sizes.outbound_ring_bytes);
+        let (producer, consumer) = made.map_err(|_| Refused::NoRoute(NoRoute::Stalled))?;
+        let wake = match priority {
+            Some(priority) => {
+                let outbound = Box::new(Outbound::new(consumer, priority.index()));
+                self.to_sender(SenderCommand::Attach(outbound))?;
+                self.sender.wake.clone()
+            }
+            None => {
+                self.to_receiver(0, ReceiverCommand::AttachLocal(Box::new(consumer)))
+                    .map_err(|()| NoRoute::Stalled)?;
+                self.receivers[0].wake.clone()
+            }
+        };
+        Ok(RingWriter::new(producer, wake, handed))
+    }
+
+    /// The link to an address, made when it is new: the path's packet size is asked of the system.
+    pub(crate) fn link_to(&self, address: SocketAddr) -> Result<Link, Refused> {
+        let mut books = self.books();
+        if let Some(entry) = books.links.get(&address) {
+            return Ok(entry.link);
+        }
+        if books.links.len() == LINKS_MAX {
+            return Err(NoRoute::LinksExhausted(LINKS_MAX).into());
+        }
+        let destination = {
+            let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(control) = control.as_ref() else { return Err(Refused::Closed) };
+            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            control.plane.destination(address).ok_or(NoRoute::Family(family))?
+        };
+        let path = self.sizes.path_bytes.or_else(|| path_packet_bytes(address));
+        let id = LinkId(u32::try_from(books.links.len()).unwrap_or(u32::MAX));
+        let link = Box::new(SenderLink::new(LinkConfig {
+            id,
+            destination,
+            source: self.id,
+            // Never 0, which means this process; never the same for two links of a life.
+            session: SessionId(self.sessions.wrapping_add(id.0).max(1)),
+            packet_bytes: self.sizes.packet_bytes,
+            packet_bytes_max: path.unwrap_or(1_400).min(DATAGRAM_BYTES_MAX),
+            multicast: address.ip().is_multicast(),
+        }));
+        let known = Link { id, frame_bytes_max: link.frame_bytes_max() };
+        let counters = Arc::clone(link.counters());
+        self.to_sender(SenderCommand::AddLink(link))?;
+        books.links.insert(address, LinkEntry { link: known, counters });
+        Ok(known)
+    }
+
+    pub(crate) fn subscribe_one<E: Event>(
+        &self,
+        receiver: usize,
+        (subscriber, counters): (Box<dyn Subscriber>, Arc<HandlerCounters>),
+    ) -> Result<SubscriptionId, SubscribeError> {
+        self.know_type(E::TYPE_ID, E::TYPE)?;
+        let id = self.subscribe(receiver, Some(E::TYPE_ID), subscriber)?;
+        self.books().handlers.push((E::TYPE, counters));
+        Ok(id)
+    }
+
+    pub(crate) fn subscribe_lost(
+        &self,
+        receiver: usize,
+        handler: LostHandler,
+    ) -> Result<SubscriptionId, SubscribeError> {
+        // Type 0 exists nowhere: such a subscriber hears of gaps only.
+        self.subscribe(receiver, Some(EventTypeId(0)), handler.boxed())
+    }
+
+    /// Installs a subscriber on one receiver.
+    pub(crate) fn subscribe(
+        &self,
+        receiver: usize,
+        event_type: Option<EventTypeId>,
+        subscriber: Box<dyn Subscriber>,
+    ) -> Result<SubscriptionId, SubscribeError> {
+        let id = SubscriptionId(self.subscriptions.fetch_add(1, Ordering::Relaxed));
+        let mut books = self.books();
+        if books.receiver_of.len() >= SUBSCRIPTIONS_MAX {
+            return Err(SubscribeError::Exhausted(SUBSCRIPTIONS_MAX));
+        }
+        let subscription = Box::new(Subscription { id, event_type, subscriber });
+        self.to_receiver(receiver, ReceiverCommand::Subscribe(subscription))
+            .map_err(|()| SubscribeError::Stalled)?;
+        books.receiver_of.insert(id, receiver);
+        Ok(id)
+    }
+
+    pub(crate) fn unsubscribe(&self, id: SubscriptionId) -> Result<(), SubscribeError> {
+        let Some(receiver) = self.books().receiver_of.remove(&id) else { return Ok(()) };
+        self.to_receiver(receiver, ReceiverCommand::Unsubscribe(id))
+            .map_err(|()| SubscribeError::Stalled)
+    }
+
+    /// A ring from one receiver to a subscriber's thread.
+    pub(crate) fn inbound(
+        &self,
+        what: &str,
+        wake: Option<Arc<Wake>>,
+    ) -> Result<(RingSubscriber, Consumer), SubscribeError> {
+        let (producer, consumer) =
+            self.ring(self.sizes.subscriber_ring_bytes).map_err(SubscribeError::Ring)?;
+        let subscriber = RingSubscriber::new(producer, wake);
+        self.books().rings.push((what.to_owned(), Arc::clone(subscriber.counters())));
+        Ok((subscriber, consumer))
+    }
+
+    /// Remembers a type's name; two names with one id are told apart here, before either is lost.
+    pub(crate) fn know_type(&self, id: EventTypeId, name: &str) -> Result<(), SubscribeError> {
+        let mut books = self.books();
+        match books.types.get(&id) {
+            Some(known) if known != name => {
+                Err(SubscribeError::TypeIdCollision(known.clone(), name.to_owned()))
+            }
+            Some(_) => Ok(()),
+            None => {
+                books.types.insert(id, name.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn register_json<E>(&self) -> Result<(), SubscribeError>
+    where
+        E: Event + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        self.know_type(E::TYPE_ID, E::TYPE)?;
+        if self.books().codecs.insert(E::TYPE_ID, JsonCodec::of::<E>()).is_some() {
+            return Ok(());
+        }
+        let wake = {
+            let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+            control.as_ref().and_then(|control| control.wake().cloned())
+        };
+        for receiver in 0..self.receivers() {
+            let (ring, consumer) = self.inbound("json conversion", wake.clone())?;
+            let back = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
+            let converter = Converter::new(JsonCodec::of::<E>(), consumer, back);
+            self.add_task(Box::new(converter))?;
+            self.subscribe(receiver, Some(E::TYPE_ID), Box::new(crate::convert::JsonOnly(ring)))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn codec(&self, id: EventTypeId) -> Option<JsonCodec> {
+        self.books().codecs.get(&id).copied()
+    }
+
+    pub(crate) fn type_name(&self, id: EventTypeId) -> Option<String> {
+        self.books().types.get(&id).cloned()
+    }
+
+    fn add_task(&self, task: Task) -> Result<(), SubscribeError> {
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(control) = control.as_ref() else { return Err(SubscribeError::Stalled) };
+        control.add_task(task).map_err(|_| SubscribeError::Stalled)
+    }
+
+    fn to_sender(&self, command: SenderCommand) -> Result<(), Refused> {
+        command_to(&self.sender.commands, self.sender.wake.as_ref(), command)
+            .map_err(|()| NoRoute::Stalled.into())
+    }
+
+    fn to_receiver(&self, receiver: usize, command: ReceiverCommand) -> Result<(), ()> {
+        let port = &self.receivers[receiver];
+        command_to(&port.commands, port.wake.as_ref(), command)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    /// Ends both planes; what the workers hold is sent first.
+    pub(crate) fn close(&self) {
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(control);
+    }
+}
+
+/// Gives a worker a command: waits a moment when its queue is full, wakes it if it sleeps.
+fn command_to<T>(
+    commands: &Commands<T>,
+    wake: Option<&Arc<Wake>>,
+    mut command: T,
+) -> Result<(), ()> {
+    let mut patience = COMMAND_PATIENCE;
+    let pause = Duration::from_micros(200);
+    while let Err(refused) = commands.push(command) {
+        // Without a worker of its own the caller must drive the agents first.
+        if wake.is_none() || patience.is_zero() {
+            return Err(());
+        }
+        command = refused;
+        std::thread::sleep(pause);
+        patience = patience.saturating_sub(pause);
+    }
+    if let Some(wake) = wake {
+        wake.notify();
+    }
+    Ok(())
+}

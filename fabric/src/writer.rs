@@ -1,0 +1,211 @@
+//! One outbound ring as a publisher writes it: claim, encode in place, commit, wake.
+//!
+//! Routers and publishers both write through here; nothing else in the fabric touches a ring's
+//! producer. The event is written once, by its encoder, where it will be sent from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wireloom_dataplane::dispatch::Origin;
+use wireloom_dataplane::inbound::{ORIGIN_BYTES, origin_header};
+use wireloom_dataplane::link::LinkId;
+use wireloom_dataplane::outbound::mark;
+use wireloom_dataplane::wake::Wake;
+use wireloom_ring::{ClaimError, Producer, record_spacing};
+use wireloom_wire::{Encoding, FrameEncoder, FrameFlags, FrameHeader, TraceContext};
+
+use crate::encode::EncodeError;
+use crate::event::Event;
+use crate::outcome::Refused;
+
+/// Room first tried for a payload whose length is not known yet.
+const FIRST_ROOM_BYTES: usize = 192;
+
+/// Where a frame goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way {
+    /// To a link, in frames of at most `limit` bytes.
+    Link { id: LinkId, limit: usize },
+    /// To this process: the frame carries its origin.
+    Local(Origin),
+}
+
+/// Whether the sender sees the frame at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Visible {
+    Now,
+    /// With the next [`RingWriter::publish`].
+    Later,
+}
+
+/// How many events a publisher or router has handed over; written by it alone.
+#[derive(Debug, Default)]
+pub(crate) struct Handed {
+    pub(crate) to_links: AtomicU64,
+    pub(crate) to_local: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
+fn bump(cell: &AtomicU64) {
+    cell.store(cell.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
+/// The producer's side of an outbound or local ring.
+#[derive(Debug)]
+pub(crate) struct RingWriter {
+    producer: Producer,
+    wake: Option<Arc<Wake>>,
+    handed: Arc<Handed>,
+    /// The link frames go to since the last mark.
+    marked: Option<LinkId>,
+    /// Room that was enough for the last payload.
+    room_bytes: usize,
+}
+
+impl RingWriter {
+    pub(crate) const fn new(
+        producer: Producer,
+        wake: Option<Arc<Wake>>,
+        handed: Arc<Handed>,
+    ) -> Self {
+        Self { producer, wake, handed, marked: None, room_bytes: FIRST_ROOM_BYTES }
+    }
+
+    /// Writes one frame: `head` and then the payload, which `payload` writes into the bytes it is
+    /// given, returning its length.
+    #[inline]
+    pub(crate) fn write(
+        &mut self,
+        way: Way,
+        head: &FrameEncoder<'_>,
+        visible: Visible,
+        payload: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+    ) -> Result<(), Refused> {
+        let written = self.try_write(way, head, visible, payload);
+        match (&written, way) {
+            (Ok(()), Way::Link { .. }) => bump(&self.handed.to_links),
+            (Ok(()), Way::Local(_)) => bump(&self.handed.to_local),
+            (Err(_), _) => bump(&self.handed.refused),
+        }
+        if visible == Visible::Now
+            && let Some(wake) = &self.wake
+        {
+            wake.notify();
+        }
+        written
+    }
+
+    #[inline]
+    fn try_write(
+        &mut self,
+        way: Way,
+        head: &FrameEncoder<'_>,
+        visible: Visible,
+        mut payload: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+    ) -> Result<(), Refused> {
+        let (front, limit) = self.begin(way)?;
+        let least = front + head.payload_offset();
+        let mut room = least + self.room_bytes;
+        loop {
+            room = record_spacing(room).min(limit);
+            if room < least {
+                return Err(Refused::TooLarge { limit });
+            }
+            let mut claim = self.producer.claim(room).map_err(|error| refusal(error, limit))?;
+            if let Way::Local(origin) = &way {
+                origin_header(&mut claim[..ORIGIN_BYTES], origin);
+            }
+            match payload(&mut claim[least..]) {
+                Ok(bytes) => {
+                    let length = least + bytes;
+                    let frame = &mut claim[front..];
+                    if head.encode(frame).and_then(|_| head.finish(frame, bytes)).is_err() {
+                        return Err(Refused::TooLarge { limit });
+                    }
+                    if visible == Visible::Now {
+                        claim.commit(length);
+                    } else {
+                        claim.stage(length);
+                    }
+                    return Ok(());
+                }
+                Err(EncodeError::DoesNotFit) if room < limit => {
+                    // The claim is dropped: nothing was written. Try again with all there may be,
+                    // and remember so that the next event of this size needs one try.
+                    let larger = room.saturating_mul(4);
+                    self.room_bytes = larger.min(limit) - least;
+                    room = larger;
+                }
+                Err(EncodeError::DoesNotFit) => return Err(Refused::TooLarge { limit }),
+                Err(_) => return Err(Refused::TooComplex),
+            }
+        }
+    }
+
+    /// Marks the link if it is not the last one's; gives what stands before the frame and the
+    /// longest record.
+    #[inline]
+    fn begin(&mut self, way: Way) -> Result<(usize, usize), Refused> {
+        let ring_limit = self.producer.record_bytes_max();
+        match way {
+            Way::Link { id, limit } => {
+                let limit = limit.min(ring_limit);
+                if self.marked != Some(id) {
+                    mark(&mut self.producer, id).map_err(|error| refusal(error, limit))?;
+                    self.marked = Some(id);
+                }
+                Ok((0, limit))
+            }
+            Way::Local(_) => Ok((ORIGIN_BYTES, ring_limit)),
+        }
+    }
+
+    /// Makes staged frames visible and wakes the worker if it sleeps.
+    #[inline]
+    pub(crate) fn publish(&mut self) {
+        self.producer.publish();
+        if let Some(wake) = &self.wake {
+            wake.notify();
+        }
+    }
+}
+
+/// Header and extensions of an event to be written.
+#[inline]
+pub(crate) const fn head<'a>(
+    header: FrameHeader,
+    trace: Option<TraceContext>,
+    deadline_ns: Option<u64>,
+) -> FrameEncoder<'a> {
+    let mut encoder = FrameEncoder::new(header);
+    if let Some(trace) = trace {
+        encoder = encoder.with_trace(trace);
+    }
+    if let Some(deadline_ns) = deadline_ns {
+        encoder = encoder.with_deadline(deadline_ns);
+    }
+    encoder
+}
+
+/// The header of a typed event.
+#[inline]
+pub(crate) fn typed_header<E: Event>(sequence: u64, timestamp_ns: u64) -> FrameHeader {
+    FrameHeader {
+        length: 0,
+        event_type: E::TYPE_ID,
+        fingerprint: E::FINGERPRINT32,
+        priority: E::PRIORITY,
+        encoding: Encoding::Rkyv,
+        flags: FrameFlags::empty(),
+        sequence,
+        timestamp_ns,
+    }
+}
+
+fn refusal(error: ClaimError, limit: usize) -> Refused {
+    match error {
+        ClaimError::Full => Refused::BackPressured,
+        ClaimError::TooLarge { .. } => Refused::TooLarge { limit },
+        ClaimError::Closed => Refused::Closed,
+    }
+}

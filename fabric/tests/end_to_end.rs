@@ -1,0 +1,339 @@
+//! Nodes over real sockets on loopback: typed events, dynamic events, refusals, ledgers.
+
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use wireloom::{
+    Encoding, Event, Mode, Node, NodeError, Polled, PolledAny, Priority, Refused, SubscribeError,
+    Target, TraceContext,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(
+    Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, serde::Serialize, serde::Deserialize,
+)]
+#[event(type = "user-interaction", priority = "high")]
+struct UserInteraction {
+    user_id: u64,
+    action: String,
+    tags: Vec<String>,
+}
+
+/// The same type name with another shape, as an older build would have it.
+mod older {
+    #[derive(wireloom::Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    #[event(type = "user-interaction")]
+    pub(crate) struct UserInteraction {
+        pub(crate) user_id: u32,
+        pub(crate) action: String,
+    }
+}
+
+fn interaction(user_id: u64) -> UserInteraction {
+    UserInteraction { user_id, action: "click".into(), tags: vec!["a".into(), "ü".into()] }
+}
+
+fn listen_for_interactions(node: &Node) -> Receiver<(u64, u64, String)> {
+    let (heard, hears) = mpsc::channel();
+    node.on::<UserInteraction>(move |event, envelope| {
+        let text = format!("{} {}", event.action, event.tags.len());
+        let _ = heard.send((event.user_id.to_native(), envelope.sequence(), text));
+    })
+    .expect("subscribes");
+    hears
+}
+
+/// Waits until `done`; what the workers do takes its time.
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < until, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn start(name: &str) -> Node {
+    Node::builder(name).start().expect("a node on loopback starts")
+}
+
+#[test]
+fn a_typed_event_reaches_a_typed_handler_in_order_and_the_ledgers_balance() {
+    for mode in [Mode::Shared, Mode::Dedicated] {
+        let listener = Node::builder("listener").mode(mode).start().expect("starts");
+        let hears = listen_for_interactions(&listener);
+        let speaker = Node::builder("speaker").mode(mode).start().expect("starts");
+        let mut router = speaker.router();
+        let target = Target::Node(listener.address());
+        for user_id in 0..1_000 {
+            let accepted = router.route(&interaction(user_id), &target).expect("accepted");
+            assert_eq!(accepted.sequence, user_id);
+        }
+        for expected in 0..1_000 {
+            let (user_id, sequence, text) = hears.recv_timeout(PATIENCE).expect("arrives");
+            assert_eq!((user_id, sequence), (expected, expected));
+            assert_eq!(text, "click 2");
+        }
+        let sent = speaker.close();
+        assert_eq!((sent.published.accepted, sent.published.sent), (1_000, 1_000));
+        assert!(sent.balanced, "{sent:?}");
+        let received = listener.close();
+        assert_eq!((received.received.delivered, received.received.lost), (1_000, 0));
+        assert!(received.balanced, "{received:?}");
+        assert_eq!(received.handlers["user-interaction"].delivered, 1_000);
+    }
+}
+
+#[test]
+fn a_local_event_needs_no_network() {
+    let node = start("alone");
+    let hears = listen_for_interactions(&node);
+    let mut router = node.router();
+    router.route(&interaction(7), Target::Local).expect("accepted");
+    assert_eq!(hears.recv_timeout(PATIENCE).expect("arrives").0, 7);
+    let ledger = node.close();
+    assert_eq!((ledger.received.local, ledger.received.delivered), (1, 1));
+    assert_eq!(ledger.published.sent, 0);
+    assert!(ledger.balanced);
+}
+
+#[test]
+fn a_ring_subscriber_polls_events_in_place_on_its_own_thread() {
+    let listener = start("listener");
+    let mut subscriber = listener.subscribe::<UserInteraction>().expect("subscribes");
+    assert!(!subscriber.wait(Duration::from_millis(5)), "nothing yet");
+    let speaker = start("speaker");
+    let mut router = speaker.router();
+    let target = Target::Node(listener.address());
+    for user_id in 0..100 {
+        router.route(&interaction(user_id), &target).expect("accepted");
+    }
+    let mut next = 0;
+    while next < 100 {
+        assert!(subscriber.wait(PATIENCE), "event {next} does not come");
+        subscriber.poll(16, |polled| match polled {
+            Polled::Event(event, envelope) => {
+                assert_eq!(event.user_id, next);
+                assert_eq!(envelope.source(), speaker.id());
+                assert_eq!(envelope.priority(), Priority::High);
+                next += 1;
+            }
+            other => panic!("{other:?}"),
+        });
+    }
+    assert!(listener.ledger().balanced);
+}
+
+#[test]
+fn trace_and_deadline_travel_with_the_event() {
+    let listener = start("listener");
+    let (heard, hears) = mpsc::channel();
+    listener
+        .on::<UserInteraction>(move |_, envelope| {
+            let _ = heard.send((envelope.trace(), envelope.deadline_ns()));
+        })
+        .expect("subscribes");
+    let speaker = start("speaker");
+    let mut router = speaker.router();
+    let trace = TraceContext { trace_id: [7; 16], span_id: [9; 8], sampled: true };
+    router.set_trace(Some(trace));
+    router.set_deadline_ns(Some(42));
+    router.route(&interaction(1), Target::Node(listener.address())).expect("accepted");
+    assert_eq!(hears.recv_timeout(PATIENCE).expect("arrives"), (Some(trace), Some(42)));
+}
+
+#[test]
+fn another_schema_is_refused_and_counted_with_both_fingerprints_never_misread() {
+    let listener = start("listener");
+    let hears = listen_for_interactions(&listener);
+    let mut ring = listener.subscribe::<UserInteraction>().expect("subscribes");
+    let speaker = start("speaker");
+    let mut router = speaker.router();
+    let target = Target::Node(listener.address());
+    let old = older::UserInteraction { user_id: 5, action: "click".into() };
+    router.route(&old, &target).expect("the sender cannot know");
+    router.route(&interaction(6), &target).expect("accepted");
+    assert_eq!(hears.recv_timeout(PATIENCE).expect("arrives").0, 6, "only the right schema");
+    assert!(ring.wait(PATIENCE));
+    ring.poll(9, |polled| assert!(matches!(polled, Polled::Event(event, _) if event.user_id == 6)));
+    let ledger = listener.close();
+    assert_eq!(ledger.received.shed["events_refused_schema"], 1);
+    let handled = &ledger.handlers["user-interaction"];
+    let [theirs, ours] = handled.schema_mismatch.clone().expect("counted with fingerprints");
+    let hex = |fingerprint: wireloom::Fingerprint| format!("{:08x}", fingerprint.0);
+    assert_eq!(theirs, hex(<older::UserInteraction as Event>::FINGERPRINT32));
+    assert_eq!(ours, hex(UserInteraction::FINGERPRINT32));
+    assert!(ledger.balanced, "{ledger:?}");
+}
+
+#[test]
+fn a_dynamic_event_travels_as_given_and_reaches_typed_handlers_of_its_name() {
+    let listener = start("listener");
+    listener.register_json::<UserInteraction>().expect("registers");
+    let hears = listen_for_interactions(&listener);
+    let mut any = listener.subscribe_any(&["user-interaction"]).expect("subscribes");
+    let speaker = start("speaker");
+    let mut router = speaker.router();
+    let target = Target::Node(listener.address());
+    let json = br#"{ "user_id": 12, "action":"tap" ,"tags":[]}"#;
+    router.route_json("user-interaction", Priority::Normal, json, &target).expect("accepted");
+    let (user_id, _, text) = hears.recv_timeout(PATIENCE).expect("the typed handler runs");
+    assert_eq!((user_id, text.as_str()), (12, "tap 0"));
+    let (mut texts, mut archives) = (0, 0);
+    eventually("both forms", || {
+        any.poll(9, |polled| {
+            let PolledAny::Event(event) = polled else { panic!("{polled:?}") };
+            let printed = listener.to_json(&event).expect("known").expect("converts");
+            match event.encoding() {
+                Encoding::Json => {
+                    assert_eq!(event.type_name(), Some("user-interaction"));
+                    assert_eq!((event.payload(), printed.as_slice()), (&json[..], &json[..]));
+                    texts += 1;
+                }
+                Encoding::Rkyv => {
+                    assert_eq!(printed, br#"{"user_id":12,"action":"tap","tags":[]}"#);
+                    archives += 1;
+                }
+                Encoding::Raw => panic!("nobody sent raw bytes"),
+            }
+        });
+        (texts, archives) == (1, 1)
+    });
+    let ledger = listener.close();
+    assert!(ledger.balanced, "{ledger:?}");
+}
+
+#[test]
+fn a_dynamic_event_nobody_converts_is_counted_and_bad_json_is_refused_with_its_place() {
+    let listener = start("listener");
+    let _hears = listen_for_interactions(&listener);
+    let speaker = start("speaker");
+    let mut router = speaker.router();
+    let target = Target::Node(listener.address());
+    let bad = router.route_json("x", Priority::Normal, b"{\"a\": }", &target).expect_err("bad");
+    assert_eq!(bad.name(), "malformed");
+    assert!(bad.to_string().contains("line 1 column 7"), "{bad}");
+    let name = router.route_json("No Name", Priority::Normal, b"1", &target).expect_err("name");
+    assert!(name.to_string().contains("type name"), "{name}");
+    router.route_json("user-interaction", Priority::Normal, b"{}", &target).expect("accepted");
+    router.route_json("nobody-wants-it", Priority::Normal, b"{}", &target).expect("accepted");
+    eventually("counted", || listener.ledger().received.events == 2);
+    let ledger = listener.close();
+    assert_eq!(ledger.received.shed["events_unconverted"], 1);
+    assert_eq!(ledger.received.unsubscribed, 1);
+    assert!(ledger.balanced, "{ledger:?}");
+}
+
+#[test]
+fn refusals_have_names() {
+    let (node, mut invoker) =
+        Node::builder("slow").ring_bytes(4096, 4096).path_bytes(1_400).start_invoker().expect("ok");
+    let mut router = node.router();
+    let nowhere = Target::node("no-port");
+    let refused = router.route(&interaction(1), &nowhere).expect_err("no address");
+    assert_eq!(refused.name(), "no_route");
+    let large = UserInteraction { user_id: 1, action: "x".repeat(5_000), tags: Vec::new() };
+    let target = Target::node("127.0.0.1:19411");
+    match router.route(&large, &target) {
+        Err(Refused::TooLarge { limit }) => assert!(limit <= 1_400, "{limit}"),
+        other => panic!("{other:?}"),
+    }
+    let mut accepted = 0;
+    let full = loop {
+        match router.route(&interaction(2), &target) {
+            Ok(_) => accepted += 1,
+            Err(refused) => break refused,
+        }
+        assert!(accepted < 1_000, "a 4 KiB ring takes no end of events");
+    };
+    assert_eq!(full, Refused::BackPressured);
+    assert_eq!(node.ledger().published.in_flight, accepted);
+    invoker.drain(100);
+    router.route(&interaction(3), &target).expect("there is room again");
+    invoker.drain(100);
+    let ledger = node.ledger();
+    assert_eq!((ledger.published.sent, ledger.published.refused), (accepted + 1, 2));
+    assert!(ledger.balanced, "{ledger:?}");
+    drop(node);
+    assert_eq!(router.route(&interaction(4), &Target::node("127.0.0.1:19412")), Err(Refused::Closed));
+}
+
+#[test]
+fn a_panicking_handler_is_counted_and_the_others_go_on() {
+    let listener = start("listener");
+    listener
+        .on::<UserInteraction>(|event, _| assert!(event.user_id != 1, "a handler's own fault"))
+        .expect("subscribes");
+    let speaker = start("speaker");
+    let mut router = speaker.router();
+    for user_id in 0..3 {
+        router.route(&interaction(user_id), Target::Node(listener.address())).expect("accepted");
+    }
+    eventually("all handled", || listener.ledger().received.events == 3);
+    let ledger = listener.close();
+    assert_eq!(ledger.received.delivered, 2);
+    assert_eq!(ledger.received.shed["events_handler_panicked"], 1);
+    assert!(ledger.balanced);
+}
+
+#[test]
+fn several_receivers_share_the_port_and_ask_for_a_handler_each() {
+    let node = Node::builder("wide").receivers(2).start().expect("starts");
+    assert!(matches!(
+        node.on::<UserInteraction>(|_, _| ()),
+        Err(SubscribeError::OneHandlerManyReceivers(2))
+    ));
+    let (heard, hears) = mpsc::channel();
+    node.on_each::<UserInteraction, _>(|_receiver| {
+        let heard = heard.clone();
+        move |event: &rkyv::Archived<UserInteraction>, _: &wireloom::Envelope<'_>| {
+            let _ = heard.send(event.user_id.to_native());
+        }
+    })
+    .expect("subscribes");
+    let target = Target::Node(node.address());
+    for sender in 0..8 {
+        let speaker = start(&format!("speaker-{sender}"));
+        speaker.router().route(&interaction(sender), &target).expect("accepted");
+        drop(speaker);
+    }
+    let mut seen: Vec<u64> =
+        (0..8).map(|_| hears.recv_timeout(PATIENCE).expect("arrives")).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_unsubscribed_handler_no_longer_runs() {
+    let node = start("alone");
+    let (heard, hears) = mpsc::channel();
+    let subscription = node
+        .on::<UserInteraction>(move |event, _| {
+            let _ = heard.send(event.user_id.to_native());
+        })
+        .expect("subscribes");
+    let mut router = node.router();
+    router.route(&interaction(1), Target::Local).expect("accepted");
+    assert_eq!(hears.recv_timeout(PATIENCE), Ok(1));
+    node.off(subscription).expect("unsubscribes");
+    // The handler is freed on the control side, which closes its channel.
+    assert_eq!(hears.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+    router.route(&interaction(2), Target::Local).expect("accepted");
+    eventually("counted", || node.ledger().received.unsubscribed == 1);
+}
+
+#[test]
+fn a_port_in_use_and_wrong_settings_say_what_to_do() {
+    let first = start("first");
+    let address = first.address().to_string();
+    let taken = Node::builder("second").listen(&address).start().expect_err("in use");
+    let text = taken.to_string();
+    assert!(text.contains(&first.address().port().to_string()), "{text}");
+    assert!(!text.contains('\n'), "{text}");
+    let ring = Node::builder("x").ring_bytes(5_000, 4_096).start().expect_err("no power of two");
+    assert!(matches!(ring, NodeError::RingBytes { nearest: 8_192, .. }), "{ring}");
+    let core = Node::builder("x").cores(&[9_999]).start().expect_err("no such core").to_string();
+    assert!(core.contains("9999"), "{core}");
+    assert!(Node::builder("x").listen("nonsense").start().is_err());
+    assert!(Node::builder("x").join("127.0.0.1:9").start().is_err());
+}

@@ -1,0 +1,126 @@
+//! After start-up the workers do not allocate: a counting allocator watches them under load.
+//!
+//! The allocator counts allocations of threads whose name begins with `wl-`, the workers; the
+//! conductor (`wl-conductor`) may allocate and is left out.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use wireloom::{Event, Mode, Node, Polled, Target};
+
+struct Counting;
+
+static WATCHING: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// 0 unknown, 1 a worker, 2 another thread.
+    static KIND: Cell<u8> = const { Cell::new(0) };
+}
+
+fn watched() -> bool {
+    if !WATCHING.load(Ordering::Relaxed) {
+        return false;
+    }
+    KIND.try_with(|kind| {
+        if kind.get() == 0 {
+            // Asking for the name may allocate: answer "other" meanwhile.
+            kind.set(2);
+            let current = std::thread::current();
+            let name = current.name().unwrap_or_default();
+            let worker = name.starts_with("wl-") && name != "wl-conductor";
+            kind.set(if worker { 1 } else { 2 });
+        }
+        kind.get() == 1
+    })
+    .unwrap_or(false)
+}
+
+// SAFETY: every call is passed on unchanged to the system allocator; counting touches no memory of
+// the allocation.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if watched() {
+            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller's promise about `layout` is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if watched() {
+            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: `pointer` came from `alloc` above with this layout, as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "reading")]
+struct Reading {
+    number: u64,
+    note: String,
+}
+
+/// The count is worth something: a thread named like a worker is caught.
+fn prove_the_watch() {
+    WATCHING.store(true, Ordering::SeqCst);
+    let thread = std::thread::Builder::new().name("wl-proof".into());
+    let thread = thread.spawn(|| std::hint::black_box(vec![1_u8; 64]).len()).expect("a thread");
+    assert_eq!(thread.join().ok(), Some(64));
+    WATCHING.store(false, Ordering::SeqCst);
+    assert!(ALLOCATIONS.swap(0, Ordering::SeqCst) >= 2, "an allocation and its end are seen");
+}
+
+#[test]
+fn workers_do_not_allocate_after_start() {
+    prove_the_watch();
+    let receiver = Node::builder("receiver").mode(Mode::Dedicated).start().expect("starts");
+    let handled = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&handled);
+    receiver
+        .on::<Reading>(move |reading, _| {
+            assert!(reading.note.len() < 100);
+            count.fetch_add(1, Ordering::Relaxed);
+        })
+        .expect("subscribes");
+    let mut ring = receiver.subscribe::<Reading>().expect("subscribes");
+    let sender = Node::builder("sender").mode(Mode::Dedicated).start().expect("starts");
+    let mut publisher =
+        sender.publisher::<Reading>(&Target::Node(receiver.address())).expect("a route");
+    let mut router = receiver.router();
+
+    let mut publish = |from: u64, to: u64| {
+        let (mut polled, begun) = (0_u64, Instant::now());
+        for number in from..to {
+            let reading = Reading { number, note: "x".repeat((number % 90) as usize) };
+            while publisher.publish(&reading).is_err() {
+                std::thread::yield_now();
+            }
+            if number % 10 == 0 {
+                router.route(&reading, Target::Local).expect("local");
+            }
+            polled += ring.poll(64, |polled| assert!(!matches!(polled, Polled::Shed(_)))) as u64;
+            assert!(begun.elapsed() < Duration::from_secs(60), "stuck at {number}");
+            if number % 64 == 0 {
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        }
+        polled
+    };
+    publish(0, 2_000);
+    std::thread::sleep(Duration::from_millis(50));
+    WATCHING.store(true, Ordering::SeqCst);
+    publish(2_000, 60_000);
+    WATCHING.store(false, Ordering::SeqCst);
+
+    assert!(handled.load(Ordering::Relaxed) > 30_000, "the workers were under load");
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), 0, "a worker allocated or freed memory");
+}

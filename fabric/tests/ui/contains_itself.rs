@@ -1,0 +1,8 @@
+use wireloom::Schema;
+
+#[derive(Schema)]
+struct Tree {
+    branches: Vec<Tree>,
+}
+
+fn main() {}
