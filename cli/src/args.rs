@@ -1,0 +1,253 @@
+//! What may stand on the command line, and what each word means.
+//!
+//! Help texts that teach stand in [`help`]; the small languages of values in [`crate::values`].
+
+mod help;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use wireloom::Target;
+use wireloom::event::Priority;
+use wireloom_dataplane::socket::Interface;
+
+use crate::bench::BenchArgs;
+use crate::values;
+
+/// Publish, receive, measure and try typed events between processes and machines.
+#[derive(Debug, Parser)]
+#[command(name = "wireloom", version, after_help = help::OVERVIEW, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// One variant a command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publish the lines of a file or of standard input, one event a line
+    #[command(after_help = help::PUB, visible_alias = "publish")]
+    Pub(PublishArgs),
+    /// Print the events that reach an address or a multicast group, one a line
+    #[command(after_help = help::SUB, visible_alias = "subscribe")]
+    Sub(SubscribeArgs),
+    /// Measure this machine: events per second, latency, CPU, beside the kernel's own ceiling
+    Bench(BenchArgs),
+    /// See it work: three nodes on this host, live rates, latency, loss, and the ledger
+    #[command(after_help = help::DEMO)]
+    Demo(DemoArgs),
+    /// One node of the demonstration, started by it
+    #[command(hide = true)]
+    DemoNode(DemoNodeArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(CompletionsArgs),
+}
+
+/// `wireloom pub`.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    /// Where the events go: udp://HOST:PORT (a node, or a group such as udp://224.1.1.1:9000), or
+    /// broadcast:PORT
+    #[arg(long, value_name = "TARGET", value_parser = values::target)]
+    pub(crate) to: Target,
+    /// Type name of the events: 1 to 255 of a-z, 0-9, '-', '.', '_'
+    #[arg(long = "type", value_name = "NAME", value_parser = values::type_name)]
+    pub(crate) event_type: String,
+    /// How urgent the events are; each priority has its own lane through the sender
+    #[arg(long, default_value = "normal", value_name = "PRIORITY", value_parser = priorities())]
+    pub(crate) priority: Priority,
+    /// Events per second, on average: 5000, 20k, 0.5. Without it, as fast as they are read: UDP has
+    /// no flow control, so a fast file overruns a slow subscriber
+    #[arg(long, value_name = "N", value_parser = values::rate)]
+    pub(crate) rate: Option<f64>,
+    /// Take each line as text, whatever is in it, and publish it as a JSON string
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Name of this node [default: pub-PID]
+    #[arg(long, value_name = "NAME", value_parser = values::node_name)]
+    pub(crate) name: Option<String>,
+    /// Interface that multicast and broadcast leave by: name, IPv4 address or index [default: the
+    /// system's choice]
+    #[arg(long, value_name = "INTERFACE", value_parser = values::interface)]
+    pub(crate) interface: Option<Interface>,
+    /// Networks a multicast packet may cross; 1 is this one
+    #[arg(long, value_name = "HOPS", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) ttl: u8,
+    /// Fill packets up to this size; one larger event still travels alone, as far as the path
+    /// carries it
+    #[arg(long, value_name = "SIZE", default_value = "1400", value_parser = values::size)]
+    pub(crate) packet_bytes: usize,
+    /// JSON Lines to publish; "-" or nothing is standard input
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// `wireloom sub`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("where").required(true).multiple(true))]
+pub(crate) struct SubscribeArgs {
+    /// Address to receive on: udp://127.0.0.1:9000, udp://0.0.0.0:9000 for every network of this
+    /// machine; port 0 lets the system choose
+    #[arg(long, value_name = "ADDRESS", value_parser = values::listen, group = "where")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Multicast group to join: 224.1.1.1:9000. May be given several times
+    #[arg(long, value_name = "GROUP:PORT", value_parser = values::group, group = "where")]
+    pub(crate) join: Vec<SocketAddr>,
+    /// Print events of this type only. May be given several times
+    #[arg(long = "type", value_name = "NAME", value_parser = values::type_name)]
+    pub(crate) event_types: Vec<String>,
+    /// End after this many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// End after this time: 500ms, 5s, 2m
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// What to print of each event
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    pub(crate) format: Format,
+    /// Interface to join the groups on: name, IPv4 address or index [default: the system's choice]
+    #[arg(long, value_name = "INTERFACE", value_parser = values::interface)]
+    pub(crate) interface: Option<Interface>,
+    /// Name of this node [default: sub-PID]
+    #[arg(long, value_name = "NAME", value_parser = values::node_name)]
+    pub(crate) name: Option<String>,
+    /// Room for events that arrive faster than they are printed; rounded up to a power of two
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = values::size)]
+    pub(crate) ring_bytes: usize,
+    /// Room the kernel is asked for, for datagrams not yet received
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = values::size)]
+    pub(crate) receive_buffer_bytes: usize,
+}
+
+/// What `sub` prints of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One JSON object an event: type, source, sequence, times, priority, encoding, payload
+    Json,
+    /// The JSON payload alone, exactly as it was published
+    Payload,
+}
+
+/// `wireloom demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// How long it runs
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) seconds: u64,
+    /// Text file whose lines are published, over and over; "-" is standard input, published once
+    /// [default: a licence text of this machine, else the help of this command]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// Lines per second: 5000, 20k, 0.5
+    #[arg(long, value_name = "N", default_value = "20k", value_parser = values::rate)]
+    pub(crate) rate: f64,
+    /// Multicast group of the heartbeats; the port is chosen when it runs
+    #[arg(long, value_name = "GROUP", default_value = "224.1.1.1")]
+    pub(crate) group: std::net::Ipv4Addr,
+}
+
+/// `wireloom demo-node`, which [`crate::demo`] starts and talks to over its standard streams.
+#[derive(Debug, Args)]
+pub(crate) struct DemoNodeArgs {
+    /// What the node does.
+    pub(crate) role: crate::demo::Role,
+    /// Name of the node.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Where the lines go.
+    #[arg(long)]
+    pub(crate) to: Option<SocketAddr>,
+    /// The group the heartbeats go to.
+    #[arg(long)]
+    pub(crate) group: Option<SocketAddr>,
+    /// Lines per second.
+    #[arg(long, default_value_t = 1.0)]
+    pub(crate) rate: f64,
+    /// The file to read; without it lines come with the commands on standard input.
+    #[arg(long)]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// `wireloom completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// The five priorities by name; clap tells the nearest for a near miss.
+fn priorities() -> impl clap::builder::TypedValueParser<Value = Priority> {
+    PossibleValuesParser::new(Priority::ALL.map(Priority::name))
+        .try_map(|name| name.parse::<Priority>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(words: &[&str]) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from(std::iter::once(&"wireloom").chain(words))
+    }
+
+    #[test]
+    fn the_description_contradicts_itself_nowhere() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_text_fits_a_terminal_and_tells_the_exit_statuses() {
+        let mut command = CommandLine::command();
+        command.build();
+        for name in ["pub", "sub", "demo"] {
+            let found = command.find_subcommand_mut(name).expect("a command of ours");
+            let help = found.render_long_help().to_string();
+            assert!(help.contains("Examples:") && help.contains("Exit status:"), "{name}: {help}");
+        }
+        for text in [help::OVERVIEW, help::PUB, help::SUB, help::DEMO, help::COMPLETIONS] {
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        }
+    }
+
+    #[test]
+    fn publishing_takes_the_words_of_its_help() {
+        let words =
+            ["pub", "--to", "udp://127.0.0.1:9000", "--type", "a", "--rate", "5k", "--raw", "x"];
+        let Command::Pub(args) = parse(&words).unwrap().command else { panic!("not pub") };
+        assert_eq!((args.rate, args.raw, args.priority), (Some(5e3), true, Priority::Normal));
+        assert_eq!(args.file, Some(PathBuf::from("x")));
+    }
+
+    #[test]
+    fn a_near_miss_is_answered_with_the_nearest_value() {
+        for (words, near) in [
+            (&["pub", "--to", "upd://1.2.3.4:5", "--type", "a"][..], "udp://1.2.3.4:5"),
+            (&["pub", "--to", "udp://1.2.3.4:5", "--type", "a", "--priority", "hihg"], "'high'"),
+            (&["sub", "--listen", "udp://127.0.0.1:1", "--format", "jsno"], "'json'"),
+            (&["sub", "--listen", "udp://127.0.0.1:1", "--timeout", "5"], "5s"),
+            (&["sub", "--lisen", "udp://127.0.0.1:1"], "'--listen'"),
+            (&["sbu"], "'sub'"),
+        ] {
+            let told = parse(words).unwrap_err();
+            assert_eq!(told.exit_code(), 2, "{words:?}");
+            assert!(told.to_string().contains(near), "{words:?}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_subscriber_listens_or_joins() {
+        assert!(parse(&["sub"]).is_err());
+        assert!(parse(&["sub", "--join", "224.1.1.1:9000"]).is_ok());
+        let words = ["sub", "--listen", "udp://[::1]:9000", "--type", "a", "--type", "b"];
+        let Command::Sub(args) = parse(&words).unwrap().command else { panic!("not sub") };
+        assert_eq!(args.event_types, ["a", "b"]);
+        assert_eq!(args.format, Format::Json);
+    }
+}

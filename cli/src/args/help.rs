@@ -1,0 +1,112 @@
+//! The parts of the help texts that are written by hand: what a command is for, examples that run,
+//! exit statuses. At most 80 columns.
+
+/// Below the list of commands.
+pub(crate) const OVERVIEW: &str = "\
+Try it:
+  wireloom demo                          three nodes on this host, live
+
+  wireloom sub --listen udp://127.0.0.1:9000                  in one terminal,
+  echo '{\"hello\":\"world\"}' |
+    wireloom pub --to udp://127.0.0.1:9000 --type greeting    in another
+
+Exit status:
+  0  all well
+  1  something was refused or lost, or the ledger did not balance
+  2  wrong words on the command line, or it could not start (a port in use,
+     no permission, no such file): one line says what to do
+
+Colours are left out when the output is no terminal or NO_COLOR is set.
+'wireloom COMMAND --help' explains a command with examples.";
+
+/// Below the options of `pub`.
+pub(crate) const PUB: &str = "\
+Each line of FILE is one event; the line's JSON travels exactly as it stands.
+With --raw a line may be any UTF-8 text, and travels as a JSON string.
+
+Examples:
+  Publish a log as events of the type log-line, 2,000 a second:
+    wireloom pub --to udp://127.0.0.1:9000 --type log-line --raw --rate 2k app.log
+
+  Publish what another program prints, to every node of a multicast group:
+    jq -c '.orders[]' day.json | wireloom pub --to udp://224.1.1.1:9000 --type order
+
+  Publish one event that passes everything else on its way:
+    echo '{\"valve\":7}' |
+      wireloom pub --to udp://10.0.0.7:9000 --type close-valve --priority critical
+
+At the end one JSON object stands on standard error:
+  {\"accepted\":1998,\"refused\":{\"malformed\":2}}
+Accepted means sent. Whether it arrived, UDP does not say: the subscriber knows
+what it lost. Reasons: malformed (not JSON), invalid_utf8, too_large (for the
+path), back_pressured (the sender stood still for five seconds).
+A line that is refused is told as FILE:LINE:COLUMN: REASON; the rest goes on.
+
+Exit status:
+  0  every line was accepted and sent
+  1  a line was refused, or the system would not send
+  2  wrong words, no such file, or the node could not start";
+
+/// Below the options of `sub`.
+pub(crate) const SUB: &str = "\
+Examples:
+  Print everything that reaches port 9000 of this machine:
+    wireloom sub --listen udp://127.0.0.1:9000
+
+  Wait for one event of a type, five seconds at most, and use its payload:
+    wireloom sub --listen udp://0.0.0.0:9000 --type greeting \\
+      --count 1 --timeout 5s --format payload | jq .
+
+  Watch a multicast group for a minute:
+    wireloom sub --join 224.1.1.1:9000 --timeout 1m
+
+Formats:
+  json     {\"type\":…,\"source\":…,\"sequence\":…,\"timestamp_ns\":…,
+           \"received_ns\":…,\"priority\":…,\"encoding\":…,\"payload\":…}
+  payload  the JSON that was published, alone
+A typed event whose Rust type this command does not know is shown as
+{\"encoding\":\"rkyv\",\"bytes\":N,\"hex\":…} with its first 64 bytes.
+
+Losses are told on standard error when they are noticed. At the end (the count,
+the time, Ctrl-C) the ledger stands there as one JSON object: what was received,
+printed, lost, shed, and datagrams dropped by reason.
+
+Exit status:
+  0  --count was reached; or the time was over and no --count was given
+  1  --count was not reached, or the ledger did not balance
+  2  wrong words, or the node could not start (the port is in use, …)";
+
+/// Below the options of `demo`.
+pub(crate) const DEMO: &str = "\
+Three processes of this command start on this host. The first publishes the
+lines of a file to the second by UDP, and this machine's own load and memory as
+heartbeats to a multicast group, which the third watches. The table shows what
+each node counted itself. At the end the ledger is drawn up over all three:
+every line accepted must have been delivered, or be lost or shed by name.
+
+Examples:
+  See it for ten seconds:
+    wireloom demo
+
+  Your own text, faster, for a minute:
+    wireloom demo --file /var/log/syslog --rate 100k --seconds 60
+
+  Whatever another program prints:
+    seq 100000 | wireloom demo --file - --rate 50k
+
+Exit status:
+  0  the ledger balanced
+  1  it did not
+  2  wrong words, or a node could not start";
+
+/// Below the arguments of `completions`.
+pub(crate) const COMPLETIONS: &str = "\
+Examples:
+  Bash, for this user:
+    wireloom completions bash > ~/.local/share/bash-completion/completions/wireloom
+
+  Zsh, in a folder of $fpath:
+    wireloom completions zsh > ~/.zfunc/_wireloom
+
+  Fish:
+    wireloom completions fish > ~/.config/fish/completions/wireloom.fish";

@@ -1,0 +1,187 @@
+//! The publishing side of a run: as fast as it goes, or at a rate.
+//!
+//! Owns one publisher and the event it fills again and again. What happens between bursts (driving
+//! the node, sleeping) is the caller's: it knows which threads there are.
+
+use anyhow::Result;
+use hdrhistogram::Histogram;
+use wireloom::{Clock, Publisher, Refused};
+
+use super::event::Load;
+use super::figures::{Percentiles, histogram};
+
+/// Bytes of frames a burst fills: about what the sender takes in one duty cycle, so that the bytes
+/// are sent while they are in the cache.
+const BURST_BYTES: usize = 63_000;
+
+/// A publisher and its count.
+pub(super) struct Pump<E: Load> {
+    publisher: Publisher<E>,
+    event: E,
+    burst_events: usize,
+    /// Taken by the node; the sequence of the next event.
+    pub(super) accepted: u64,
+    /// Refused because the ring was full; offered again later.
+    pub(super) refused: u64,
+    clock: Clock,
+}
+
+impl<E: Load> Pump<E> {
+    pub(super) fn new(publisher: Publisher<E>, payload_bytes: usize, frame_bytes: usize) -> Self {
+        Self {
+            publisher,
+            event: E::with_payload(payload_bytes),
+            burst_events: (BURST_BYTES / frame_bytes.max(1)).max(1),
+            accepted: 0,
+            refused: 0,
+            clock: Clock::system(),
+        }
+    }
+
+    /// One burst of up to `events`; false when the ring was full before its end.
+    #[inline]
+    fn burst(&mut self, events: usize) -> Result<bool> {
+        let sent_ns = self.clock.now_ns();
+        let mut burst = self.publisher.burst();
+        for _ in 0..events {
+            self.event.fill(self.accepted, sent_ns);
+            match burst.publish(&self.event) {
+                Ok(_) => self.accepted += 1,
+                Err(Refused::BackPressured) => {
+                    self.refused += 1;
+                    return Ok(false);
+                }
+                Err(refused) => return Err(refused.into()),
+            }
+        }
+        Ok(true)
+    }
+
+    /// One event of its own, seen by the sender at once; false when the ring was full.
+    #[inline]
+    fn single(&mut self) -> Result<bool> {
+        self.event.fill(self.accepted, self.clock.now_ns());
+        match self.publisher.publish(&self.event) {
+            Ok(_) => self.accepted += 1,
+            Err(Refused::BackPressured) => {
+                self.refused += 1;
+                return Ok(false);
+            }
+            Err(refused) => return Err(refused.into()),
+        }
+        Ok(true)
+    }
+
+    /// Publishes as fast as it goes for `for_ns`; `between` runs after each burst and is told
+    /// whether the ring was full. Returns how long it took.
+    pub(super) fn flood(&mut self, for_ns: u64, mut between: impl FnMut(bool)) -> Result<u64> {
+        let from_ns = self.clock.now_ns();
+        loop {
+            let complete = self.burst(self.burst_events)?;
+            between(!complete);
+            let elapsed_ns = self.clock.now_ns().saturating_sub(from_ns);
+            if elapsed_ns >= for_ns {
+                return Ok(elapsed_ns);
+            }
+        }
+    }
+
+    /// Publishes what is due at each tick of a schedule until it ends; `wait` passes the time until
+    /// the monotonic time it is given.
+    pub(super) fn pace(&mut self, pace: &mut Pace, mut wait: impl FnMut(u64)) -> Result<()> {
+        let offset = self.accepted;
+        loop {
+            let now_ns = self.clock.now_ns();
+            let due = offset + pace.due(now_ns);
+            if self.accepted < due {
+                pace.note_lag(self.accepted - offset, now_ns);
+            }
+            while self.accepted < due && self.single()? {}
+            if now_ns >= pace.until_ns {
+                return Ok(());
+            }
+            wait(pace.next_tick_ns(now_ns).min(pace.until_ns));
+        }
+    }
+}
+
+/// A schedule: so many events a second, published in ticks.
+#[derive(Debug)]
+pub(super) struct Pace {
+    from_ns: u64,
+    until_ns: u64,
+    tick_ns: u64,
+    events_per_s: f64,
+    lag: Histogram<u64>,
+}
+
+impl Pace {
+    /// A schedule that begins at `from_ns` and lasts `for_ns`.
+    pub(super) fn new(events_per_s: f64, tick_ns: u64, from_ns: u64, for_ns: u64) -> Self {
+        let until_ns = from_ns.saturating_add(for_ns);
+        Self { from_ns, until_ns, tick_ns: tick_ns.max(1), events_per_s, lag: histogram() }
+    }
+
+    /// Events that should have been published by now.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, whole")]
+    fn due(&self, now_ns: u64) -> u64 {
+        let elapsed_ns = now_ns.min(self.until_ns).saturating_sub(self.from_ns);
+        (super::figures::real(elapsed_ns) * self.events_per_s / 1e9) as u64
+    }
+
+    /// The first tick after now: ticks missed are not made up for one by one.
+    fn next_tick_ns(&self, now_ns: u64) -> u64 {
+        let ticks = now_ns.saturating_sub(self.from_ns) / self.tick_ns + 1;
+        self.from_ns.saturating_add(ticks.saturating_mul(self.tick_ns))
+    }
+
+    /// Remembers how late the first event of a tick is, beyond the tick itself: a schedule that is
+    /// not kept makes latencies look better than they are.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, whole")]
+    fn note_lag(&mut self, event: u64, now_ns: u64) {
+        let due_after_ns = (super::figures::real(event + 1) * 1e9 / self.events_per_s) as u64;
+        let late_ns = now_ns.saturating_sub(self.from_ns.saturating_add(due_after_ns));
+        self.lag.saturating_record(late_ns.saturating_sub(self.tick_ns).max(1));
+    }
+
+    /// How late ticks were published.
+    pub(super) fn lag(&self) -> Option<Percentiles> {
+        Percentiles::of(&self.lag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START_NS: u64 = 1_000_000;
+
+    #[test]
+    fn a_schedule_says_how_many_are_due_and_ends() {
+        let pace = Pace::new(1_000.0, 500_000, START_NS, 10_000_000);
+        assert_eq!(pace.due(0), 0);
+        assert_eq!(pace.due(START_NS), 0);
+        assert_eq!(pace.due(START_NS + 999_999), 0);
+        assert_eq!(pace.due(START_NS + 3_000_000), 3);
+        assert_eq!(pace.due(START_NS + 10_000_000), 10);
+        assert_eq!(pace.due(START_NS + 99_000_000), 10, "nothing is due after the end");
+    }
+
+    #[test]
+    fn ticks_are_in_the_future_and_late_ones_are_left_out() {
+        let pace = Pace::new(1_000.0, 500_000, START_NS, 10_000_000);
+        assert_eq!(pace.next_tick_ns(START_NS), START_NS + 500_000);
+        assert_eq!(pace.next_tick_ns(START_NS + 500_000), START_NS + 1_000_000);
+        assert_eq!(pace.next_tick_ns(START_NS + 4_600_000), START_NS + 5_000_000);
+    }
+
+    #[test]
+    fn lag_is_what_exceeds_the_tick() {
+        let mut pace = Pace::new(1_000.0, 500_000, START_NS, 10_000_000);
+        assert_eq!(pace.lag(), None);
+        pace.note_lag(0, START_NS + 1_400_000);
+        assert!(pace.lag().unwrap().max < 0.01, "within the tick");
+        pace.note_lag(0, START_NS + 3_500_000);
+        assert!((pace.lag().unwrap().max - 2_000.0).abs() < 3.0, "{:?}", pace.lag());
+    }
+}

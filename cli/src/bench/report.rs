@@ -1,0 +1,319 @@
+//! What a run found: one JSON object, or a table for people.
+//!
+//! Every field stands in every mode of the generator; what a mode does not have is `null`. The
+//! method behind each figure: `bench/README.md`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::figures::{BySide, Percentiles};
+use super::machine::Machine;
+use crate::output::{Output, Style};
+use crate::text::{bytes, count};
+
+/// The figures of one run.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Report {
+    /// `udp`, `multicast`, `local`, `ring` or `idle`.
+    pub(super) bench: &'static str,
+    /// Length of the measured part, in seconds.
+    pub(super) seconds: f64,
+    /// Events a second asked for; `null` is as fast as it goes.
+    pub(super) rate: Option<f64>,
+    /// What the handler counted: whole events, each once, by the second of the measured part.
+    pub(super) delivered_per_s: f64,
+    /// Accepted by the publishing node, over the whole run.
+    pub(super) published: u64,
+    /// Counted by the handler, over the whole run.
+    pub(super) delivered: u64,
+    /// Published and never handled.
+    pub(super) lost: u64,
+    /// Handled again.
+    pub(super) duplicated: u64,
+    /// Handled, but the hash is not that of the bytes.
+    pub(super) corrupt: u64,
+    /// Handled after a later one.
+    pub(super) late: u64,
+    /// Refused to the publisher because its ring was full, and offered again.
+    pub(super) refused: u64,
+    /// Archived length of one event, exactly.
+    pub(super) payload_bytes: usize,
+    /// The same with its header, as it lies in rings and packets.
+    pub(super) frame_bytes: usize,
+    /// Largest packet asked for.
+    pub(super) packet_bytes: Option<usize>,
+    /// The bare loop of the same frames in this run, events a second (median of its slices).
+    pub(super) raw_ceiling_per_s: Option<f64>,
+    /// `delivered_per_s` / `raw_ceiling_per_s`.
+    pub(super) ratio_to_raw: Option<f64>,
+    /// The naive loops of the ring's run, by name.
+    pub(super) naive_per_s: BTreeMap<&'static str, f64>,
+    /// Each slice of the product, events a second.
+    pub(super) slices_per_s: Vec<f64>,
+    /// Each slice of the bare loop.
+    pub(super) raw_slices_per_s: Vec<f64>,
+    /// CPU seconds, user and system, of all processes for a million delivered events.
+    pub(super) cpu_s_per_million: Option<f64>,
+    /// Share of one core by process, in the measured part.
+    pub(super) cpu_percent: BySide<f64>,
+    /// Peak resident memory by process.
+    pub(super) peak_rss_bytes: BySide<u64>,
+    /// From publishing to the handler; with a rate only.
+    pub(super) latency_us: Option<Percentiles>,
+    /// How much later than its schedule the generator published; with a rate only.
+    pub(super) publish_lag_us: Option<Percentiles>,
+    /// Whether the ledgers of both nodes balance, alone and against each other.
+    pub(super) ledger_balanced: Option<bool>,
+    /// The numbers of that balance.
+    pub(super) ledger: Option<CrossLedger>,
+    /// `adaptive` or `spin`.
+    pub(super) idle: &'static str,
+    /// Cores the sides were pinned to, publisher first; empty: not pinned.
+    pub(super) cores: Vec<usize>,
+    /// What the system did not grant.
+    pub(super) notes: Vec<String>,
+    /// Counters of the receiving node that are not zero.
+    pub(super) counters: BTreeMap<String, u64>,
+    /// Where it was measured.
+    pub(super) machine: Machine,
+}
+
+/// One publisher's and one receiver's account side by side, in events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct CrossLedger {
+    /// Taken by the publishing node.
+    pub(super) accepted: u64,
+    /// Shed by its sender, with a reason of its own ledger.
+    pub(super) shed: u64,
+    /// Handed to the kernel.
+    pub(super) sent: u64,
+    /// In packets the receiving node accepted.
+    pub(super) received: u64,
+    /// Missing between those packets, as the receiving node saw it.
+    pub(super) lost: u64,
+    /// Sent before the receiving node first heard the stream.
+    pub(super) before_join: u64,
+    /// Taken by the receiving node's handler.
+    pub(super) delivered: u64,
+    /// What the handler itself counted, whole or not.
+    pub(super) handled: u64,
+    /// `sent` less everything the receiver accounts for; 0 when balanced.
+    pub(super) unaccounted: i64,
+}
+
+impl CrossLedger {
+    /// Fills in what is left over, and says whether nothing is.
+    pub(super) fn settle(mut self) -> (Self, bool) {
+        let seen = self.received + self.lost + self.before_join;
+        self.unaccounted = self.sent.cast_signed().wrapping_sub(seen.cast_signed());
+        let balanced = self.accepted == self.sent + self.shed
+            && self.unaccounted == 0
+            && self.received == self.delivered
+            && self.delivered == self.handled;
+        (self, balanced)
+    }
+}
+
+impl Report {
+    /// A report in which nothing was measured yet.
+    pub(super) fn new(bench: &'static str) -> Self {
+        Self {
+            bench,
+            seconds: 0.0,
+            rate: None,
+            delivered_per_s: 0.0,
+            published: 0,
+            delivered: 0,
+            lost: 0,
+            duplicated: 0,
+            corrupt: 0,
+            late: 0,
+            refused: 0,
+            payload_bytes: 0,
+            frame_bytes: 0,
+            packet_bytes: None,
+            raw_ceiling_per_s: None,
+            ratio_to_raw: None,
+            naive_per_s: BTreeMap::new(),
+            slices_per_s: Vec::new(),
+            raw_slices_per_s: Vec::new(),
+            cpu_s_per_million: None,
+            cpu_percent: BySide::new(),
+            peak_rss_bytes: BySide::new(),
+            latency_us: None,
+            publish_lag_us: None,
+            ledger_balanced: None,
+            ledger: None,
+            idle: "adaptive",
+            cores: Vec::new(),
+            notes: Vec::new(),
+            counters: BTreeMap::new(),
+            machine: Machine::read(),
+        }
+    }
+
+    /// Whether the run found a fault: a damaged or repeated event, or an account that is open.
+    pub(super) fn is_sound(&self) -> bool {
+        self.corrupt == 0 && self.duplicated == 0 && self.ledger_balanced != Some(false)
+    }
+
+    /// Prints it: one line of JSON, or a table.
+    pub(super) fn print(&self, output: &Output, json: bool) -> Result<()> {
+        if json {
+            output.json(self)?;
+        } else {
+            output.line(self.table(output).trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn table(&self, output: &Output) -> String {
+        let mut table = Table::default();
+        let title = format!("{} for {:.1} s, {} bytes", self.bench, self.seconds, self.payload_bytes);
+        table.text = output.paint(Style::Bold, title) + "\n";
+        if self.bench != "idle" {
+            self.rates(&mut table);
+        }
+        for (side, percent) in &self.cpu_percent {
+            table.row(&format!("cpu, {side}"), &format!("{percent:.2} % of a core"));
+        }
+        if let Some(seconds) = self.cpu_s_per_million {
+            table.row("cpu, both sides", &format!("{seconds:.4} s per million events"));
+        }
+        for (side, peak) in &self.peak_rss_bytes {
+            table.row(&format!("peak memory, {side}"), &bytes(*peak));
+        }
+        let times = [("latency", &self.latency_us), ("published late by", &self.publish_lag_us)];
+        for (name, times) in times {
+            let Some(Percentiles { p50, p99, p99_9, max, .. }) = times else { continue };
+            let text = format!("p50 {p50:.1} µs, p99 {p99:.1}, p99.9 {p99_9:.1}, max {max:.1}");
+            table.row(name, &text);
+        }
+        if let Some(balanced) = self.ledger_balanced {
+            let (style, word) =
+                if balanced { (Style::Good, "balanced") } else { (Style::Bad, "OPEN") };
+            table.row("ledger", &output.paint(style, word));
+        }
+        for note in &self.notes {
+            table.row("note", note);
+        }
+        let machine = &self.machine;
+        let cores = format!("{}, {} cores, Linux {}", machine.cpu, machine.cores, machine.kernel);
+        table.row("machine", &cores);
+        table.text
+    }
+
+    fn rates(&self, table: &mut Table) {
+        table.row("delivered", &per_s(self.delivered_per_s));
+        if let (Some(raw), Some(ratio)) = (self.raw_ceiling_per_s, self.ratio_to_raw) {
+            let text = format!("{} (delivered: {:.0} % of it)", per_s(raw), ratio * 100.0);
+            table.row("bare loop, same frames", &text);
+        }
+        for (name, rate) in &self.naive_per_s {
+            table.row(&format!("naive: {name}"), &per_s(*rate));
+        }
+        for (name, number) in [
+            ("published", self.published),
+            ("delivered", self.delivered),
+            ("lost", self.lost),
+            ("duplicated", self.duplicated),
+            ("corrupt", self.corrupt),
+        ] {
+            table.row(name, &count(number));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    text: String,
+}
+
+impl Table {
+    fn row(&mut self, name: &str, value: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "  {name:<24} {value}");
+    }
+}
+
+/// A rate as people read it.
+pub(super) fn per_s(rate: f64) -> String {
+    match rate {
+        r if r >= 1e6 => format!("{:.2} M/s", r / 1e6),
+        r if r >= 1e4 => format!("{:.1} k/s", r / 1e3),
+        r => format!("{r:.0}/s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOSED: CrossLedger = CrossLedger {
+        accepted: 100,
+        shed: 1,
+        sent: 99,
+        received: 90,
+        lost: 7,
+        before_join: 2,
+        delivered: 90,
+        handled: 90,
+        unaccounted: 0,
+    };
+
+    #[test]
+    fn a_ledger_balances_only_when_every_event_is_somewhere() {
+        assert_eq!(CLOSED.settle(), (CLOSED, true));
+        let (open, balanced) = CrossLedger { received: 89, delivered: 89, handled: 89, ..CLOSED }.settle();
+        assert!(!balanced);
+        assert_eq!(open.unaccounted, 1);
+        assert_eq!(CrossLedger { lost: 9, ..CLOSED }.settle().0.unaccounted, -2);
+        for open in [
+            CrossLedger { accepted: 101, ..CLOSED },
+            CrossLedger { handled: 91, ..CLOSED },
+            CrossLedger { delivered: 89, ..CLOSED },
+        ] {
+            assert!(!open.settle().1, "{open:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_or_repeated_event_makes_a_run_unsound_and_loss_does_not() {
+        let sound = Report { lost: 5, ..Report::new("udp") };
+        assert!(sound.is_sound());
+        assert!(!Report { corrupt: 1, ..sound.clone() }.is_sound());
+        assert!(!Report { duplicated: 1, ..sound.clone() }.is_sound());
+        assert!(!Report { ledger_balanced: Some(false), ..sound }.is_sound());
+    }
+
+    #[test]
+    fn the_fields_of_the_published_format_are_there() {
+        let json = serde_json::to_value(Report::new("udp")).unwrap();
+        for field in [
+            "delivered_per_s",
+            "lost",
+            "duplicated",
+            "corrupt",
+            "payload_bytes",
+            "raw_ceiling_per_s",
+            "ratio_to_raw",
+            "cpu_s_per_million",
+            "peak_rss_bytes",
+            "latency_us",
+            "ledger_balanced",
+            "machine",
+        ] {
+            assert!(json.get(field).is_some(), "{field}");
+        }
+    }
+
+    #[test]
+    fn rates_read_well() {
+        assert_eq!(per_s(23_456_789.0), "23.46 M/s");
+        assert_eq!(per_s(123_456.0), "123.5 k/s");
+        assert_eq!(per_s(980.4), "980/s");
+    }
+}

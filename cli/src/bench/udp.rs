@@ -1,0 +1,303 @@
+//! Two processes over UDP, unicast or multicast: the product and the bare loop in alternating slices,
+//! so that both meet the same machine.
+//!
+//! This process publishes; two children receive, one with a node, one with the bare loop, and rest
+//! while it is not their turn. At full rate each side is one thread that drives its own node; with a
+//! rate each node has its threads and idles adaptively, unless asked to spin.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+use anyhow::{Context, Result};
+use wireloom::{Clock, Node, Target};
+
+use super::event::{BenchEvent, BenchList, FIXED_PAYLOAD_BYTES, Load, archived_bytes};
+use super::figures::{cpu_s_per_million, median, per_second, percent, rounded, sides};
+use super::machine::{peak_rss_bytes, pin, process_cpu_ns};
+use super::peer::{Account, Peer, PeerPlan, PeerWork, Question, Sample};
+use super::publish::{Pace, Pump};
+use super::raw::RawSender;
+use super::receive::Driven;
+use super::report::{CrossLedger, Report, per_s};
+use super::{Flow, IdleChoice, Payload};
+use crate::output::Output;
+
+/// How long the product runs before it is measured.
+const WARM_UP_NS: u64 = 200_000_000;
+/// The longest slice of the product.
+const SLICE_NS_MAX: u64 = 1_000_000_000;
+/// The longest slice of the bare loop.
+const RAW_SLICE_NS_MAX: u64 = 400_000_000;
+/// Silence in which the sender marks how far its stream has come, before the end.
+const TAIL_NS: u64 = 12_000_000;
+
+/// Runs the load of one flow over UDP.
+pub(super) fn run(flow: &Flow, output: &Output) -> Result<Report> {
+    if flow.is_fixed() {
+        Run::<BenchEvent>::prepare(flow, output)?.measure()
+    } else {
+        Run::<BenchList>::prepare(flow, output)?.measure()
+    }
+}
+
+/// What one slice of the product found.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slice {
+    events: u64,
+    /// The receiver's time from its first delivery to its last.
+    elapsed_ns: u64,
+    publisher_cpu_ns: u64,
+    receiver_cpu_ns: u64,
+}
+
+struct Run<'a, E: Load> {
+    flow: &'a Flow,
+    output: &'a Output,
+    receiver: Peer,
+    raw_receiver: Peer,
+    raw_sender: RawSender,
+    node: Driven,
+    pump: Pump<E>,
+    clock: Clock,
+    driven: bool,
+    report: Report,
+}
+
+impl<'a, E: Load> Run<'a, E> {
+    fn prepare(flow: &'a Flow, output: &'a Output) -> Result<Self> {
+        let payload_bytes = archived_bytes::<E>(flow.payload_bytes)?;
+        let frame_bytes =
+            wireloom_wire::align_up(wireloom_wire::FRAME_HEADER_BYTES + payload_bytes);
+        let driven = flow.idle == IdleChoice::Spin;
+        let plan = PeerPlan {
+            work: PeerWork::Node,
+            group: flow.multicast.then(|| group(1)).transpose()?,
+            core: flow.core(1),
+            payload_bytes: flow.payload_bytes,
+            frame_bytes,
+            list: !flow.is_fixed(),
+            driven,
+            timed: flow.rate.is_some(),
+        };
+        let receiver = Peer::start(&plan)?;
+        let raw_plan = PeerPlan {
+            work: PeerWork::Raw,
+            group: flow.multicast.then(|| group(2)).transpose()?,
+            ..plan
+        };
+        let raw_receiver = Peer::start(&raw_plan)?;
+        pin(flow.core(0));
+        let builder = Node::builder("bench-publisher")
+            .packet_bytes(flow.packet_bytes)
+            .multicast(1, super::loopback(), true);
+        let mut node = Driven::start(builder, driven)?;
+        let target = if flow.multicast {
+            Target::Multicast(receiver.address)
+        } else {
+            Target::Node(receiver.address)
+        };
+        let publisher = node.node.publisher::<E>(&target)?;
+        while node.drive() > 0 {}
+        let raw_sender = RawSender::new(raw_receiver.address, frame_bytes, flow.packet_bytes)?;
+        let mut report = Report::new(if flow.multicast { "multicast" } else { "udp" });
+        report.rate = flow.rate;
+        report.payload_bytes = payload_bytes;
+        report.frame_bytes = frame_bytes;
+        report.packet_bytes = Some(flow.packet_bytes);
+        report.idle = flow.idle.name();
+        report.cores = flow.cores.clone();
+        report.notes = receiver.notes.clone();
+        let pump = Pump::new(publisher, flow.payload_bytes, frame_bytes);
+        let clock = Clock::system();
+        Ok(Self {
+            flow,
+            output,
+            receiver,
+            raw_receiver,
+            raw_sender,
+            node,
+            pump,
+            clock,
+            driven,
+            report,
+        })
+    }
+
+    fn measure(mut self) -> Result<Report> {
+        let total_ns = u64::try_from(self.flow.duration.as_nanos()).unwrap_or(u64::MAX);
+        let slices = if self.flow.rate.is_some() { 1 } else { total_ns.div_ceil(SLICE_NS_MAX) };
+        let slice_ns = total_ns / slices.max(1);
+        let raw_ns = (slice_ns / 2).min(RAW_SLICE_NS_MAX);
+        if self.flow.rate.is_none() {
+            self.output.progress("warming up");
+            self.flood_slice(WARM_UP_NS.min(slice_ns))?;
+        }
+        let mut found = Vec::new();
+        for slice in 1..=slices {
+            self.raw_slice(raw_ns)?;
+            let so_far = found.last().map_or(0.0, |s: &Slice| per_second(s.events, s.elapsed_ns));
+            let so_far = if so_far > 0.0 { format!(", {}", per_s(so_far)) } else { String::new() };
+            self.output.progress(&format!("slice {slice} of {slices}{so_far}"));
+            found.push(match self.flow.rate {
+                None => self.flood_slice(slice_ns)?,
+                Some(rate) => self.paced_slice(rate, slice_ns)?,
+            });
+        }
+        self.raw_slice(raw_ns)?;
+        self.output.progress("");
+        self.finish(&found)
+    }
+
+    /// The bare loop, alone on both cores.
+    fn raw_slice(&mut self, for_ns: u64) -> Result<()> {
+        self.raw_receiver.sample(Question::Run { timed_from_ns: u64::MAX })?;
+        let before = self.raw_receiver.sample(Question::Sample)?;
+        self.raw_sender.flood(for_ns);
+        let after = self.raw_receiver.sample(Question::Pause)?;
+        let events = after.counts.delivered - before.counts.delivered;
+        self.report.raw_slices_per_s.push(per_second(events, after.active_ns).round());
+        Ok(())
+    }
+
+    /// The product, as fast as it goes.
+    fn flood_slice(&mut self, for_ns: u64) -> Result<Slice> {
+        let before = self.receiver.sample(Question::Run { timed_from_ns: u64::MAX })?;
+        let cpu_ns = process_cpu_ns();
+        let (node, driven) = (&mut self.node, self.driven);
+        let elapsed_ns = self.pump.flood(for_ns, |is_full| {
+            if driven {
+                node.drive();
+            } else if is_full {
+                std::thread::yield_now();
+            }
+        })?;
+        while self.node.drive() > 0 {}
+        let publisher_cpu_ns = process_cpu_ns() - cpu_ns;
+        let after = self.receiver.sample(Question::Pause)?;
+        let active_ns = if self.driven { after.active_ns } else { elapsed_ns };
+        Ok(slice(&before, &after, active_ns, publisher_cpu_ns))
+    }
+
+    /// The product at a rate: a warm-up that is not measured, then the measured part.
+    fn paced_slice(&mut self, rate: f64, for_ns: u64) -> Result<Slice> {
+        let from_ns = self.clock.now_ns() + 1_000_000;
+        let measured_from_ns = from_ns + WARM_UP_NS;
+        self.receiver.sample(Question::Run { timed_from_ns: measured_from_ns })?;
+        let tick_ns = u64::try_from(self.flow.tick.as_nanos()).unwrap_or(u64::MAX);
+        let mut warm_up = Pace::new(rate, tick_ns, from_ns, WARM_UP_NS);
+        self.pace(&mut warm_up)?;
+        let cpu_ns = process_cpu_ns();
+        let before = self.receiver.sample(Question::Sample)?;
+        let mut pace = Pace::new(rate, tick_ns, self.clock.now_ns(), for_ns);
+        self.pace(&mut pace)?;
+        let publisher_cpu_ns = process_cpu_ns() - cpu_ns;
+        let after = self.receiver.sample(Question::Sample)?;
+        self.receiver.sample(Question::Pause)?;
+        self.report.publish_lag_us = pace.lag();
+        Ok(slice(&before, &after, after.now_ns - before.now_ns, publisher_cpu_ns))
+    }
+
+    fn pace(&mut self, pace: &mut Pace) -> Result<()> {
+        let (node, clock, driven) = (&mut self.node, &self.clock, self.driven);
+        self.pump.pace(pace, |until_ns| {
+            if driven {
+                while clock.now_ns() < until_ns {
+                    node.drive();
+                }
+            } else {
+                let pause_ns = until_ns.saturating_sub(clock.now_ns());
+                std::thread::sleep(std::time::Duration::from_nanos(pause_ns));
+            }
+        })
+    }
+
+    fn finish(mut self, slices: &[Slice]) -> Result<Report> {
+        let until_ns = self.clock.now_ns() + TAIL_NS;
+        while self.driven && self.clock.now_ns() < until_ns {
+            self.node.drive();
+        }
+        let Pump { accepted, refused, .. } = self.pump;
+        let peak = peak_rss_bytes();
+        let (ledger, _) = self.node.close();
+        let account = self.receiver.finish()?;
+        let raw = self.raw_receiver.finish()?;
+        let counts = account.counts;
+        let handled = counts.delivered + counts.duplicated + counts.corrupt;
+        let (cross, adds_up) = CrossLedger {
+            accepted: ledger.published.accepted,
+            shed: ledger.published.shed.values().sum(),
+            sent: ledger.published.sent,
+            received: account.received,
+            lost: account.lost,
+            before_join: account.before_join,
+            delivered: account.delivered,
+            handled,
+            unaccounted: 0,
+        }
+        .settle();
+        let mut report = self.report;
+        report.ledger = Some(cross);
+        report.ledger_balanced = Some(
+            adds_up && ledger.balanced && account.balanced && ledger.published.accepted == accepted,
+        );
+        (report.published, report.refused) = (accepted, refused);
+        report.delivered = counts.delivered;
+        report.lost = accepted.saturating_sub(counts.delivered + counts.corrupt);
+        (report.duplicated, report.corrupt, report.late) =
+            (counts.duplicated, counts.corrupt, counts.late);
+        report.peak_rss_bytes = sides(peak, account.peak_rss_bytes);
+        report.latency_us = account.latency;
+        summarise(&mut report, slices, &account, &raw);
+        Ok(report)
+    }
+}
+
+fn slice(before: &Sample, after: &Sample, elapsed_ns: u64, publisher_cpu_ns: u64) -> Slice {
+    Slice {
+        events: after.counts.delivered - before.counts.delivered,
+        elapsed_ns,
+        publisher_cpu_ns,
+        receiver_cpu_ns: after.cpu_ns - before.cpu_ns,
+    }
+}
+
+/// The rates and costs of the measured slices.
+fn summarise(report: &mut Report, slices: &[Slice], account: &Account, raw: &Account) {
+    let sum = |field: fn(&Slice) -> u64| slices.iter().map(field).sum::<u64>();
+    let (events, elapsed_ns) = (sum(|s| s.events), sum(|s| s.elapsed_ns));
+    let (published_ns, received_ns) = (sum(|s| s.publisher_cpu_ns), sum(|s| s.receiver_cpu_ns));
+    report.seconds = rounded(super::figures::real(elapsed_ns) / 1e9);
+    report.delivered_per_s = per_second(events, elapsed_ns).round();
+    report.slices_per_s =
+        slices.iter().map(|s| per_second(s.events, s.elapsed_ns).round()).collect();
+    report.cpu_s_per_million =
+        Some(rounded(cpu_s_per_million(published_ns + received_ns, events) * 1e3) / 1e3);
+    report.cpu_percent = sides(
+        rounded(percent(published_ns, elapsed_ns)),
+        rounded(percent(received_ns, elapsed_ns)),
+    );
+    report.raw_ceiling_per_s = median(&report.raw_slices_per_s).map(f64::round);
+    report.ratio_to_raw = report
+        .raw_ceiling_per_s
+        .filter(|raw| *raw > 0.0)
+        .map(|raw| rounded(report.delivered_per_s / raw));
+    report.counters = account.counters.iter().cloned().collect();
+    report.counters.insert("raw_kernel_drops".into(), raw.kernel_drops);
+}
+
+/// A group of this host alone and a port that is free now.
+fn group(last: u8) -> Result<SocketAddr> {
+    let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
+    Ok(SocketAddr::new(Ipv4Addr::new(239, 255, 77, last).into(), probe.local_addr()?.port()))
+}
+
+impl Flow {
+    /// Whether events of the fixed type are published.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.payload == Payload::Typed && self.payload_bytes == FIXED_PAYLOAD_BYTES
+    }
+
+    /// The core of the publisher (0) or the receiver (1).
+    pub(super) fn core(&self, side: usize) -> Option<usize> {
+        self.cores.get(side).or(self.cores.first()).copied()
+    }
+}

@@ -1,0 +1,305 @@
+//! The small languages of the command line: durations, sizes, rates, addresses, type names. Each is
+//! a function from text to a value or to a sentence that says what would be right.
+//!
+//! Nothing here touches the network, except that a host name is looked up.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use wireloom::Target;
+use wireloom::event::is_type_name;
+use wireloom_dataplane::socket::Interface;
+
+/// A year: longer makes no sense to wait for, and stays far from any overflow.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// How alike two words must be (0 to 1) to suggest one for the other; clap's own threshold.
+const LIKENESS_MIN: f64 = 0.7;
+
+/// A span of time: a number and one of `ns us ms s m h`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let form = "a number with a unit: 500ms, 5s, 2m, 1h";
+    let (number, unit) = split_unit(text);
+    let number: f64 = number.parse().map_err(|_| format!("a duration is {form}"))?;
+    let seconds = match unit {
+        "ns" => 1e-9,
+        "us" | "µs" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3_600.0,
+        "" => return Err(format!("a duration needs its unit; did you mean {number}s?")),
+        other => {
+            let near = nearest(other, &["ns", "us", "ms", "s", "m", "h"]).unwrap_or("s");
+            return Err(format!("no unit {other:?}; did you mean {number}{near}? ({form})"));
+        }
+    };
+    Duration::try_from_secs_f64(number * seconds)
+        .ok()
+        .filter(|time| *time <= DURATION_MAX)
+        .ok_or_else(|| "a duration is between 0 and one year".to_owned())
+}
+
+/// A number of bytes: a whole number, alone or with `B`, `KiB`, `MiB`, `GiB`.
+pub(crate) fn size(text: &str) -> Result<usize, String> {
+    let form = "a whole number of bytes, alone or with KiB, MiB, GiB: 64, 4KiB";
+    let (number, unit) = split_unit(text);
+    let number: usize = number.parse().map_err(|_| format!("a size is {form}"))?;
+    let factor: usize = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        other => {
+            let near = match other.chars().next() {
+                Some('m') => "MiB",
+                Some('g') => "GiB",
+                _ => "KiB",
+            };
+            return Err(format!("no unit {unit:?}; did you mean {number}{near}? ({form})"));
+        }
+    };
+    number.checked_mul(factor).ok_or_else(|| format!("{text} is more than an address can hold"))
+}
+
+/// Events per second, above 0: `5000`, `0.5`, `20k`, `1M`.
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    let form = "events per second: 5000, 20k, 1M, or 0.5 for one every two seconds";
+    let (number, unit) = split_unit(text);
+    let number: f64 = number.parse().map_err(|_| format!("a rate is {form}"))?;
+    let factor = match unit {
+        "" => 1.0,
+        "k" | "K" => 1e3,
+        "M" | "m" => 1e6,
+        other => return Err(format!("no unit {other:?}: a rate is {form}")),
+    };
+    let rate = number * factor;
+    if (1e-6..=1e9).contains(&rate) {
+        Ok(rate)
+    } else {
+        Err(format!("a rate is above 0 and at most 1000M; {form}"))
+    }
+}
+
+/// Splits a number from the unit behind it.
+fn split_unit(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    (number, unit.trim())
+}
+
+/// Where `pub` sends: a target's text form, with the nearest form for a near miss.
+pub(crate) fn target(text: &str) -> Result<Target, String> {
+    match text.parse::<Target>() {
+        Ok(Target::Local) => Err("nobody listens inside this command itself: write \
+            udp://HOST:PORT, for example udp://127.0.0.1:9000"
+            .to_owned()),
+        Ok(target) => Ok(target),
+        Err(error) => Err(match likely_target(text) {
+            Some(likely) => format!("{error}; did you mean {likely}?"),
+            None => error.to_string(),
+        }),
+    }
+}
+
+/// What somebody who wrote `text` probably meant, if it is a target then.
+fn likely_target(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("udp", text));
+    let scheme = nearest(&scheme.to_ascii_lowercase(), &["udp", "broadcast"]).unwrap_or("udp");
+    let likely = match scheme {
+        "broadcast" => format!("broadcast:{rest}"),
+        _ => format!("udp://{rest}"),
+    };
+    // Only what needs no look-up of a name is worth guessing.
+    let is_address = rest.trim_end_matches('/').parse::<SocketAddr>().is_ok();
+    let is_new = likely != text;
+    (is_new && (is_address || likely.starts_with("broadcast")))
+        .then(|| likely.parse::<Target>().ok().map(|_| likely))
+        .flatten()
+}
+
+/// Where a node listens: `udp://HOST:PORT` or `HOST:PORT`; port 0 lets the system choose.
+pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
+    let address = address_part(text)?;
+    let listen = match address.parse::<SocketAddr>() {
+        Ok(address) => address,
+        Err(_) => match Target::node(address) {
+            Target::Node(address) | Target::Multicast(address) => address,
+            Target::Unresolved(error) => return Err(error.to_string()),
+            _ => return Err("nobody listens on a broadcast address: listen on 0.0.0.0".to_owned()),
+        },
+    };
+    if listen.ip().is_multicast() {
+        return Err(format!("{listen} is a group, which is joined: write --join {listen}"));
+    }
+    Ok(listen)
+}
+
+/// A multicast group to join: `GROUP:PORT` or `udp://GROUP:PORT`.
+pub(crate) fn group(text: &str) -> Result<SocketAddr, String> {
+    match Target::multicast(address_part(text)?) {
+        Target::Multicast(address) => Ok(address),
+        Target::Unresolved(error) => Err(format!("{error}; a group is for example 224.1.1.1:9000")),
+        _ => Err("a group is for example 224.1.1.1:9000".to_owned()),
+    }
+}
+
+/// What stands behind `udp://`, if anything stands before it.
+fn address_part(text: &str) -> Result<&str, String> {
+    match text.trim().split_once("://") {
+        None => Ok(text.trim()),
+        Some(("udp", address)) => Ok(address.trim_end_matches('/')),
+        Some((scheme, address)) => Err(format!(
+            "nothing listens by {scheme}:// in this version; did you mean udp://{address}?"
+        )),
+    }
+}
+
+/// A network interface: its IPv4 address, its index, or its name.
+pub(crate) fn interface(text: &str) -> Result<Interface, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(Interface::Address(address));
+    }
+    if let Ok(index) = text.parse::<u32>() {
+        return Ok(Interface::Index(index));
+    }
+    // if_nametoindex(3): a name has at most IFNAMSIZ - 1 = 15 bytes and no slash.
+    let possible = (1..=15).contains(&text.len()) && !text.contains(['/', ' ', ':']);
+    if possible {
+        Ok(Interface::Name(text.to_owned()))
+    } else {
+        Err("an interface is its name (eth0), its IPv4 address or its index; `ip address` \
+             lists them"
+            .to_owned())
+    }
+}
+
+/// An event type's name.
+pub(crate) fn type_name(text: &str) -> Result<String, String> {
+    if is_type_name(text) {
+        return Ok(text.to_owned());
+    }
+    let allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let near: String = text
+        .to_lowercase()
+        .chars()
+        .map(|letter| if allowed(letter) || "-._".contains(letter) { letter } else { '-' })
+        .take(255)
+        .collect();
+    let rule = "a type name has 1 to 255 of a-z, 0-9, '-', '.', '_'";
+    if near.is_empty() { Err(rule.to_owned()) } else { Err(format!("{rule}; try {near}")) }
+}
+
+/// A node's name: its identity, so never empty, and short enough to travel.
+pub(crate) fn node_name(text: &str) -> Result<String, String> {
+    if (1..=255).contains(&text.len()) && !text.contains(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("a node's name has 1 to 255 bytes and no control characters".to_owned())
+    }
+}
+
+/// The word most like `text`, if any is like it at all.
+pub(crate) fn nearest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+    let likeness = |word: &&str| strsim::jaro(text, word);
+    let best = words.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) >= LIKENESS_MIN).then_some(*best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, millis) in
+            [("500ms", 500), ("5s", 5_000), ("2m", 120_000), ("1h", 3_600_000), ("1.5s", 1_500)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert_eq!(duration(" 20 us "), Ok(Duration::from_micros(20)));
+        assert!(duration("5").unwrap_err().contains("did you mean 5s?"));
+        assert!(duration("5sec").unwrap_err().contains("5s"));
+        for wrong in ["", "s", "-5s", "1e5s", "nan", "inf s", "9999999h", "5 5s", "..s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_binary_units() {
+        for (text, bytes) in
+            [("64", 64), ("64B", 64), ("4KiB", 4_096), ("2mib", 2 << 20), ("1 GiB", 1 << 30)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        assert!(size("4k").unwrap_err().contains("did you mean 4KiB?"));
+        assert!(size("4MB").unwrap_err().contains("did you mean 4MiB?"));
+        for wrong in ["", "-1", "1.5KiB", "KiB", "99999999999GiB", "999999999999999999999"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rates_are_above_nothing() {
+        for (text, wanted) in [("5000", 5_000.0), ("0.5", 0.5), ("20k", 20_000.0), ("1M", 1e6)] {
+            assert_eq!(rate(text), Ok(wanted), "{text}");
+        }
+        for wrong in ["", "0", "-1", "fast", "NaN", "2G", "1e400", "2000M"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn targets_that_are_nearly_right_come_back_right() {
+        assert!(target("udp://127.0.0.1:9000").is_ok());
+        assert!(target("broadcast:9000").is_ok());
+        for (wrong, likely) in [
+            ("upd://127.0.0.1:9000", "did you mean udp://127.0.0.1:9000?"),
+            ("127.0.0.1:9000", "did you mean udp://127.0.0.1:9000?"),
+            ("tcp://127.0.0.1:9000", "did you mean udp://127.0.0.1:9000?"),
+            ("brodcast://9000", "did you mean broadcast:9000?"),
+            ("local", "udp://HOST:PORT"),
+            ("udp://127.0.0.1", "port"),
+        ] {
+            let told = target(wrong).unwrap_err();
+            assert!(told.contains(likely), "{wrong}: {told}");
+        }
+        assert!(!target("udp://127.0.0.1").unwrap_err().contains("did you mean"));
+    }
+
+    #[test]
+    fn a_node_listens_on_an_address_and_joins_a_group() {
+        let address: SocketAddr = "127.0.0.1:9000".parse().unwrap();
+        assert_eq!(listen("udp://127.0.0.1:9000"), Ok(address));
+        assert_eq!(listen("127.0.0.1:9000/").is_err(), true);
+        assert_eq!(listen("udp://127.0.0.1:0").map(|found| found.port()), Ok(0));
+        assert!(listen("udp://224.1.1.1:9000").unwrap_err().contains("--join 224.1.1.1:9000"));
+        assert!(listen("tcp://127.0.0.1:1").unwrap_err().contains("udp://127.0.0.1:1"));
+        let joined: SocketAddr = "224.1.1.1:9000".parse().unwrap();
+        assert_eq!(group("224.1.1.1:9000"), Ok(joined));
+        assert_eq!(group("udp://224.1.1.1:9000"), Ok(joined));
+        for wrong in ["127.0.0.1:9000", "224.1.1.1", "224.1.1.1:0", ""] {
+            assert!(group(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn interfaces_are_addresses_indices_or_names() {
+        assert!(matches!(interface("127.0.0.1"), Ok(Interface::Address(_))));
+        assert!(matches!(interface("2"), Ok(Interface::Index(2))));
+        assert!(matches!(interface("eth0"), Ok(Interface::Name(name)) if name == "eth0"));
+        for wrong in ["", "a/b", "much-too-long-a-name"] {
+            assert!(interface(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn type_names_come_back_nearly_right() {
+        assert_eq!(type_name("price-tick"), Ok("price-tick".to_owned()));
+        assert!(type_name("Price Tick").unwrap_err().ends_with("try price-tick"));
+        assert!(type_name("").is_err());
+        assert!(node_name("").is_err() && node_name("a\x1b").is_err() && node_name("é").is_ok());
+    }
+}
