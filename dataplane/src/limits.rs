@@ -61,8 +61,8 @@ pub const LOCAL_CYCLE_BYTES: usize = 64 * 1024;
 pub const PADDING_BYTES_MAX: usize = 1024;
 
 /// Tail markers sent after a stream falls silent, and the wait before the first; each next one
-/// waits three times longer. They make loss at the end visible.
-pub const TAIL_MARKERS: u32 = 4;
+/// waits three times longer: 5, 15, 45, 135, 405 and 1,215 ms. They make loss at the end visible.
+pub const TAIL_MARKERS: u32 = 6;
 /// See [`TAIL_MARKERS`].
 pub const TAIL_MARKER_NS: u64 = 5_000_000;
 

@@ -162,8 +162,8 @@ fn missing_type_name(ident: &Ident) -> String {
 }
 
 /// Whether `name` may name an event type; the reason if not. The same rule as
-/// `wireloom::event::is_type_name`, which every event's `TYPE_ID` passes too, so that a drift of the
-/// two fails to compile.
+/// `wireloom::event::is_type_name`, which every event's `TYPE_ID` passes too, so that a drift of
+/// the two fails to compile.
 fn check_type_name(name: &str) -> core::result::Result<(), String> {
     if name.is_empty() {
         return Err("the event's type name is empty: it has 1 to 255 bytes".to_owned());

@@ -18,7 +18,8 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     let attributes = EventAttributes::parse(&input.attrs, &input.ident)?;
     if !input.generics.params.is_empty() {
         let message = "an event is one concrete type: a type name has one shape on the wire, so \
-                       an event has no type parameters or lifetimes. Give the field a concrete type";
+                       an event has no type parameters or lifetimes. Give the field a \
+                       concrete type";
         return Err(Error::new_spanned(&input.generics, message));
     }
     let root = &attributes.crate_path;

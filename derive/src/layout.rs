@@ -1,8 +1,8 @@
 //! Which of rkyv's own attributes change the archived bytes of a type or field.
 //!
 //! A derive sees the attributes meant for the other derives of the same type. Two declarations that
-//! differ in one of these have different bytes, so the fingerprint must differ too. Folding too much
-//! costs a refused event; folding too little would misread one.
+//! differ in one of these have different bytes, so the fingerprint must differ too. Folding too
+//! much costs a refused event; folding too little would misread one.
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{Attribute, Meta};

@@ -30,7 +30,7 @@ use syn::{DeriveInput, Error, parse_macro_input};
 ///
 /// | key | value | default |
 /// |---|---|---|
-/// | `type` | the type name: 1 to 255 bytes of `a`–`z`, `0`–`9`, `-`, `.`, `_` | none, it must be said |
+/// | `type` | the name: 1 to 255 bytes of `a`–`z`, `0`–`9`, `-`, `.`, `_` | none, it must be said |
 /// | `priority` | `critical`, `high`, `normal`, `low` or `background` | `normal` |
 /// | `multicast` | `group:port`, where events of this type go when the target is everyone | none |
 /// | `crate` | path of the crate `wireloom`, for code that re-exports it | `::wireloom` |
@@ -59,8 +59,11 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 ///
 /// | where | key | value |
 /// |---|---|---|
-/// | field | `opaque` | a name such as `"point-v1"` that stands for the field's type: for types of other crates, or a type that contains itself. Change it when the type's bytes change. |
+/// | field | `opaque` | a name such as `"point-v1"` that stands for the field's type |
 /// | type | `crate` | path of the crate `wireloom`, for code that re-exports it |
+///
+/// `opaque` is for types of other crates and for a type that contains itself. Change the name when
+/// the type's bytes change: nobody else does.
 ///
 /// # Errors
 ///

@@ -47,7 +47,7 @@ pub(crate) fn implementation(input: &DeriveInput, root: &Path) -> Result<TokenSt
     Ok(quote! {
         #[automatically_derived]
         impl #impl_generics #root::schema::Schema for #ident #type_generics #where_clause {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_lossless)]
+            #[allow(clippy::cast_lossless, clippy::cast_possible_wrap, clippy::unnecessary_cast)]
             const FINGERPRINT: u64 = #shape.finish();
             const FLAT: bool = #flat;
         }

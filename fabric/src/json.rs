@@ -160,7 +160,7 @@ impl JsonCodec {
         (self.archive)(json, into, scratch)
     }
 
-    /// Checks that `payload` is an archive of the event and appends its JSON, on one line, to `out`.
+    /// Checks that `payload` is an archive of the event and appends its JSON, one line, to `out`.
     ///
     /// After an error `out` is as it was. At most [`JSON_BYTES_MAX`] bytes are appended.
     ///

@@ -64,7 +64,10 @@ const _: () = assert!(align_of::<rkyv::Archived<u64>>() == 8, "feature unaligned
 /// A type of another crate is named and versioned by hand:
 ///
 /// ```
-/// # mod other { #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)] pub struct Uuid(pub [u8; 16]); }
+/// # mod other {
+/// #     #[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+/// #     pub struct Uuid(pub [u8; 16]);
+/// # }
 /// #[derive(wireloom::Schema, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 /// struct Order {
 ///     #[schema(opaque = "uuid-v1")]

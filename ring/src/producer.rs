@@ -34,12 +34,14 @@ pub struct Producer {
     /// Up to here `position` may advance without a look at anything shared: the end of this lap,
     /// or of the room behind `head`, whichever comes first.
     room_end: usize,
+    closed: bool,
 }
 
 impl Producer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let capacity = shared.capacity;
-        Self { shared, capacity, position: 0, watermark: 0, head: 0, room_end: capacity.bytes() }
+        let room_end = capacity.bytes();
+        Self { shared, capacity, position: 0, watermark: 0, head: 0, room_end, closed: false }
     }
 
     /// Takes room for one record of at most `length_max` bytes (its own four length bytes
@@ -99,7 +101,11 @@ impl Producer {
     /// [`ClaimError::Closed`], and the consumer can drain what is there and see the end. Closing
     /// twice is closing once.
     pub fn close(&mut self) {
+        if self.closed {
+            return;
+        }
         self.publish();
+        self.closed = true;
         self.room_end = self.position; // sends every later claim to `make_room`, which asks
         // Partner: the Acquire load in `Consumer::is_closed`, which then sees the last tail too.
         self.shared.cursors.closed.by_producer.store(true, Ordering::Release);
@@ -109,8 +115,7 @@ impl Producer {
     #[inline]
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        // Own flag: written by this thread alone.
-        self.shared.cursors.closed.by_producer.load(Ordering::Relaxed) || self.consumer_is_gone()
+        self.closed || self.consumer_is_gone()
     }
 
     /// Capacity of the ring's memory in bytes.
@@ -153,7 +158,7 @@ impl Producer {
     /// position of a record of `spacing` bytes.
     #[cold]
     fn make_room(&mut self, spacing: usize) -> Result<usize, ClaimError> {
-        if self.is_closed() {
+        if self.closed {
             return Err(ClaimError::Closed);
         }
         self.look_at_head();

@@ -18,11 +18,11 @@ const FRAMES: u16 = 14;
 const REPETITIONS: usize = 9;
 
 /// Frames with payloads of `payload_bytes(index)` bytes, side by side.
-fn body(payload_bytes: impl Fn(u64) -> usize) -> Result<Vec<u8>, EncodeError> {
+fn body(payload_bytes: impl Fn(usize) -> usize) -> Result<Vec<u8>, EncodeError> {
     let (mut body, mut at) = (vec![0; 64 * 1024], 0);
-    for sequence in 0..u64::from(FRAMES) {
-        let encoder = encoder(sequence);
-        at += encoder.write(&vec![7; payload_bytes(sequence)], &mut body[at..])?;
+    for index in 0..usize::from(FRAMES) {
+        let encoder = encoder(index as u64);
+        at += encoder.write(&vec![7; payload_bytes(index)], &mut body[at..])?;
     }
     body.truncate(at);
     Ok(body)
@@ -81,7 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rounds = std::env::args().nth(1).as_deref().unwrap_or("300000").parse()?;
     let frames = u64::from(FRAMES);
     let even = body(|_| 64)?;
-    let odd = body(|index| [64, 20, 100, 0, 40][index as usize % 5])?;
+    let odd = body(|index| [64, 20, 100, 0, 40][index % 5])?;
 
     for (name, body) in [("equal", &even), ("mixed", &odd)] {
         report(&format!("take_frames, {name} frames, a frame"), rounds, frames, |_| {

@@ -143,7 +143,7 @@ fn totals(window: &ReceiveWindow) -> (u64, u64) {
 /// A packet near the newest, as most are, or anywhere.
 fn next_packet(window: &ReceiveWindow, bytes: [u8; 8]) -> (u64, u64, u16) {
     let [kind, far, near, events, skip, wide, count, high] = bytes;
-    let newest = window.newest_sequence().unwrap_or(u64::from(far));
+    let newest = window.newest_sequence().unwrap_or_else(|| u64::from(far));
     let distance = u64::from(u16::from_le_bytes([near, if kind & 1 == 0 { 0 } else { far }]));
     let event = u64::from(u16::from_le_bytes([events, if kind & 2 == 0 { 0 } else { skip }]));
     let sequence = match kind >> 6 {

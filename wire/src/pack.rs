@@ -42,7 +42,7 @@ mod tests {
         for length in lengths {
             let start = bytes.len();
             bytes.extend_from_slice(&length.to_le_bytes());
-            bytes.resize(start + length.max(1).next_multiple_of(16) as usize, 0xee);
+            bytes.resize(start + length.max(&1).next_multiple_of(16) as usize, 0xee);
         }
         bytes
     }

@@ -326,9 +326,8 @@ const fn can_carry(packets: u64, events: u64) -> bool {
 
 /// The word of the bitmap that holds a sequence.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "below WORDS after the remainder")]
 const fn word_of(sequence: u64) -> usize {
-    (sequence / WORD_BITS) as usize % WORDS
+    (sequence / WORD_BITS % WORDS as u64) as usize
 }
 
 /// The word of the bitmap that holds a sequence, and its bit there.

@@ -15,7 +15,7 @@ use wireloom::Clock;
 
 use super::arrivals::Counts;
 use super::figures::Percentiles;
-use super::machine::{pin, process_cpu_ns};
+use super::machine::process_cpu_ns;
 
 /// Silence after which a receiver takes what was sent to it as all there is.
 const SILENCE_NS: u64 = 3_000_000;
@@ -277,7 +277,3 @@ impl Drop for Peer {
     }
 }
 
-/// Pins this process as the plan says, before it starts a thread.
-pub(super) fn settle_on_core(plan: &PeerPlan) {
-    pin(plan.core);
-}

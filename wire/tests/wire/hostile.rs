@@ -6,7 +6,7 @@ use wireloom_wire::{Frames, PacketError, decode_packet, fuzz};
 use crate::sample::{Event, Random, packet};
 
 /// Valid packets to change, in each test.
-const PACKETS: u64 = 400;
+const PACKETS: u64 = 2_000;
 
 /// Changes of each packet.
 const CHANGES: usize = 200;
@@ -106,7 +106,7 @@ fn streams_of_any_packets_keep_the_sum() {
 #[test]
 fn no_changed_bit_of_any_packet_is_accepted() {
     let mut random = Random(5);
-    for _ in 0..40 {
+    for _ in 0..200 {
         let good = packet(&mut random);
         assert!(decode_packet(&good, true).is_ok());
         for bit in 0..good.len() * 8 {

@@ -100,7 +100,11 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn packet_headers_come_back(header in packet_header(), checksummed: bool, padding in 0..99_usize) {
+    fn packet_headers_come_back(
+        header in packet_header(),
+        checksummed: bool,
+        padding in 0..99_usize,
+    ) {
         let mut bytes = header.encode(checksummed.then(|| body_hash(&[]))).to_vec();
         let padded = header.flags.contains(PacketFlags::PADDED);
         bytes.resize(bytes.len() + if padded { padding } else { 0 }, 0);

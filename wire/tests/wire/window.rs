@@ -163,7 +163,7 @@ fn run(path: Path) -> Seen {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 200,
+        cases: 1_000,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

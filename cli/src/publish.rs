@@ -1,0 +1,376 @@
+//! `wireloom pub`: every line of a file or stream becomes one event.
+//!
+//! One loop: read a line, wait until it is due, route it, tell what was refused. Routing never
+//! blocks; a full ring is waited for here, within bounds. The node is closed at the end, so that
+//! everything accepted has left when the summary is printed.
+
+mod summary;
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use wireloom::event::Priority;
+use wireloom::{Interface, Node, NodeBuilder, Refused, Router, Target};
+
+use crate::args::PublishArgs;
+use crate::lines::{LINE_BYTES_MAX, Line, Lines, Source};
+use crate::output::Output;
+use crate::pace::Pace;
+use crate::stop::Stop;
+use crate::text;
+use summary::Summary;
+
+/// How long a full ring is waited for since the last event went in, before an event is refused.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The least every event gets, also after the patience is used up.
+const PATIENCE_LEAST: Duration = Duration::from_millis(10);
+
+/// How long the node may take to send what it holds at the end.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// After the last event the node stays this long, so that receivers hear more than once how far the
+/// stream has come and notice loss at its end.
+const LINGER: Duration = Duration::from_millis(30);
+
+/// How often progress is shown, on a terminal.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs the command.
+///
+/// # Errors
+/// When the input cannot be opened or the node cannot start.
+pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
+    let stop = Stop::on_signals()?;
+    let (name, source) = open(args.file.as_deref(), &stop)?;
+    if args.interface.is_none() {
+        check_route(&args.to)?;
+    }
+    let node = builder(args).start()?;
+    for note in node.notes() {
+        output.hint(format_args!("note: {note}"));
+    }
+    if args.file.as_deref().is_none_or(is_standard)
+        && std::io::IsTerminal::is_terminal(&std::io::stdin())
+    {
+        output.hint(format_args!("one event a line; end with Ctrl-D"));
+    }
+    let progress = Progress::new(source.length_bytes());
+    let mut publishing = Publishing {
+        args,
+        output,
+        stop: &stop,
+        name: &name,
+        router: node.router(),
+        accepted_at: Instant::now(),
+        summary: Summary::default(),
+        progress,
+        quoted: Vec::new(),
+    };
+    let ended = publishing.publish_all(&mut Lines::new(source));
+    let Publishing { router, summary, .. } = publishing;
+    drop(router);
+    let code = close(node, summary, &args.to, output)?;
+    ended.map(|()| code)
+}
+
+/// The input and the name it has in messages.
+fn open(path: Option<&Path>, stop: &Stop) -> Result<(String, Source)> {
+    match path {
+        Some(path) if !is_standard(path) => {
+            let name = path.display().to_string();
+            let source = Source::open(path, stop)
+                .with_context(|| format!("cannot read {name}, which should hold the events"))?;
+            Ok((name, source))
+        }
+        _ => {
+            let source = Source::standard(stop).context("cannot read standard input")?;
+            Ok(("stdin".to_owned(), source))
+        }
+    }
+}
+
+fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// The node to send from: bound to loopback for loopback targets, else to every address, because a
+/// socket bound to 127.0.0.1 reaches no other machine.
+fn builder(args: &PublishArgs) -> NodeBuilder {
+    let name = args.name.clone().unwrap_or_else(|| format!("pub-{}", std::process::id()));
+    let from: IpAddr = match args.to.address().map(|address| address.ip()) {
+        Some(IpAddr::V4(ip)) if !ip.is_loopback() => Ipv4Addr::UNSPECIFIED.into(),
+        Some(IpAddr::V6(ip)) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
+        Some(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+        _ => Ipv4Addr::LOCALHOST.into(),
+    };
+    Node::builder(&name)
+        .listen(&SocketAddr::new(from, 0).to_string())
+        .multicast(args.ttl, args.interface.clone().unwrap_or_default(), true)
+        .packet_bytes(args.packet_bytes)
+}
+
+/// Asks the system for a route before anything is read: a datagram without one would only be
+/// counted as refused.
+fn check_route(target: &Target) -> Result<()> {
+    let Some(address) = target.address() else { return Ok(()) };
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    let scratch = UdpSocket::bind((any, 0))
+        .with_context(|| format!("this host has no {family} socket for {target}"))?;
+    // Without permission to broadcast, connect(2) would refuse such an address.
+    let _ = scratch.set_broadcast(true);
+    let Err(error) = scratch.connect(address) else { return Ok(()) };
+    if matches!(target, Target::Multicast(_)) {
+        let (command, net) =
+            if address.is_ipv4() { ("ip", "224.0.0.0/4") } else { ("ip -6", "ff00::/8") };
+        bail!(
+            "no interface leads to the multicast group {target} ({error}): name one with \
+             --interface, or add a route: `{command} route add {net} dev IFACE`"
+        );
+    }
+    bail!("no route to {target} ({error}): `ip route get {}` shows what is known", address.ip())
+}
+
+/// What the loop needs.
+struct Publishing<'a> {
+    args: &'a PublishArgs,
+    output: &'a Output,
+    stop: &'a Stop,
+    /// The input's name in messages.
+    name: &'a str,
+    router: Router,
+    /// When an event last went in.
+    accepted_at: Instant,
+    summary: Summary,
+    progress: Progress,
+    /// A raw line as JSON; kept for its memory.
+    quoted: Vec<u8>,
+}
+
+impl Publishing<'_> {
+    /// Every line of the input, until its end, a wish to end, or an input that breaks.
+    fn publish_all<R: Read>(&mut self, lines: &mut Lines<R>) -> Result<()> {
+        let mut pace = self.args.rate.map(Pace::new);
+        loop {
+            let (number, bytes) = (lines.number() + 1, lines.bytes());
+            let line = match lines.next() {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) => {
+                    self.output.progress("");
+                    return Err(error)
+                        .with_context(|| format!("cannot read {} past line {number}", self.name));
+                }
+            };
+            if pace.as_mut().is_some_and(|pace| !pace.wait(self.stop)) {
+                break;
+            }
+            self.publish(number, &line)?;
+            if self.progress.is_due() {
+                self.output.progress(&self.progress.text(&self.summary, bytes));
+            }
+        }
+        if self.progress.shown {
+            self.output.progress("");
+        }
+        Ok(())
+    }
+
+    /// One line. An error ends the command: no later line could fare better.
+    fn publish(&mut self, number: u64, line: &Line<'_>) -> Result<()> {
+        let text = match line {
+            Line::Text(text) => *text,
+            Line::TooLong(bytes) => {
+                let reason = format!(
+                    "the line has {} bytes, more than the {} of the largest event",
+                    text::count(*bytes),
+                    text::count(LINE_BYTES_MAX as u64)
+                );
+                self.refuse("too_large", number, 1, &reason);
+                return Ok(());
+            }
+        };
+        if let Err(error) = std::str::from_utf8(text) {
+            let column = column(text, error.valid_up_to());
+            let hint = if self.args.raw { "" } else { "JSON is UTF-8; " };
+            let byte = text.get(error.valid_up_to()).copied().unwrap_or(0);
+            let reason =
+                format!("not UTF-8 (byte 0x{byte:02x}): {hint}convert it, for example with iconv");
+            self.refuse("invalid_utf8", number, column, &reason);
+            return Ok(());
+        }
+        let refused = match self.route(text) {
+            Ok(()) => {
+                self.summary.accepted += 1;
+                return Ok(());
+            }
+            Err(refused) => refused,
+        };
+        match &refused {
+            Refused::NoRoute(_) | Refused::Closed => {
+                bail!("line {number} of {} and those after it: {refused}", self.name)
+            }
+            Refused::Malformed { .. } => {
+                let (column, reason) = json_fault(text);
+                self.refuse(refused.name(), number, column, &reason);
+            }
+            other => self.refuse(other.name(), number, 1, &other.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Routes a line, waiting for room within the patience.
+    fn route(&mut self, line: &[u8]) -> Result<(), Refused> {
+        let json = if self.args.raw {
+            self.quoted.clear();
+            quote(line, &mut self.quoted);
+            self.quoted.as_slice()
+        } else {
+            line
+        };
+        let (name, priority, to) = (&self.args.event_type, self.args.priority, &self.args.to);
+        let mut pause = Duration::from_micros(50);
+        let mut until = None;
+        loop {
+            let refused = match self.router.route_json(name, priority, json, to) {
+                Ok(_) => {
+                    self.accepted_at = Instant::now();
+                    return Ok(());
+                }
+                Err(Refused::BackPressured) => Refused::BackPressured,
+                Err(refused) => return Err(refused),
+            };
+            let now = Instant::now();
+            let until =
+                *until.get_or_insert((self.accepted_at + PATIENCE).max(now + PATIENCE_LEAST));
+            if now >= until || self.stop.is_wished() {
+                return Err(refused);
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(2));
+        }
+    }
+
+    fn refuse(&mut self, name: &'static str, number: u64, column: usize, reason: &str) {
+        if self.progress.shown {
+            self.output.progress("");
+            self.progress.shown = false;
+        }
+        self.output.report(format_args!("{}:{number}:{column}: {reason}", self.name));
+        self.summary.refuse(name);
+    }
+}
+
+/// Closes the node and prints the account.
+fn close(
+    node: Node,
+    mut summary: Summary,
+    target: &Target,
+    output: &Output,
+) -> Result<ExitCode> {
+    let until = Instant::now() + DRAIN;
+    while node.ledger().published.in_flight > 0 && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    if summary.accepted > 0 {
+        std::thread::sleep(LINGER);
+    }
+    let refused = node.counters().into_iter().find(|(counter, _)| counter.name == "datagrams_refused");
+    let ledger = node.close();
+    summary.settle(&ledger.published, refused.map_or(0, |(_, datagrams)| datagrams));
+    if summary.datagrams_refused > 0 {
+        output.warning(format_args!(
+            "the system would not send {} to {target}: is there a route, and does a firewall \
+             let it out?",
+            text::counted(summary.datagrams_refused, "datagram")
+        ));
+    }
+    output.summary(&summary)?;
+    Ok(if summary.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The column, counted in characters from 1, of the byte at `offset` of a line.
+fn column(line: &[u8], offset: usize) -> usize {
+    let before = &line[..offset.min(line.len())];
+    // Every character has one byte that is not a continuation (RFC 3629).
+    before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1
+}
+
+/// Where a line stops being JSON, as a column, and why.
+fn json_fault(line: &[u8]) -> (usize, String) {
+    if line.iter().all(u8::is_ascii_whitespace) {
+        let reason = "an empty line is not JSON; with --raw it would be the text \"\"";
+        return (1, reason.to_owned());
+    }
+    if line.starts_with("\u{feff}".as_bytes()) {
+        return (1, "a byte order mark is not JSON: save the file without one".to_owned());
+    }
+    let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(line) else {
+        return (1, "not JSON".to_owned());
+    };
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let told = error.to_string();
+    let reason = told.strip_suffix(&place).unwrap_or(&told);
+    let hint = if self::looks_like_text(line) { "; --raw publishes lines that are text" } else { "" };
+    (column(line, error.column().saturating_sub(1)), format!("not JSON: {reason}{hint}"))
+}
+
+/// Whether a line begins like no JSON value at all.
+fn looks_like_text(line: &[u8]) -> bool {
+    let first = line.iter().find(|byte| !byte.is_ascii_whitespace());
+    first.is_some_and(|byte| !b"{[\"-0123456789tfn".contains(byte))
+}
+
+/// Appends a line, which is UTF-8, as a JSON string.
+fn quote(line: &[u8], into: &mut Vec<u8>) {
+    let text = String::from_utf8_lossy(line);
+    // Writing text to memory has no way to fail.
+    let _ = serde_json::to_writer(into, text.as_ref());
+}
+
+/// Whether and what to tell while it runs.
+#[derive(Debug)]
+struct Progress {
+    begin: Instant,
+    next: Instant,
+    length_bytes: Option<u64>,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(length_bytes: Option<u64>) -> Self {
+        let begin = Instant::now();
+        Self { begin, next: begin + PROGRESS_EVERY, length_bytes, shown: false }
+    }
+
+    fn is_due(&self) -> bool {
+        Instant::now() >= self.next
+    }
+
+    fn text(&mut self, summary: &Summary, bytes: u64) -> String {
+        self.next += PROGRESS_EVERY;
+        self.shown = true;
+        let share = match self.length_bytes {
+            Some(length) if length > 0 => format!("{} % · ", bytes.min(length) * 100 / length),
+            _ => String::new(),
+        };
+        let seconds = self.begin.elapsed().as_secs().max(1);
+        format!(
+            "{share}{} accepted, {} refused · {}/s",
+            text::count(summary.accepted),
+            text::count(summary.refused_total()),
+            text::count(summary.accepted / seconds)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

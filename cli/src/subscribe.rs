@@ -1,0 +1,224 @@
+//! `wireloom sub`: prints the events that reach this node, one a line, and the ledger at the end.
+//!
+//! One loop on one thread: poll the ring, print, flush when there is nothing to do. What the ring
+//! sheds because printing is too slow is told and counted like every other loss.
+
+mod losses;
+mod print;
+
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use serde::Serialize;
+use wireloom::{AnySubscriber, Ledger, Node, NodeBuilder, PolledAny};
+
+use crate::args::SubscribeArgs;
+use crate::output::Output;
+use crate::stop::Stop;
+use crate::text;
+use losses::Losses;
+use print::Printer;
+
+/// Events taken at a time: between two takings the time and the signals are looked at.
+const POLL_MAX: usize = 256;
+
+/// Longest sleep before the time and the signals are looked at again.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// The smallest and largest ring that can be asked for, bytes.
+const RING_BYTES: (usize, usize) = (64 << 10, 1 << 30);
+
+/// Why it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum EndedBy {
+    Count,
+    Timeout,
+    Signal,
+    ClosedOutput,
+}
+
+/// The account at the end: the node's ledger, and what this command did with the events.
+#[derive(Debug, Serialize)]
+struct Account<'a> {
+    ended_by: EndedBy,
+    /// Events printed.
+    printed: u64,
+    /// Events that were in the ring when it ended.
+    unread: u64,
+    /// What the system did not grant and how to grant it.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
+    #[serde(flatten)]
+    ledger: &'a Ledger,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the node cannot start or standard output cannot be written.
+pub(crate) fn run(args: &SubscribeArgs, output: &Output) -> Result<ExitCode> {
+    let stop = Stop::on_signals()?;
+    let begin = Instant::now();
+    let node = builder(args).start()?;
+    let mut types: Vec<&str> = args.event_types.iter().map(String::as_str).collect();
+    types.sort_unstable();
+    types.dedup();
+    let subscriber = node.subscribe_any(&types)?;
+    greet(args, &node, output);
+
+    let mut printing = Printing {
+        printer: Printer::new(args.format, &types, output.is_terminal()),
+        losses: Losses::default(),
+        subscriber,
+        printed: 0,
+        output,
+    };
+    let until = args.timeout.map(|timeout| begin + timeout);
+    let ended_by = match printing.print_all(args.count, until, &stop) {
+        Ok(ended_by) => ended_by,
+        // Whoever read our output has gone: an end like any other.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => EndedBy::ClosedOutput,
+        Err(error) => return Err(error.into()),
+    };
+
+    let notes = node.notes();
+    let ledger = node.close();
+    let unread = printing.unread();
+    let account =
+        Account { ended_by, printed: printing.printed, unread, notes: &notes, ledger: &ledger };
+    output.summary(&account)?;
+    let is_balanced = ledger.balanced && ledger.received.delivered == printing.printed + unread;
+    let is_short = args.count.is_some_and(|count| printing.printed < count)
+        && matches!(ended_by, EndedBy::Timeout | EndedBy::Signal);
+    Ok(if is_balanced && !is_short { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The node: bound where it should listen, or to loopback when it only joins groups.
+fn builder(args: &SubscribeArgs) -> NodeBuilder {
+    let name = args.name.clone().unwrap_or_else(|| format!("sub-{}", std::process::id()));
+    let is_v6 = args.join.first().is_some_and(SocketAddr::is_ipv6);
+    let loopback: IpAddr =
+        if is_v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+    let listen = args.listen.unwrap_or_else(|| SocketAddr::new(loopback, 0));
+    let ring_bytes = args.ring_bytes.clamp(RING_BYTES.0, RING_BYTES.1).next_power_of_two();
+    let mut builder = Node::builder(&name)
+        .listen(&listen.to_string())
+        .ring_bytes(64 << 10, ring_bytes)
+        .receive_buffer_bytes(args.receive_buffer_bytes);
+    for group in &args.join {
+        let interface = args.interface.clone().unwrap_or_default();
+        builder = builder.join_on(&group.to_string(), interface);
+    }
+    builder
+}
+
+/// Tells a person where it listens; a script too when the system chose the port.
+fn greet(args: &SubscribeArgs, node: &Node, output: &Output) {
+    for note in node.notes() {
+        output.hint(format_args!("note: {note}"));
+    }
+    match args.listen {
+        Some(listen) if listen.port() == 0 => {
+            output.report(format_args!("listening on udp://{}", node.address()));
+        }
+        Some(listen) => output.hint(format_args!("listening on udp://{listen}; Ctrl-C ends")),
+        None => {}
+    }
+    for group in &args.join {
+        output.hint(format_args!("joined udp://{group}; Ctrl-C ends"));
+    }
+}
+
+/// What the loop needs.
+struct Printing<'a> {
+    subscriber: AnySubscriber,
+    printer: Printer,
+    losses: Losses,
+    printed: u64,
+    output: &'a Output,
+}
+
+impl Printing<'_> {
+    /// Prints until something ends it.
+    fn print_all(
+        &mut self,
+        count: Option<u64>,
+        until: Option<Instant>,
+        stop: &Stop,
+    ) -> io::Result<EndedBy> {
+        let mut out = io::BufWriter::with_capacity(64 << 10, io::stdout().lock());
+        loop {
+            let left = count.map_or(u64::MAX, |count| count - self.printed);
+            if left == 0 {
+                out.flush()?;
+                return Ok(EndedBy::Count);
+            }
+            let limit = usize::try_from(left).unwrap_or(POLL_MAX).min(POLL_MAX);
+            if self.take(limit, &mut out)? == 0 {
+                out.flush()?;
+                let left = until.map_or(WAIT, |until| until.saturating_duration_since(Instant::now()));
+                self.subscriber.wait(WAIT.min(left));
+            }
+            if stop.is_wished() {
+                out.flush()?;
+                return Ok(EndedBy::Signal);
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                // What has arrived by now was in time.
+                while self.printed < count.unwrap_or(u64::MAX) && self.take(1, &mut out)? > 0 {}
+                out.flush()?;
+                let is_reached = count.is_some_and(|count| self.printed >= count);
+                return Ok(if is_reached { EndedBy::Count } else { EndedBy::Timeout });
+            }
+        }
+    }
+
+    /// Takes up to `limit` events and notices and prints them; returns how many there were.
+    fn take(&mut self, limit: usize, out: &mut impl io::Write) -> io::Result<usize> {
+        let Self { subscriber, printer, losses, printed, output } = self;
+        let mut failed = None;
+        let taken = subscriber.poll(limit, |polled| match polled {
+            PolledAny::Event(event) => {
+                // What follows a failed line is not printed any more: it counts as unread.
+                if failed.is_none() {
+                    match printer.print(&event, out) {
+                        Ok(()) => *printed += 1,
+                        Err(error) => failed = Some(error),
+                    }
+                }
+            }
+            PolledAny::Lost(lost) => {
+                if let Some(lost) = losses.news(&lost) {
+                    output.report(format_args!(
+                        "lost {} of node {}, lane {}, stream {} ({} to {})",
+                        text::counted(lost.events(), "event"),
+                        lost.origin.source,
+                        lost.origin.lane,
+                        lost.origin.session,
+                        lost.from,
+                        lost.to.saturating_sub(1)
+                    ));
+                }
+            }
+            PolledAny::Shed(events) => output.report(format_args!(
+                "shed {}: printing was slower than they came; a larger --ring-bytes holds more",
+                text::counted(events, "event")
+            )),
+        });
+        failed.map_or(Ok(taken), Err)
+    }
+
+    /// Events left in the ring of a closed node.
+    fn unread(&mut self) -> u64 {
+        let mut unread = 0;
+        let count = |polled: PolledAny<'_>, unread: &mut u64| {
+            *unread += u64::from(matches!(polled, PolledAny::Event(_)));
+        };
+        while self.subscriber.poll(POLL_MAX, |polled| count(polled, &mut unread)) > 0 {}
+        unread
+    }
+}

@@ -1,0 +1,177 @@
+//! What the cases run on: some endpoints of a backend, one of which sends.
+
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use wireloom_dataplane::io::mio::{MioOptions, MioReceive, MioTransmit};
+use wireloom_dataplane::io::simulated::{LinkModel, SimulatedNetwork};
+use wireloom_dataplane::io::{Destination, Message, Receive, Sent, Transmit};
+use wireloom_dataplane::socket::{SocketConfig, open};
+
+use crate::support::eventually;
+
+/// Long enough for a busy machine; reached only by a failing test.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A kind of way in and out.
+#[derive(Debug, Clone, Copy)]
+pub enum Backend {
+    Mio(MioOptions),
+    Simulated,
+}
+
+impl Backend {
+    pub fn mio() -> Self {
+        Self::Mio(MioOptions::default())
+    }
+
+    pub fn mio_without_gso() -> Self {
+        Self::Mio(MioOptions { segmentation: false, ..MioOptions::default() })
+    }
+
+    pub fn mio_without_gro() -> Self {
+        Self::Mio(MioOptions { coalescing: false, ..MioOptions::default() })
+    }
+
+    pub fn mio_plain() -> Self {
+        Self::Mio(MioOptions { segmentation: false, coalescing: false, ..MioOptions::default() })
+    }
+
+    pub fn simulated() -> Self {
+        Self::Simulated
+    }
+
+    /// A sender and `receivers` receivers over IPv4.
+    pub fn rig(&self, receivers: usize) -> Rig {
+        self.rig_with(receivers, false, 4 << 20)
+    }
+
+    pub fn rig_v6(&self, receivers: usize) -> Rig {
+        self.rig_with(receivers, true, 4 << 20)
+    }
+
+    /// A sender and a receiver whose buffer holds next to nothing.
+    pub fn rig_with_small_buffer(&self) -> Rig {
+        self.rig_with(1, false, 4_096)
+    }
+
+    fn rig_with(&self, receivers: usize, v6: bool, buffer_bytes: usize) -> Rig {
+        match self {
+            Self::Mio(options) => mio_rig(*options, receivers, v6, buffer_bytes),
+            Self::Simulated => simulated_rig(receivers, v6, buffer_bytes),
+        }
+    }
+}
+
+/// A sender and the receivers it can reach.
+pub struct Rig {
+    pub transmit: Box<dyn Transmit>,
+    pub receivers: Vec<Box<dyn Receive>>,
+    pub destinations: Vec<Destination>,
+    pub source: SocketAddr,
+}
+
+fn loopback(v6: bool) -> SocketAddr {
+    if v6 { (Ipv6Addr::LOCALHOST, 0).into() } else { (Ipv4Addr::LOCALHOST, 0).into() }
+}
+
+pub fn socket(bind: SocketAddr, buffer_bytes: usize) -> UdpSocket {
+    let config = SocketConfig { receive_buffer_bytes: buffer_bytes, ..SocketConfig::new(bind) };
+    open(&config).unwrap().socket
+}
+
+fn mio_rig(options: MioOptions, receivers: usize, v6: bool, buffer_bytes: usize) -> Rig {
+    let out = socket(loopback(v6), 0);
+    let source = out.local_addr().unwrap();
+    let ins: Vec<_> = (0..receivers).map(|_| socket(loopback(v6), buffer_bytes)).collect();
+    let destinations =
+        ins.iter().map(|socket| Destination::new(0, socket.local_addr().unwrap())).collect();
+    let receivers = ins
+        .into_iter()
+        .map(|socket| {
+            let receive = MioReceive::with_options(vec![socket], options).unwrap();
+            assert_eq!(receive.coalescing(), options.coalescing, "this kernel has GRO");
+            Box::new(receive) as Box<dyn Receive>
+        })
+        .collect();
+    let transmit = MioTransmit::with_options(vec![out], options).unwrap();
+    let segments = transmit.segmentation().max_segments;
+    assert_eq!(segments > 1, options.segmentation, "this kernel has GSO");
+    Rig { transmit: Box::new(transmit), receivers, destinations, source }
+}
+
+fn simulated_rig(receivers: usize, v6: bool, buffer_bytes: usize) -> Rig {
+    let network = SimulatedNetwork::new(1, LinkModel::LOSSLESS);
+    let mut address = loopback(v6);
+    address.set_port(9_000);
+    let source = address;
+    let (transmit, _) = network.endpoint(source, &[]);
+    let (mut boxed, mut destinations) = (Vec::new(), Vec::new());
+    for _ in 0..receivers {
+        address.set_port(address.port() + 1);
+        let (_, receive) = network.endpoint(address, &[]);
+        if buffer_bytes < 65_536 {
+            network.set_queue(address, 4);
+        }
+        boxed.push(Box::new(receive) as Box<dyn Receive>);
+        destinations.push(Destination::new(0, address));
+    }
+    Rig { transmit: Box::new(transmit), receivers: boxed, destinations, source }
+}
+
+/// Bytes that differ everywhere, so that a mix-up shows.
+pub fn pattern(length: usize, seed: usize) -> Vec<u8> {
+    (0..length).map(|i| (i.wrapping_mul(31) ^ (i >> 8) ^ seed.wrapping_mul(97)) as u8).collect()
+}
+
+impl Rig {
+    /// Sends one message to destination `to` and expects it to be taken.
+    pub fn send(&mut self, to: usize, slices: &[IoSlice<'_>], segment_bytes: usize) -> Sent {
+        let destination = self.destinations[to].clone();
+        let message = if segment_bytes == 0 {
+            Message::single(&destination, slices)
+        } else {
+            Message::segmented(&destination, slices, segment_bytes)
+        };
+        let sent = self.transmit.send(&[message]);
+        assert_eq!((sent.messages, sent.would_block), (1, false));
+        sent
+    }
+
+    /// Sends `bytes` in one slice.
+    pub fn send_bytes(&mut self, to: usize, bytes: &[u8], segment_bytes: usize) {
+        let sent = self.send(to, &[IoSlice::new(bytes)], segment_bytes);
+        assert_eq!(sent.failed_datagrams, 0);
+    }
+
+    /// Receives `count` datagrams at receiver `at` and sees that no more come.
+    pub fn receive(&mut self, at: usize, count: usize) -> Vec<Vec<u8>> {
+        let mut datagrams = Vec::new();
+        let receiver = &mut self.receivers[at];
+        let mut counted = 0;
+        let all = eventually(PATIENCE, || {
+            let received = receiver.receive(&mut |arrival| {
+                let before = datagrams.len();
+                datagrams.extend(arrival.datagrams().map(<[u8]>::to_vec));
+                assert_eq!(datagrams.len() - before, arrival.datagram_count());
+            });
+            counted += received.datagrams;
+            datagrams.len() >= count
+        });
+        assert!(all, "{} of {count} datagrams arrived", datagrams.len());
+        let received = receiver.receive(&mut |arrival| panic!("one too many: {arrival:?}"));
+        assert_eq!((received.datagrams, received.would_block), (0, true));
+        assert_eq!((datagrams.len(), counted), (count, count));
+        datagrams
+    }
+
+    pub fn expect(&mut self, at: usize, expected: &[impl AsRef<[u8]>]) {
+        let datagrams = self.receive(at, expected.len());
+        for (index, (got, wanted)) in datagrams.iter().zip(expected).enumerate() {
+            let wanted = wanted.as_ref();
+            let same = got.as_slice() == wanted;
+            assert!(same, "datagram {index}: {} bytes for {}", got.len(), wanted.len());
+        }
+    }
+}
