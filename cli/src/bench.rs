@@ -29,7 +29,7 @@ use wireloom::Interface;
 
 use crate::output::Output;
 use crate::values::{duration, rate, size};
-use event::{FIXED_PAYLOAD_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN};
+use event::{PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN};
 use peer::{Answer, PeerPlan, PeerWork, say};
 use report::Report;
 
@@ -186,7 +186,7 @@ impl Flow {
     fn for_tests() -> Self {
         Self {
             multicast: false,
-            payload_bytes: FIXED_PAYLOAD_BYTES,
+            payload_bytes: event::FIXED_PAYLOAD_BYTES,
             duration: Duration::from_millis(50),
             rate: None,
             tick: Duration::from_micros(500),

@@ -12,6 +12,7 @@ mod demo;
 mod lines;
 mod output;
 mod pace;
+mod patience;
 mod publish;
 mod stop;
 mod subscribe;

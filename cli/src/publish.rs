@@ -13,22 +13,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use wireloom::event::Priority;
-use wireloom::{Interface, Node, NodeBuilder, Refused, Router, Target};
+use wireloom::{Node, NodeBuilder, Refused, Router, Target};
 
 use crate::args::PublishArgs;
 use crate::lines::{LINE_BYTES_MAX, Line, Lines, Source};
 use crate::output::Output;
 use crate::pace::Pace;
+use crate::patience::Patience;
 use crate::stop::Stop;
 use crate::text;
 use summary::Summary;
-
-/// How long a full ring is waited for since the last event went in, before an event is refused.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The least every event gets, also after the patience is used up.
-const PATIENCE_LEAST: Duration = Duration::from_millis(10);
 
 /// How long the node may take to send what it holds at the end.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -66,7 +60,7 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
         stop: &stop,
         name: &name,
         router: node.router(),
-        accepted_at: Instant::now(),
+        patience: Patience::new(),
         summary: Summary::default(),
         progress,
         quoted: Vec::new(),
@@ -147,8 +141,7 @@ struct Publishing<'a> {
     /// The input's name in messages.
     name: &'a str,
     router: Router,
-    /// When an event last went in.
-    accepted_at: Instant,
+    patience: Patience,
     summary: Summary,
     progress: Progress,
     /// A raw line as JSON; kept for its memory.
@@ -237,26 +230,8 @@ impl Publishing<'_> {
             line
         };
         let (name, priority, to) = (&self.args.event_type, self.args.priority, &self.args.to);
-        let mut pause = Duration::from_micros(50);
-        let mut until = None;
-        loop {
-            let refused = match self.router.route_json(name, priority, json, to) {
-                Ok(_) => {
-                    self.accepted_at = Instant::now();
-                    return Ok(());
-                }
-                Err(Refused::BackPressured) => Refused::BackPressured,
-                Err(refused) => return Err(refused),
-            };
-            let now = Instant::now();
-            let until =
-                *until.get_or_insert((self.accepted_at + PATIENCE).max(now + PATIENCE_LEAST));
-            if now >= until || self.stop.is_wished() {
-                return Err(refused);
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(2));
-        }
+        let router = &mut self.router;
+        self.patience.attempt(self.stop, || router.route_json(name, priority, json, to)).map(drop)
     }
 
     fn refuse(&mut self, name: &'static str, number: u64, column: usize, reason: &str) {

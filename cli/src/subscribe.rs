@@ -75,6 +75,7 @@ pub(crate) fn run(args: &SubscribeArgs, output: &Output) -> Result<ExitCode> {
         losses: Losses::default(),
         subscriber,
         printed: 0,
+        unread: 0,
         output,
     };
     let until = args.timeout.map(|timeout| begin + timeout);
@@ -87,7 +88,7 @@ pub(crate) fn run(args: &SubscribeArgs, output: &Output) -> Result<ExitCode> {
 
     let notes = node.notes();
     let ledger = node.close();
-    let unread = printing.unread();
+    let unread = printing.count_unread();
     let account =
         Account { ended_by, printed: printing.printed, unread, notes: &notes, ledger: &ledger };
     output.summary(&account)?;
@@ -139,6 +140,8 @@ struct Printing<'a> {
     printer: Printer,
     losses: Losses,
     printed: u64,
+    /// Taken and not printed.
+    unread: u64,
     output: &'a Output,
 }
 
@@ -179,17 +182,15 @@ impl Printing<'_> {
 
     /// Takes up to `limit` events and notices and prints them; returns how many there were.
     fn take(&mut self, limit: usize, out: &mut impl io::Write) -> io::Result<usize> {
-        let Self { subscriber, printer, losses, printed, output } = self;
+        let Self { subscriber, printer, losses, printed, unread, output } = self;
         let mut failed = None;
         let taken = subscriber.poll(limit, |polled| match polled {
             PolledAny::Event(event) => {
-                // What follows a failed line is not printed any more: it counts as unread.
+                // A line that failed and what follows it in this taking count as unread.
                 if failed.is_none() {
-                    match printer.print(&event, out) {
-                        Ok(()) => *printed += 1,
-                        Err(error) => failed = Some(error),
-                    }
+                    failed = printer.print(&event, out).err();
                 }
+                *if failed.is_none() { &mut *printed } else { &mut *unread } += 1;
             }
             PolledAny::Lost(lost) => {
                 if let Some(lost) = losses.news(&lost) {
@@ -212,13 +213,13 @@ impl Printing<'_> {
         failed.map_or(Ok(taken), Err)
     }
 
-    /// Events left in the ring of a closed node.
-    fn unread(&mut self) -> u64 {
-        let mut unread = 0;
-        let count = |polled: PolledAny<'_>, unread: &mut u64| {
+    /// Counts what is left in the ring of a closed node.
+    fn count_unread(&mut self) -> u64 {
+        let Self { subscriber, unread, .. } = self;
+        let mut count = |polled: PolledAny<'_>| {
             *unread += u64::from(matches!(polled, PolledAny::Event(_)));
         };
-        while self.subscriber.poll(POLL_MAX, |polled| count(polled, &mut unread)) > 0 {}
-        unread
+        while subscriber.poll(POLL_MAX, &mut count) > 0 {}
+        self.unread
     }
 }

@@ -44,6 +44,16 @@ use crate::schema::{Schema, fingerprint32};
 ///     user_id: u64,
 /// }
 /// ```
+///
+/// So are rkyv's derives, without which there is nothing to send:
+///
+/// ```compile_fail,E0277
+/// #[derive(wireloom::Event)]
+/// #[event(type = "user-interaction")]
+/// struct UserInteraction {
+///     user_id: u64,
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     note = "add #[derive(wireloom::Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)] and \

@@ -1,5 +1,6 @@
 //! The router: any event type, any target, one call.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use wireloom_dataplane::dispatch::Origin;
@@ -28,7 +29,9 @@ pub struct Router {
     handed: Arc<Handed>,
     scratch: Scratch,
     sequence: u64,
-    routes: Vec<(Target, Way)>,
+    routes: HashMap<Target, Way>,
+    /// The last target and its way: most calls repeat it.
+    last: Option<(Target, Way)>,
     trace: Option<TraceContext>,
     deadline_ns: Option<u64>,
 }
@@ -43,7 +46,8 @@ impl Router {
             handed,
             scratch: Scratch::default(),
             sequence: 0,
-            routes: Vec::new(),
+            routes: HashMap::new(),
+            last: None,
             trace: None,
             deadline_ns: None,
         }
@@ -133,13 +137,24 @@ impl Router {
     /// The way to a target: from this router's memory, else asked of the node once.
     #[inline]
     fn way(&mut self, target: &Target) -> Result<Way, Refused> {
-        if let Some(at) = self.routes.iter().position(|(known, _)| known == target) {
-            // The last used stands first: a loop over few targets finds each at once.
-            self.routes.swap(0, at);
-            return Ok(self.routes[0].1);
+        if let Some((last, way)) = &self.last
+            && last == target
+        {
+            return Ok(*way);
         }
-        let way = way_of(&self.shared, target)?;
-        self.routes.insert(0, (target.clone(), way));
+        self.other_way(target)
+    }
+
+    fn other_way(&mut self, target: &Target) -> Result<Way, Refused> {
+        let way = match self.routes.get(target) {
+            Some(way) => *way,
+            None => {
+                let way = way_of(&self.shared, target)?;
+                self.routes.insert(target.clone(), way);
+                way
+            }
+        };
+        self.last = Some((target.clone(), way));
         Ok(way)
     }
 }

@@ -54,11 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Millions of records a second, until the reader has seen the last.
-fn rate(
-    records: u64,
-    write: impl FnOnce(u64) + Send,
-    read: impl FnOnce() -> u64,
-) -> f64 {
+fn rate(records: u64, write: impl FnOnce(u64) + Send, read: impl FnOnce() -> u64) -> f64 {
     let start = Instant::now();
     let seen = thread::scope(|scope| {
         scope.spawn(move || write(records));

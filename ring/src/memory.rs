@@ -15,6 +15,9 @@
 //!
 //! The reserve on both sides makes the alignment, keeps the kernel from joining two rings into
 //! one mapping (so that its report about ours is about ours), and stops what runs off an end.
+//!
+//! Loom makes a ring for each of many thousand interleavings; those rings live on the heap.
+#![cfg_attr(loom, allow(dead_code, unused_imports))]
 
 use std::{
     ffi::c_void,
@@ -43,7 +46,10 @@ pub(crate) struct Memory {
     backing: Backing,
     shadow: Shadow,
     /// Holds the bytes above; unmaps them when dropped.
+    #[cfg(not(loom))]
     _mapping: Mapping,
+    #[cfg(loom)]
+    _blocks: Vec<u128>,
 }
 
 // SAFETY: the memory belongs to this value and to no thread; nothing about it is thread-local.
@@ -56,6 +62,7 @@ impl Memory {
     /// Maps `capacity_bytes` (a power of two of at least 16) of zeros and touches every page, so
     /// that no later access waits for the kernel. Tries reserved huge pages, then transparent
     /// ones, then ordinary pages.
+    #[cfg(not(loom))]
     pub(crate) fn map(capacity_bytes: usize, huge_pages: bool) -> Result<Self, RingError> {
         let huge_pages = huge_pages && capacity_bytes.is_multiple_of(HUGE_PAGE_BYTES);
         if huge_pages && let Ok(memory) = Self::from_reserved_huge_pages(capacity_bytes) {
@@ -65,6 +72,15 @@ impl Memory {
             .map_err(|source| RingError::Memory { bytes: capacity_bytes, source })
     }
 
+    #[cfg(loom)]
+    pub(crate) fn map(capacity_bytes: usize, _huge_pages: bool) -> Result<Self, RingError> {
+        let mut blocks = vec![0_u128; capacity_bytes / size_of::<u128>()];
+        let base = NonNull::from(blocks.as_mut_slice()).cast();
+        let shadow = Shadow::new(capacity_bytes);
+        Ok(Self { base, capacity_bytes, backing: Backing::Pages, shadow, _blocks: blocks })
+    }
+
+    #[cfg(not(loom))]
     fn from_reserved_huge_pages(capacity_bytes: usize) -> io::Result<Self> {
         let huge = libc::MAP_HUGETLB | libc::MAP_HUGE_2MB;
         let mapping = Mapping::new(capacity_bytes, libc::PROT_READ | libc::PROT_WRITE, huge)?;
@@ -75,6 +91,7 @@ impl Memory {
         Ok(Self::new(mapping, base, capacity_bytes, Backing::HugePages))
     }
 
+    #[cfg(not(loom))]
     fn from_pages(capacity_bytes: usize, huge_pages: bool) -> io::Result<Self> {
         let alignment = if huge_pages { HUGE_PAGE_BYTES } else { PAGE_ALIGNMENT_BYTES };
         let mapping = Mapping::new(capacity_bytes + 2 * alignment, libc::PROT_NONE, 0)?;
@@ -98,6 +115,7 @@ impl Memory {
         Ok(Self::new(mapping, base, capacity_bytes, backing))
     }
 
+    #[cfg(not(loom))]
     fn new(mapping: Mapping, base: NonNull<u8>, capacity_bytes: usize, backing: Backing) -> Self {
         let shadow = Shadow::new(capacity_bytes);
         Self { base, capacity_bytes, backing, shadow, _mapping: mapping }
@@ -212,7 +230,8 @@ fn touch_pages(base: NonNull<u8>, bytes: usize) {
 fn mapped_bytes(base: NonNull<u8>, field: &str) -> Option<usize> {
     let first = format!("{:x}-", base.addr());
     let smaps = io::BufReader::new(std::fs::File::open("/proc/self/smaps").ok()?);
-    let mut lines = smaps.lines().map_while(Result::ok).skip_while(|line| !line.starts_with(&first));
+    let mut lines =
+        smaps.lines().map_while(Result::ok).skip_while(|line| !line.starts_with(&first));
     let value = lines.find_map(|line| line.strip_prefix(field).map(str::to_owned))?;
     let kilobytes: usize = value.trim().strip_suffix(" kB")?.trim_end().parse().ok()?;
     Some(kilobytes * 1024)

@@ -57,7 +57,6 @@ impl<'a, E: Load> Local<'a, E> {
         let idle =
             if flow.idle == IdleChoice::Spin { Idle::Spin } else { Idle::default() };
         let worker_core: Vec<usize> = flow.core(1).into_iter().collect();
-        pin(flow.core(0));
         let node = Node::builder("bench-local")
             .idle(idle)
             .cores(&worker_core)
@@ -67,6 +66,8 @@ impl<'a, E: Load> Local<'a, E> {
         let others = other_types(&node, flow.types.saturating_sub(1))?;
         let publisher = node.publisher::<E>(&Target::Local)?;
         let mut report = Report::new("local");
+        // Only now: a thread started by a pinned one may run on that core alone.
+        pin(flow.core(0));
         report.rate = flow.rate;
         report.payload_bytes = payload_bytes;
         report.frame_bytes = frame_bytes + wireloom_dataplane::inbound::ORIGIN_BYTES;

@@ -64,6 +64,7 @@ struct Run<'a, E: Load> {
 
 impl<'a, E: Load> Run<'a, E> {
     fn prepare(flow: &'a Flow, output: &'a Output) -> Result<Self> {
+        let mut report = Report::new(if flow.multicast { "multicast" } else { "udp" });
         let payload_bytes = archived_bytes::<E>(flow.payload_bytes)?;
         let frame_bytes =
             wireloom_wire::align_up(wireloom_wire::FRAME_HEADER_BYTES + payload_bytes);
@@ -98,7 +99,6 @@ impl<'a, E: Load> Run<'a, E> {
         let publisher = node.node.publisher::<E>(&target)?;
         while node.drive() > 0 {}
         let raw_sender = RawSender::new(raw_receiver.address, frame_bytes, flow.packet_bytes)?;
-        let mut report = Report::new(if flow.multicast { "multicast" } else { "udp" });
         report.rate = flow.rate;
         report.payload_bytes = payload_bytes;
         report.frame_bytes = frame_bytes;

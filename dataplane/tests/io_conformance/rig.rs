@@ -16,43 +16,43 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A kind of way in and out.
 #[derive(Debug, Clone, Copy)]
-pub enum Backend {
+pub(crate) enum Backend {
     Mio(MioOptions),
     Simulated,
 }
 
 impl Backend {
-    pub fn mio() -> Self {
+    pub(crate) fn mio() -> Self {
         Self::Mio(MioOptions::default())
     }
 
-    pub fn mio_without_gso() -> Self {
+    pub(crate) fn mio_without_gso() -> Self {
         Self::Mio(MioOptions { segmentation: false, ..MioOptions::default() })
     }
 
-    pub fn mio_without_gro() -> Self {
+    pub(crate) fn mio_without_gro() -> Self {
         Self::Mio(MioOptions { coalescing: false, ..MioOptions::default() })
     }
 
-    pub fn mio_plain() -> Self {
+    pub(crate) fn mio_plain() -> Self {
         Self::Mio(MioOptions { segmentation: false, coalescing: false, ..MioOptions::default() })
     }
 
-    pub fn simulated() -> Self {
+    pub(crate) fn simulated() -> Self {
         Self::Simulated
     }
 
     /// A sender and `receivers` receivers over IPv4.
-    pub fn rig(&self, receivers: usize) -> Rig {
+    pub(crate) fn rig(&self, receivers: usize) -> Rig {
         self.rig_with(receivers, false, 4 << 20)
     }
 
-    pub fn rig_v6(&self, receivers: usize) -> Rig {
+    pub(crate) fn rig_v6(&self, receivers: usize) -> Rig {
         self.rig_with(receivers, true, 4 << 20)
     }
 
     /// A sender and a receiver whose buffer holds next to nothing.
-    pub fn rig_with_small_buffer(&self) -> Rig {
+    pub(crate) fn rig_with_small_buffer(&self) -> Rig {
         self.rig_with(1, false, 4_096)
     }
 
@@ -65,18 +65,18 @@ impl Backend {
 }
 
 /// A sender and the receivers it can reach.
-pub struct Rig {
-    pub transmit: Box<dyn Transmit>,
-    pub receivers: Vec<Box<dyn Receive>>,
-    pub destinations: Vec<Destination>,
-    pub source: SocketAddr,
+pub(crate) struct Rig {
+    pub(crate) transmit: Box<dyn Transmit>,
+    pub(crate) receivers: Vec<Box<dyn Receive>>,
+    pub(crate) destinations: Vec<Destination>,
+    pub(crate) source: SocketAddr,
 }
 
 fn loopback(v6: bool) -> SocketAddr {
     if v6 { (Ipv6Addr::LOCALHOST, 0).into() } else { (Ipv4Addr::LOCALHOST, 0).into() }
 }
 
-pub fn socket(bind: SocketAddr, buffer_bytes: usize) -> UdpSocket {
+pub(crate) fn socket(bind: SocketAddr, buffer_bytes: usize) -> UdpSocket {
     let config = SocketConfig { receive_buffer_bytes: buffer_bytes, ..SocketConfig::new(bind) };
     open(&config).unwrap().socket
 }
@@ -121,13 +121,13 @@ fn simulated_rig(receivers: usize, v6: bool, buffer_bytes: usize) -> Rig {
 }
 
 /// Bytes that differ everywhere, so that a mix-up shows.
-pub fn pattern(length: usize, seed: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize, seed: usize) -> Vec<u8> {
     (0..length).map(|i| (i.wrapping_mul(31) ^ (i >> 8) ^ seed.wrapping_mul(97)) as u8).collect()
 }
 
 impl Rig {
     /// Sends one message to destination `to` and expects it to be taken.
-    pub fn send(&mut self, to: usize, slices: &[IoSlice<'_>], segment_bytes: usize) -> Sent {
+    pub(crate) fn send(&mut self, to: usize, slices: &[IoSlice<'_>], segment_bytes: usize) -> Sent {
         let destination = self.destinations[to].clone();
         let message = if segment_bytes == 0 {
             Message::single(&destination, slices)
@@ -140,13 +140,13 @@ impl Rig {
     }
 
     /// Sends `bytes` in one slice.
-    pub fn send_bytes(&mut self, to: usize, bytes: &[u8], segment_bytes: usize) {
+    pub(crate) fn send_bytes(&mut self, to: usize, bytes: &[u8], segment_bytes: usize) {
         let sent = self.send(to, &[IoSlice::new(bytes)], segment_bytes);
         assert_eq!(sent.failed_datagrams, 0);
     }
 
     /// Receives `count` datagrams at receiver `at` and sees that no more come.
-    pub fn receive(&mut self, at: usize, count: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn receive(&mut self, at: usize, count: usize) -> Vec<Vec<u8>> {
         let mut datagrams = Vec::new();
         let receiver = &mut self.receivers[at];
         let mut counted = 0;
@@ -166,7 +166,7 @@ impl Rig {
         datagrams
     }
 
-    pub fn expect(&mut self, at: usize, expected: &[impl AsRef<[u8]>]) {
+    pub(crate) fn expect(&mut self, at: usize, expected: &[impl AsRef<[u8]>]) {
         let datagrams = self.receive(at, expected.len());
         for (index, (got, wanted)) in datagrams.iter().zip(expected).enumerate() {
             let wanted = wanted.as_ref();

@@ -1,7 +1,6 @@
 //! Shared by the tests that talk to the kernel: deadlines, and running a test inside a network
 //! namespace or without a capability by starting this test program once more.
 #![allow(dead_code, reason = "each test program uses its own part")]
-#![allow(unreachable_pub, reason = "a module of several test programs")]
 
 use std::process::Command;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use wireloom_dataplane::clock::Clock;
 const INSIDE: &str = "WIRELOOM_TEST_INSIDE";
 
 /// Calls `step` until it says true; false when it has not within `patience`.
-pub fn eventually(patience: Duration, mut step: impl FnMut() -> bool) -> bool {
+pub(crate) fn eventually(patience: Duration, mut step: impl FnMut() -> bool) -> bool {
     let clock = Clock::system();
     let end_ns = clock.now_ns() + u64::try_from(patience.as_nanos()).unwrap();
     loop {
@@ -78,12 +77,12 @@ fn again(test: &str, wrappers: &[&[&str]], script: &str) -> bool {
 
 /// True inside a fresh network namespace prepared by the shell `script`. False outside, after the
 /// namespace run passed (or was impossible here, and the reason printed): the caller returns.
-pub fn inside_namespace(test: &str, script: &str) -> bool {
+pub(crate) fn inside_namespace(test: &str, script: &str) -> bool {
     again(test, &[&["unshare", "-n"], &["unshare", "-r", "-n"]], script)
 }
 
 /// True inside a run without CAP_NET_ADMIN and CAP_NET_BIND_SERVICE; else as [`inside_namespace`].
-pub fn inside_unprivileged(test: &str) -> bool {
+pub(crate) fn inside_unprivileged(test: &str) -> bool {
     let drop = "-net_admin,-net_bind_service";
     let wrappers: &[&[&str]] =
         &[&["setpriv", "--inh-caps", drop, "--bounding-set", drop], &["env"]];

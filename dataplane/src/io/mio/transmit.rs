@@ -319,3 +319,55 @@ impl Transmit for MioTransmit {
         self.counters
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::io::mio::MioReceive;
+    use crate::io::{Destination, Receive};
+
+    fn loopback() -> UdpSocket {
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
+    }
+
+    /// F12, the device: a kernel that refuses segmented sends though it takes plain ones. Forced by
+    /// SO_NO_CHECK, since `udp_send_skb` answers EINVAL to GSO without checksums.
+    #[test]
+    fn f12_refused_segmentation_is_sent_again_datagram_by_datagram_and_stays_off() {
+        let (out, peer) = (loopback(), loopback());
+        sys::set_option(out.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
+        let destination = Destination::new(0, peer.local_addr().unwrap());
+        let mut receive = MioReceive::new(vec![peer]).unwrap();
+        let mut transmit = MioTransmit::new(vec![out]).unwrap();
+        assert!(transmit.segmentation().max_segments > 1);
+        let run: Vec<u8> = (0..250).collect();
+        let slices = [IoSlice::new(&run[..77]), IoSlice::new(&run[77..])];
+        let before = Message::single(&destination, &slices);
+        let segmented = Message::segmented(&destination, &slices, 100);
+        let sent = transmit.send(&[before, segmented, segmented, before]);
+        assert_eq!(sent, Sent { messages: 4, would_block: false, failed_datagrams: 0 });
+        let mut arrived = Vec::new();
+        for _ in 0..4 {
+            receive.receive(&mut |arrival| arrived.extend(arrival.datagrams().map(<[u8]>::to_vec)));
+        }
+        let mut expected = vec![run.clone()];
+        expected.extend(run.chunks(100).map(<[u8]>::to_vec));
+        expected.extend(run.chunks(100).map(<[u8]>::to_vec));
+        expected.push(run.clone());
+        assert_eq!(arrived, expected);
+        // Once was enough: the second run was not tried as one, and the flag is there to export.
+        assert_eq!(transmit.segmentation(), Segmentation::NONE);
+        let counters = transmit.counters();
+        assert_eq!((counters.segmentation_failures, counters.refused), (1, 0));
+        assert_eq!(counters.datagrams, 8);
+    }
+
+    #[test]
+    fn no_socket_is_an_error_not_a_panic() {
+        assert!(MioTransmit::new(Vec::new()).is_err());
+        assert!(MioReceive::new(Vec::new()).is_err());
+    }
+}

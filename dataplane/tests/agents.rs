@@ -1,0 +1,389 @@
+//! Sender and receiver agents on a simulated network: lanes, packing, back-pressure of the way out,
+//! records nobody can route, and datagrams nobody should believe.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use wireloom_dataplane::agent::Invoker;
+use wireloom_dataplane::clock::Clock;
+use wireloom_dataplane::command::{ReceiverCommand, SenderCommand};
+use wireloom_dataplane::counters::Counter;
+use wireloom_dataplane::dispatch::{Lost, Origin, Subscriber, Subscription, SubscriptionId, Verdict};
+use wireloom_dataplane::io::simulated::{LinkModel, SimulatedNetwork, SimulatedTransmit};
+use wireloom_dataplane::io::{Destination, Message, Transmit};
+use wireloom_dataplane::launch::{Plane, simulate};
+use wireloom_dataplane::limits::DATAGRAM_BYTES_MAX;
+use wireloom_dataplane::link::{Link, LinkConfig, LinkId};
+use wireloom_dataplane::outbound::{Outbound, mark};
+use wireloom_ring::{Producer, RingConfig, ring};
+use wireloom_wire::{
+    Encoding, EventTypeId, Fingerprint, Frame, FrameEncoder, FrameFlags, FrameHeader, NodeId,
+    Priority, SessionId,
+};
+
+/// (lane, sequence, payload length) of each event, and the gaps.
+type Seen = Arc<Mutex<(Vec<(u8, u64, usize)>, Vec<Lost>)>>;
+
+struct Recording(Seen);
+
+impl Subscriber for Recording {
+    fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
+        let payload = frame.payload();
+        assert!(payload.iter().all(|byte| *byte == payload.len() as u8), "altered payload");
+        let event = (origin.lane, frame.header.sequence, payload.len());
+        self.0.lock().expect("one thread").0.push(event);
+        Verdict::Delivered
+    }
+
+    fn on_lost(&mut self, lost: &Lost) {
+        self.0.lock().expect("one thread").1.push(*lost);
+    }
+}
+
+struct Pair {
+    network: SimulatedNetwork,
+    clock: Clock,
+    sender: Plane,
+    sending: Invoker,
+    receiver: Plane,
+    receiving: Invoker,
+    stranger: SimulatedTransmit,
+    seen: Seen,
+}
+
+fn host(number: u8) -> SocketAddr {
+    ([10, 0, 0, number], 7000).into()
+}
+
+impl Pair {
+    fn new() -> Self {
+        let network = SimulatedNetwork::new(1, LinkModel::LOSSLESS);
+        let clock = Clock::simulated();
+        let (transmit, receive) = network.endpoint(host(1), &[]);
+        let (sender, sending) = simulate(host(1), transmit, receive, clock.clone());
+        let (transmit, receive) = network.endpoint(host(2), &[]);
+        let (receiver, receiving) = simulate(host(2), transmit, receive, clock.clone());
+        let (stranger, _) = network.endpoint(host(3), &[]);
+        let seen = Seen::default();
+        let subscription = Subscription {
+            id: SubscriptionId(1),
+            event_type: None,
+            subscriber: Box::new(Recording(Arc::clone(&seen))),
+        };
+        let command = ReceiverCommand::Subscribe(Box::new(subscription));
+        receiver.receivers[0].commands.push(command).expect("room");
+        Self { network, clock, sender, sending, receiver, receiving, stranger, seen }
+    }
+
+    fn link(&self, id: u32, packet_bytes: usize, packet_bytes_max: usize) -> LinkId {
+        let link = Link::new(LinkConfig {
+            id: LinkId(id),
+            destination: self.sender.destination(host(2)).expect("a destination"),
+            source: NodeId(11),
+            session: SessionId(100 + id),
+            packet_bytes,
+            packet_bytes_max,
+            multicast: false,
+        });
+        self.sender.sender.commands.push(SenderCommand::AddLink(Box::new(link))).expect("room");
+        LinkId(id)
+    }
+
+    fn attach(&self, lane: Priority) -> Producer {
+        let config = RingConfig { capacity_bytes: 256 << 10, huge_pages: false };
+        let (producer, consumer) = ring(config).expect("memory");
+        let outbound = Box::new(Outbound::new(consumer, lane.index()));
+        self.sender.sender.commands.push(SenderCommand::Attach(outbound)).expect("room");
+        producer
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..50 {
+            self.sending.drain(100);
+            self.clock.advance(std::time::Duration::from_micros(10));
+            self.network.advance_to(self.clock.now_ns());
+            self.receiving.drain(100);
+        }
+    }
+
+    fn events(&self) -> Vec<(u8, u64, usize)> {
+        std::mem::take(&mut self.seen.lock().expect("one thread").0)
+    }
+
+    fn sent(&self, counter: Counter) -> u64 {
+        self.sender.sender.counters.read(counter)
+    }
+
+    fn received(&self, counter: Counter) -> u64 {
+        self.receiver.receivers[0].counters.read(counter)
+    }
+
+    /// A datagram from a stranger.
+    fn throw(&mut self, bytes: &[u8]) {
+        let destination = Destination::new(0, host(2));
+        let slices = [std::io::IoSlice::new(bytes)];
+        self.stranger.send(&[Message::single(&destination, &slices)]);
+        self.settle();
+    }
+}
+
+fn encoder<'a>(sequence: u64, priority: Priority) -> FrameEncoder<'a> {
+    FrameEncoder::new(FrameHeader {
+        length: 0,
+        event_type: EventTypeId(77),
+        fingerprint: Fingerprint::NONE,
+        priority,
+        encoding: Encoding::Raw,
+        flags: FrameFlags::empty(),
+        sequence,
+        timestamp_ns: 0,
+    })
+}
+
+fn put(producer: &mut Producer, sequence: u64, payload: usize) {
+    let mut claim = producer.claim((32 + payload).next_multiple_of(16)).expect("room");
+    let bytes = vec![payload as u8; payload];
+    encoder(sequence, Priority::Normal).write(&bytes, &mut claim).expect("fits");
+    claim.commit(32 + payload);
+}
+
+#[test]
+fn small_events_share_packets_and_a_run_of_packets_is_one_send() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    for sequence in 0..140 {
+        put(&mut producer, sequence, 64);
+    }
+    pair.settle();
+    let expected: Vec<_> = (0..140).map(|sequence| (2, sequence, 64)).collect();
+    assert_eq!(pair.events(), expected);
+    assert_eq!(pair.sent(Counter::EventsSent), 140);
+    // 14 frames of 96 bytes and a header of 48 fill 1,392 bytes exactly.
+    assert_eq!(pair.sent(Counter::PacketsSent), 10);
+    assert_eq!(pair.sent(Counter::BytesSent), 10 * 1_392);
+    assert_eq!(pair.sent(Counter::SendCalls), 1, "ten equal packets leave as one");
+}
+
+#[test]
+fn rings_with_little_to_say_share_a_packet() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    let mut producers: Vec<_> = (0..6).map(|_| pair.attach(Priority::Normal)).collect();
+    for (sequence, producer) in producers.iter_mut().enumerate() {
+        mark(producer, link).expect("room");
+        put(producer, sequence as u64, 20 + sequence);
+    }
+    pair.settle();
+    let mut events = pair.events();
+    events.sort_unstable();
+    assert_eq!(events, (0..6).map(|n| (2, n as u64, 20 + n)).collect::<Vec<_>>());
+    assert_eq!(pair.sent(Counter::PacketsSent), 1);
+}
+
+#[test]
+fn packets_of_unlike_length_are_padded_into_runs_and_arrive_unpadded() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    let sizes: Vec<usize> = (0..300).map(|n| 190 + (n * 37) % 60).collect();
+    for (sequence, size) in sizes.iter().enumerate() {
+        put(&mut producer, sequence as u64, *size);
+    }
+    pair.settle();
+    let expected: Vec<_> = sizes.iter().enumerate().map(|(n, size)| (2, n as u64, *size)).collect();
+    assert_eq!(pair.events(), expected);
+    let (packets, runs) = (pair.sent(Counter::PacketsSent), pair.sent(Counter::SendCalls));
+    assert!(runs * 4 < packets, "{packets} packets left in {runs} sends");
+    assert_eq!(pair.received(Counter::PacketTrailing), 0);
+}
+
+#[test]
+fn one_ring_reaches_several_links_and_each_link_stays_in_order() {
+    let mut pair = Pair::new();
+    let links = [pair.link(0, 1_400, 1_400), pair.link(1, 1_400, 1_400)];
+    let mut producer = pair.attach(Priority::Normal);
+    for sequence in 0..100 {
+        mark(&mut producer, links[(sequence % 2) as usize]).expect("room");
+        put(&mut producer, sequence, 40);
+    }
+    pair.settle();
+    let events = pair.events();
+    assert_eq!(events.len(), 100);
+    for parity in 0..2 {
+        let own: Vec<u64> = events.iter().map(|e| e.1).filter(|s| s % 2 == parity).collect();
+        assert!(own.is_sorted(), "{own:?}");
+    }
+    assert!(pair.sent(Counter::PacketsSent) < 20, "packets are shared though the links alternate");
+}
+
+#[test]
+fn higher_lanes_leave_first_and_lower_lanes_are_not_starved() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    let mut bulk = pair.attach(Priority::Background);
+    let mut urgent = pair.attach(Priority::Critical);
+    for producer in [&mut bulk, &mut urgent] {
+        mark(producer, link).expect("room");
+    }
+    for sequence in 0..2_000 {
+        put(&mut bulk, sequence, 64);
+        put(&mut urgent, sequence, 64);
+    }
+    // One duty cycle: the urgent lane fills it, the bulk lane gets its least.
+    pair.sending.do_work();
+    pair.network.advance_to(1);
+    pair.receiving.drain(10);
+    let events = pair.events();
+    let bulk_events = events.iter().filter(|event| event.0 == 4).count();
+    let urgent_events = events.len() - bulk_events;
+    assert!(urgent_events > 500, "{urgent_events}");
+    assert!((1..=30).contains(&bulk_events), "{bulk_events}");
+    assert_eq!(events[0].0, 0, "the urgent packet is first");
+    pair.settle();
+    assert_eq!(pair.events().len() + events.len(), 4_000);
+}
+
+#[test]
+fn what_the_way_out_does_not_take_stays_in_order_and_nothing_is_sent_twice() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 512, 512);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    for sequence in 0..500 {
+        put(&mut producer, sequence, 50);
+    }
+    let mut seen = Vec::new();
+    for room in [0, 1, 0, 3, 7, 2, 0, 40] {
+        pair.network.set_send_limit(host(1), Some(room));
+        pair.sending.do_work();
+        pair.settle();
+        seen.extend(pair.events());
+    }
+    assert!(pair.sent(Counter::SendBlocked) > 0, "the limit was felt");
+    assert!(seen.len() < 500, "something is still waiting");
+    pair.network.set_send_limit(host(1), None);
+    pair.settle();
+    seen.extend(pair.events());
+    assert_eq!(seen, (0..500).map(|n| (2, n, 50)).collect::<Vec<_>>());
+    assert_eq!(pair.received(Counter::PacketsDuplicate), 0);
+    assert_eq!(pair.received(Counter::EventsLost), 0);
+}
+
+#[test]
+fn an_event_larger_than_packets_are_filled_travels_alone_and_one_too_large_is_shed() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 512, 2_048);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    put(&mut producer, 0, 30);
+    put(&mut producer, 1, 1_500);
+    put(&mut producer, 2, 3_000);
+    put(&mut producer, 3, 30);
+    pair.settle();
+    assert_eq!(pair.events(), [(2, 0, 30), (2, 1, 1_500), (2, 3, 30)]);
+    assert_eq!(pair.sent(Counter::EventsOversized), 1);
+    assert_eq!(pair.sent(Counter::EventsTaken), 4);
+    assert_eq!(pair.sent(Counter::EventsSent), 3);
+}
+
+#[test]
+fn events_without_a_link_are_counted_and_a_link_that_comes_a_moment_later_is_waited_for() {
+    let mut pair = Pair::new();
+    let mut producer = pair.attach(Priority::Normal);
+    pair.sending.do_work();
+    mark(&mut producer, LinkId(5)).expect("room");
+    put(&mut producer, 0, 30);
+    pair.sending.do_work();
+    assert_eq!(pair.sent(Counter::EventsUnroutable), 0, "first it waits for the command");
+    pair.link(5, 1_400, 1_400);
+    pair.settle();
+    assert_eq!(pair.events(), [(2, 0, 30)]);
+    pair.sender.sender.commands.push(SenderCommand::RemoveLink(LinkId(5))).expect("room");
+    put(&mut producer, 1, 30);
+    pair.settle();
+    assert_eq!(pair.sent(Counter::EventsUnroutable), 1);
+    assert!(pair.sender.returns.free() > 0, "the removed link came back to be freed");
+}
+
+#[test]
+fn a_closed_publishers_ring_is_drained_and_given_back() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    put(&mut producer, 0, 30);
+    drop(producer);
+    pair.settle();
+    assert_eq!(pair.events(), [(2, 0, 30)]);
+    assert_eq!(pair.sender.returns.free(), 1);
+}
+
+#[test]
+fn loss_at_the_end_is_seen_through_tail_markers() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    put(&mut producer, 0, 30);
+    pair.settle();
+    pair.network.set_model(LinkModel { loss: 1.0, ..LinkModel::LOSSLESS });
+    put(&mut producer, 1, 30);
+    put(&mut producer, 2, 30);
+    pair.settle();
+    assert_eq!(pair.received(Counter::EventsLost), 0, "nobody knows yet");
+    pair.network.set_model(LinkModel::LOSSLESS);
+    // The first deadline may be that of the earlier event, put off since.
+    for _ in 0..2 {
+        let deadline = pair.sending.deadline_ns().expect("a marker is due");
+        pair.clock.advance_to(deadline);
+        pair.settle();
+    }
+    assert_eq!(pair.received(Counter::EventsLost), 2);
+    let gaps = pair.seen.lock().expect("one thread").1.clone();
+    assert_eq!(gaps.iter().map(|gap| (gap.from, gap.to)).collect::<Vec<_>>(), [(1, 3)]);
+    for _ in 0..20 {
+        pair.clock.advance(std::time::Duration::from_secs(2));
+        pair.settle();
+    }
+    assert_eq!(pair.sent(Counter::TailMarkers), 6, "then the stream is silent");
+    assert_eq!(pair.sending.deadline_ns(), None);
+}
+
+#[test]
+fn datagrams_nobody_should_believe_are_counted_by_reason_and_change_nothing() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    let good = |pair: &mut Pair, producer: &mut Producer, sequence| {
+        put(producer, sequence, 30);
+        pair.settle();
+        assert_eq!(pair.events(), [(2, sequence, 30)], "the good flow goes on");
+    };
+    good(&mut pair, &mut producer, 0);
+    pair.throw(&[]);
+    pair.throw(&[1; 47]);
+    assert_eq!(pair.received(Counter::PacketTruncated), 2);
+    pair.throw(&[9; 1_000]);
+    assert_eq!(pair.received(Counter::PacketVersion), 1);
+    let mut state = 1_u64;
+    for _ in 0..500 {
+        let length = (state % 1_500) as usize;
+        let random: Vec<u8> = (0..length)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 33) as u8
+            })
+            .collect();
+        pair.throw(&random);
+    }
+    pair.throw(&vec![1; DATAGRAM_BYTES_MAX]);
+    good(&mut pair, &mut producer, 1);
+    let markers = pair.sent(Counter::TailMarkers);
+    assert_eq!(pair.received(Counter::DatagramsReceived), 2 + 3 + 500 + 1 + markers);
+    assert_eq!(pair.received(Counter::PacketsReceived), 2 + markers);
+    assert_eq!(pair.received(Counter::EventsLost), 0);
+}
