@@ -4,7 +4,7 @@
 
 mod help;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -128,9 +128,10 @@ pub(crate) struct SubscribeArgs {
 /// What `sub` prints of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// One JSON object an event: type, source, sequence, times, priority, encoding, payload
+    // Not documentation: clap would give each value a paragraph; the help below the options has it.
+    // One JSON object an event: type, source, sequence, times, priority, encoding, payload.
     Json,
-    /// The JSON payload alone, exactly as it was published
+    // The JSON payload alone, exactly as it was published.
     Payload,
 }
 
@@ -150,7 +151,8 @@ pub(crate) struct DemoArgs {
     pub(crate) rate: f64,
     /// Multicast group of the heartbeats; the port is chosen when it runs
     #[arg(long, value_name = "GROUP", default_value = "224.1.1.1")]
-    pub(crate) group: std::net::Ipv4Addr,
+    #[arg(value_parser = values::group_address)]
+    pub(crate) group: Ipv4Addr,
 }
 
 /// `wireloom demo-node`, which [`crate::demo`] starts and talks to over its standard streams.
@@ -233,7 +235,7 @@ mod tests {
             (&["sub", "--listen", "udp://127.0.0.1:1", "--format", "jsno"], "'json'"),
             (&["sub", "--listen", "udp://127.0.0.1:1", "--timeout", "5"], "5s"),
             (&["sub", "--lisen", "udp://127.0.0.1:1"], "'--listen'"),
-            (&["sbu"], "'sub'"),
+            (&["subscirbe"], "'subscribe'"),
         ] {
             let told = parse(words).unwrap_err();
             assert_eq!(told.exit_code(), 2, "{words:?}");

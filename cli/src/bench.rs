@@ -7,6 +7,7 @@
 mod arrivals;
 mod event;
 mod figures;
+mod flow;
 mod idle;
 mod local;
 mod loops;
@@ -17,19 +18,18 @@ mod raw;
 mod receive;
 mod report;
 mod ring;
+mod table;
 mod udp;
 
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand};
 use wireloom::Interface;
 
 use crate::output::Output;
-use crate::values::{duration, rate, size};
-use event::{PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN};
+use flow::{Flow, FlowArgs, IdleChoice};
 use peer::{Answer, PeerPlan, PeerWork, say};
 use report::Report;
 
@@ -75,148 +75,6 @@ enum Bench {
     },
 }
 
-#[derive(Debug, Clone, Args)]
-struct FlowArgs {
-    /// Archived size of one event: 32 to 65,000 bytes, in steps of 8.
-    #[arg(long, value_name = "BYTES", default_value = "64", value_parser = size)]
-    payload_bytes: usize,
-    /// How long to measure.
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
-    duration: Duration,
-    /// Events per second (100000, 20k, 1M) instead of as fast as it goes; measures latency.
-    #[arg(long, value_name = "RATE", value_parser = rate)]
-    rate: Option<f64>,
-    /// With a rate: how often the publisher publishes what is due.
-    #[arg(long, value_name = "TIME", default_value = "500us", value_parser = duration)]
-    tick: Duration,
-    /// Largest packet, header included.
-    #[arg(long, value_name = "BYTES", default_value = "1400", value_parser = size)]
-    packet_bytes: usize,
-    /// What a node does when it has nothing to do [default: adaptive with a rate, else spin].
-    #[arg(long, value_name = "STRATEGY")]
-    idle: Option<IdleChoice>,
-    /// Cores for publisher and receiver; `none` leaves it to the system [default: the first two].
-    #[arg(long, value_name = "CORES")]
-    cores: Option<String>,
-    /// The event's type: `typed` is a fixed struct at 64 bytes and a list otherwise.
-    #[arg(long, default_value = "typed")]
-    payload: Payload,
-    /// Event types registered with the receiving node (local only).
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
-    types: u16,
-    /// One JSON object instead of a table.
-    #[arg(long)]
-    json: bool,
-}
-
-/// What a node does without work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum IdleChoice {
-    /// Spin a moment, yield, then sleep until woken; threads of the node's own.
-    Adaptive,
-    /// Never sleep; one thread for each side.
-    Spin,
-}
-
-impl IdleChoice {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Adaptive => "adaptive",
-            Self::Spin => "spin",
-        }
-    }
-}
-
-/// The shape of the published event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Payload {
-    /// A struct of numbers at 64 bytes, a struct with a list at other sizes.
-    Typed,
-    /// A struct with a list at any size.
-    List,
-}
-
-/// What a run is asked to do, checked.
-#[derive(Debug, Clone)]
-pub(crate) struct Flow {
-    multicast: bool,
-    payload_bytes: usize,
-    duration: Duration,
-    rate: Option<f64>,
-    tick: Duration,
-    packet_bytes: usize,
-    idle: IdleChoice,
-    cores: Vec<usize>,
-    payload: Payload,
-    types: usize,
-}
-
-impl Flow {
-    fn check(args: &FlowArgs, multicast: bool) -> Result<Self> {
-        let payload = args.payload_bytes;
-        if !(PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&payload) {
-            let nearest = payload.clamp(PAYLOAD_BYTES_MIN, PAYLOAD_BYTES_MAX);
-            bail!(
-                "--payload-bytes {payload}: an event of this generator has {PAYLOAD_BYTES_MIN} to \
-                 {PAYLOAD_BYTES_MAX} bytes; try {nearest}"
-            );
-        }
-        if args.duration < Duration::from_millis(10) {
-            bail!("--duration: nothing is measured in less than 10ms; try 1s");
-        }
-        if args.tick < Duration::from_micros(1) || args.tick > Duration::from_secs(1) {
-            bail!("--tick: between 1us and 1s; try 500us");
-        }
-        let free = if args.rate.is_some() { IdleChoice::Adaptive } else { IdleChoice::Spin };
-        Ok(Self {
-            multicast,
-            payload_bytes: payload,
-            duration: args.duration,
-            rate: args.rate,
-            tick: args.tick,
-            packet_bytes: args.packet_bytes.clamp(256, 65_504),
-            idle: args.idle.unwrap_or(free),
-            cores: chosen_cores(args.cores.as_deref(), &machine::allowed_cores())?,
-            payload: args.payload,
-            types: usize::from(args.types),
-        })
-    }
-
-    #[cfg(test)]
-    fn for_tests() -> Self {
-        Self {
-            multicast: false,
-            payload_bytes: event::FIXED_PAYLOAD_BYTES,
-            duration: Duration::from_millis(50),
-            rate: None,
-            tick: Duration::from_micros(500),
-            packet_bytes: 1_400,
-            idle: IdleChoice::Spin,
-            cores: Vec::new(),
-            payload: Payload::Typed,
-            types: 1,
-        }
-    }
-}
-
-/// The cores to pin to: those named, or the first two; none when there is only one.
-fn chosen_cores(named: Option<&str>, allowed: &[usize]) -> Result<Vec<usize>> {
-    let Some(named) = named else {
-        return Ok(if allowed.len() < 2 { Vec::new() } else { allowed[..2].to_vec() });
-    };
-    if named == "none" {
-        return Ok(Vec::new());
-    }
-    let parsed = named.split(',').map(|core| core.trim().parse::<usize>());
-    let cores: Vec<usize> = parsed
-        .collect::<Result<_, _>>()
-        .with_context(|| format!("--cores {named}: core numbers with commas, such as 0,1"))?;
-    match cores.iter().find(|core| !allowed.contains(core)) {
-        Some(core) => bail!("--cores: core {core} is not available here: choose from {allowed:?}"),
-        None => Ok(cores),
-    }
-}
-
 /// The interface every network run uses: this host alone.
 const fn loopback() -> Interface {
     Interface::Address(Ipv4Addr::LOCALHOST)
@@ -256,61 +114,4 @@ fn serve(plan: &str) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::Parser;
-
-    #[derive(Debug, Parser)]
-    struct Command {
-        #[command(flatten)]
-        bench: BenchArgs,
-    }
-
-    fn flow(line: &str) -> Result<Flow> {
-        let command = Command::try_parse_from(line.split(' '))?;
-        match command.bench.bench {
-            Bench::Udp(flow) => Flow::check(&flow, false),
-            other => bail!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_the_help() {
-        let full = flow("bench udp").unwrap();
-        assert_eq!((full.payload_bytes, full.packet_bytes), (64, 1_400));
-        assert_eq!((full.duration, full.rate), (Duration::from_secs(5), None));
-        assert_eq!(full.idle, IdleChoice::Spin);
-        assert!(full.is_fixed());
-        let paced = flow("bench udp --rate 100k --payload-bytes 128").unwrap();
-        assert_eq!((paced.rate, paced.idle), (Some(100_000.0), IdleChoice::Adaptive));
-        assert!(!paced.is_fixed() && !flow("bench udp --payload list").unwrap().is_fixed());
-    }
-
-    #[test]
-    fn a_wrong_setting_is_told_with_the_nearest_right_one() {
-        for (line, word) in [
-            ("bench udp --payload-bytes 8", "try 32"),
-            ("bench udp --payload-bytes 1GiB", "try 65000"),
-            ("bench udp --duration 1ms", "try 1s"),
-            ("bench udp --tick 2s", "try 500us"),
-            ("bench udp --cores 0,x", "0,1"),
-            ("bench udp --cores 9999", "not available"),
-            ("bench udp --rate 0", "above 0"),
-            ("bench udp --idle snooze", "adaptive"),
-        ] {
-            let told = format!("{:#}", flow(line).unwrap_err());
-            assert!(told.contains(word), "{line}: {told}");
-        }
-    }
-
-    #[test]
-    fn cores_are_the_first_two_unless_named() {
-        assert_eq!(chosen_cores(None, &[2, 5, 7]).unwrap(), [2, 5]);
-        assert!(chosen_cores(None, &[3]).unwrap().is_empty());
-        assert!(chosen_cores(Some("none"), &[0, 1]).unwrap().is_empty());
-        assert_eq!(chosen_cores(Some("7, 2"), &[2, 5, 7]).unwrap(), [7, 2]);
-    }
 }

@@ -67,11 +67,6 @@ impl Output {
         self.terminal_out
     }
 
-    /// Whether standard error is a terminal: progress and hints are read by somebody.
-    pub(crate) const fn is_error_terminal(&self) -> bool {
-        self.terminal_err
-    }
-
     /// `text` for standard output in a style, or as it is where there are no colours.
     pub(crate) fn paint(&self, style: Style, text: impl Display) -> String {
         painted(self.terminal_out && !self.plain, style, text)
@@ -109,7 +104,7 @@ impl Output {
     /// # Errors
     /// When the value has no JSON form. That nobody reads standard error is none.
     pub(crate) fn summary(&self, value: &impl Serialize) -> io::Result<()> {
-        self.to_err(&serde_json::to_string(value)?);
+        self.tell(&serde_json::to_string(value)?);
         Ok(())
     }
 
@@ -126,14 +121,14 @@ impl Output {
     /// Tells a person something worth knowing; silent when standard error is not a terminal.
     pub(crate) fn hint(&self, text: Arguments<'_>) {
         if self.terminal_err {
-            let text = printable(&text.to_string());
-            self.to_err(&painted(!self.plain, Style::Dim, text));
+            let text = text.to_string();
+            self.tell(&painted(!self.plain, Style::Dim, printable(&text)));
         }
     }
 
     /// Writes one line to standard error as it is, control characters made visible.
     pub(crate) fn report(&self, text: Arguments<'_>) {
-        self.to_err(&printable(&text.to_string()));
+        self.tell(&printable(&text.to_string()));
     }
 
     /// Shows `text` in place of the last progress line; an empty one takes it away. Silent when
@@ -148,12 +143,12 @@ impl Output {
 
     fn labelled(&self, style: Style, label: &str, text: Arguments<'_>) {
         let label = painted(self.terminal_err && !self.plain, style, format_args!("{label}:"));
-        self.to_err(&format!("{label} {}", printable(&text.to_string())));
+        self.tell(&format!("{label} {}", printable(&text.to_string())));
     }
 
     /// One line to standard error. When nobody can be told, there is nobody to tell that.
     #[expect(clippy::unused_self, reason = "the one way to standard error")]
-    fn to_err(&self, line: &str) {
+    fn tell(&self, line: &str) {
         let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
     }
 }

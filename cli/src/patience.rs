@@ -48,7 +48,8 @@ impl Patience {
             if !matches!(outcome, Err(Refused::BackPressured)) {
                 return outcome;
             }
-            let until = *until.get_or_insert((self.accepted_at + SINCE_ACCEPTED).max(now + LEAST));
+            let until =
+                *until.get_or_insert_with(|| (self.accepted_at + SINCE_ACCEPTED).max(now + LEAST));
             if now >= until || stop.is_wished() {
                 return outcome;
             }

@@ -122,15 +122,23 @@ fn check_route(target: &Target) -> Result<()> {
     // Without permission to broadcast, connect(2) would refuse such an address.
     let _ = scratch.set_broadcast(true);
     let Err(error) = scratch.connect(address) else { return Ok(()) };
-    if matches!(target, Target::Multicast(_)) {
-        let (command, net) =
-            if address.is_ipv4() { ("ip", "224.0.0.0/4") } else { ("ip -6", "ff00::/8") };
-        bail!(
-            "no interface leads to the multicast group {target} ({error}): name one with \
-             --interface, or add a route: `{command} route add {net} dev IFACE`"
-        );
+    bail!("no route to {target} ({error}): {}", way_out(target))
+}
+
+/// What to do when the system knows no way to a target.
+fn way_out(target: &Target) -> String {
+    match target {
+        Target::Multicast(SocketAddr::V4(_)) => "name an interface with --interface, or add a \
+            route: `ip route add 224.0.0.0/4 dev IFACE`"
+            .to_owned(),
+        Target::Multicast(SocketAddr::V6(_)) => "name an interface with --interface, or add a \
+            route: `ip -6 route add multicast ff00::/8 dev IFACE table local`"
+            .to_owned(),
+        other => {
+            let address = other.address().map_or_else(|| "ADDRESS".into(), |a| a.ip().to_string());
+            format!("`ip route get {address}` shows the route, `nft list ruleset` what is filtered")
+        }
     }
-    bail!("no route to {target} ({error}): `ip route get {}` shows what is known", address.ip())
 }
 
 /// What the loop needs.
@@ -245,12 +253,7 @@ impl Publishing<'_> {
 }
 
 /// Closes the node and prints the account.
-fn close(
-    node: Node,
-    mut summary: Summary,
-    target: &Target,
-    output: &Output,
-) -> Result<ExitCode> {
+fn close(node: Node, mut summary: Summary, target: &Target, output: &Output) -> Result<ExitCode> {
     let until = Instant::now() + DRAIN;
     while node.ledger().published.in_flight > 0 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(1));
@@ -258,14 +261,15 @@ fn close(
     if summary.accepted > 0 {
         std::thread::sleep(LINGER);
     }
-    let refused = node.counters().into_iter().find(|(counter, _)| counter.name == "datagrams_refused");
+    let refused =
+        node.counters().into_iter().find(|(counter, _)| counter.name == "datagrams_refused");
     let ledger = node.close();
     summary.settle(&ledger.published, refused.map_or(0, |(_, datagrams)| datagrams));
     if summary.datagrams_refused > 0 {
         output.warning(format_args!(
-            "the system would not send {} to {target}: is there a route, and does a firewall \
-             let it out?",
-            text::counted(summary.datagrams_refused, "datagram")
+            "the system would not send {} to {target}: {}",
+            text::counted(summary.datagrams_refused, "datagram"),
+            way_out(target)
         ));
     }
     output.summary(&summary)?;
@@ -294,14 +298,14 @@ fn json_fault(line: &[u8]) -> (usize, String) {
     let place = format!(" at line {} column {}", error.line(), error.column());
     let told = error.to_string();
     let reason = told.strip_suffix(&place).unwrap_or(&told);
-    let hint = if self::looks_like_text(line) { "; --raw publishes lines that are text" } else { "" };
+    let hint = if looks_like_text(line) { "; --raw publishes lines that are text" } else { "" };
     (column(line, error.column().saturating_sub(1)), format!("not JSON: {reason}{hint}"))
 }
 
-/// Whether a line begins like no JSON value at all.
+/// Whether a line begins with a letter: a word, most likely, not a JSON value with a fault.
 fn looks_like_text(line: &[u8]) -> bool {
-    let first = line.iter().find(|byte| !byte.is_ascii_whitespace());
-    first.is_some_and(|byte| !b"{[\"-0123456789tfn".contains(byte))
+    let text = String::from_utf8_lossy(line);
+    text.trim_start().starts_with(char::is_alphabetic)
 }
 
 /// Appends a line, which is UTF-8, as a JSON string.

@@ -163,7 +163,8 @@ impl Printing<'_> {
             let limit = usize::try_from(left).unwrap_or(POLL_MAX).min(POLL_MAX);
             if self.take(limit, &mut out)? == 0 {
                 out.flush()?;
-                let left = until.map_or(WAIT, |until| until.saturating_duration_since(Instant::now()));
+                let left =
+                    until.map_or(WAIT, |until| until.saturating_duration_since(Instant::now()));
                 self.subscriber.wait(WAIT.min(left));
             }
             if stop.is_wished() {

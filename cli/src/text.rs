@@ -1,8 +1,7 @@
-//! Text as people read it: control characters made visible, numbers with separators, sizes and
-//! times with a unit. Plain functions; nothing here writes anywhere.
+//! Text as people read it: control characters made visible, numbers with separators, sizes with a
+//! unit. Plain functions; nothing here writes anywhere.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 /// `text` with every control character (C0, DEL and C1, which terminals take as commands) and line
 /// break written as `\u{…}`: what came from outside cannot move a cursor or forge a line.
@@ -77,17 +76,6 @@ pub(crate) fn bytes(bytes: u64) -> String {
     count(bytes)
 }
 
-/// A time span as people say it: `250 ms`, `5 s`, `2 min 5 s`.
-pub(crate) fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0 if time.subsec_millis() == 0 && !time.is_zero() => format!("{} µs", time.subsec_micros()),
-        0 => format!("{} ms", time.subsec_millis()),
-        1..=119 => format!("{seconds} s"),
-        _ => format!("{} min {} s", seconds / 60, seconds % 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,9 +98,7 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        for (number, text) in
-            [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")]
-        {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), text);
         }
         assert_eq!(count(u64::MAX), "18,446,744,073,709,551,615");
@@ -133,15 +119,5 @@ mod tests {
         ] {
             assert_eq!(bytes(number), text);
         }
-    }
-
-    #[test]
-    fn spans_read_well() {
-        for (millis, text) in
-            [(0, "0 ms"), (250, "250 ms"), (5_000, "5 s"), (119_000, "119 s"), (125_000, "2 min 5 s")]
-        {
-            assert_eq!(span(Duration::from_millis(millis)), text);
-        }
-        assert_eq!(span(Duration::from_micros(70)), "70 µs");
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Nothing here touches the network, except that a host name is looked up.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use wireloom::Target;
@@ -145,6 +145,16 @@ pub(crate) fn group(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// An IPv4 multicast group without a port.
+pub(crate) fn group_address(text: &str) -> Result<Ipv4Addr, String> {
+    let form = "a group is 224.0.0.0 to 239.255.255.255, for example 224.1.1.1";
+    match text.parse::<Ipv4Addr>() {
+        Ok(address) if address.is_multicast() => Ok(address),
+        Ok(address) => Err(format!("{address} is no multicast group: {form}")),
+        Err(_) => Err(form.to_owned()),
+    }
+}
+
 /// What stands behind `udp://`, if anything stands before it.
 fn address_part(text: &str) -> Result<&str, String> {
     match text.trim().split_once("://") {
@@ -273,7 +283,7 @@ mod tests {
     fn a_node_listens_on_an_address_and_joins_a_group() {
         let address: SocketAddr = "127.0.0.1:9000".parse().unwrap();
         assert_eq!(listen("udp://127.0.0.1:9000"), Ok(address));
-        assert_eq!(listen("127.0.0.1:9000/").is_err(), true);
+        assert!(listen("127.0.0.1:9000/").is_err());
         assert_eq!(listen("udp://127.0.0.1:0").map(|found| found.port()), Ok(0));
         assert!(listen("udp://224.1.1.1:9000").unwrap_err().contains("--join 224.1.1.1:9000"));
         assert!(listen("tcp://127.0.0.1:1").unwrap_err().contains("udp://127.0.0.1:1"));
@@ -282,6 +292,10 @@ mod tests {
         assert_eq!(group("udp://224.1.1.1:9000"), Ok(joined));
         for wrong in ["127.0.0.1:9000", "224.1.1.1", "224.1.1.1:0", ""] {
             assert!(group(wrong).is_err(), "{wrong}");
+        }
+        assert!(group_address("239.1.2.3").is_ok());
+        for wrong in ["10.0.0.1", "224.1.1.1:9000", "ff02::1", ""] {
+            assert!(group_address(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,6 +1,13 @@
 //! One suite for every way in and out: the rules of `wireloom_dataplane::io`, held against sockets
 //! with and without GSO and GRO and against the simulated network.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "io_conformance/cases.rs"]
 mod cases;
 #[path = "io_conformance/kernel.rs"]

@@ -1,6 +1,8 @@
 //! The simulated network: the same seed gives the same faults, every fault is counted, time decides
 //! when copies arrive.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+
 use std::io::IoSlice;
 use std::net::SocketAddr;
 

@@ -58,8 +58,8 @@ impl Consumer {
         self.peek()
     }
 
-    /// What the last [`read`](Self::read) gave, less what has been released since. Touches no
-    /// shared cursor: free, and by `&self`, so that batches of several rings can be in hand at once.
+    /// What the last [`read`](Self::read) gave, less what has been released since. Looks at no
+    /// shared cursor, and takes `&self`: batches of several rings can be in hand at once.
     #[inline]
     #[must_use]
     pub fn peek(&self) -> &[u8] {

@@ -21,7 +21,7 @@
 //!     producer.publish(); // now all three, by one store
 //!     let mut claim = producer.claim(16)?;
 //!     claim.fill(b'!');
-//!     drop(claim); // aborted: nobody will ever see it
+//!     claim.abort(); // as dropping it would: nobody will ever see it
 //!     Ok(()) // dropping the producer closes the ring
 //! });
 //!
@@ -71,13 +71,13 @@
 //!
 //! # Roles
 //!
-//! | cursor | who stores it | who loads it | what it says |
+//! | shared | stored by | loaded by | says |
 //! |---|---|---|---|
-//! | `tail` | producer, Release | consumer, Acquire | records before it are whole and may be read |
-//! | `watermark` | producer, before the tail | consumer, after the tail | where the data of the lap just left ends |
-//! | `head` | consumer, Release | producer, Acquire | bytes before it have been read and may be written |
-//! | `by_producer` | producer, Release, once | consumer, Acquire | the tail will not move again |
-//! | `by_consumer` | consumer, Release, once | producer, Acquire | the head will not move again |
+//! | `tail` | producer, Release | consumer, Acquire | records before it are whole: read them |
+//! | `watermark` | producer, before `tail` | consumer, after `tail` | where the last lap's data ends |
+//! | `head` | consumer, Release | producer, Acquire | bytes before it were read: write there |
+//! | `by_producer` | producer, Release | consumer, Acquire | the tail will not move again |
+//! | `by_consumer` | consumer, Release | producer, Acquire | the head will not move again |
 //!
 //! Each half keeps its own cursor and its last sight of the other's as plain fields, and looks at
 //! the shared one only when those run out (producer) or once a batch (consumer). `tail` and

@@ -243,11 +243,6 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn whole(memory: &Memory) -> &mut [u8] {
-        // SAFETY: the whole memory, once in each test, by its only owner.
-        unsafe { memory.bytes_mut(0, memory.capacity_bytes) }
-    }
-
     #[test]
     fn memory_is_zeroed_aligned_and_writable_to_both_ends() {
         for (capacity_bytes, huge_pages) in
@@ -257,7 +252,8 @@ mod tests {
             let huge = huge_pages && capacity_bytes.is_multiple_of(HUGE_PAGE_BYTES);
             let alignment = if huge { HUGE_PAGE_BYTES } else { PAGE_ALIGNMENT_BYTES };
             assert_eq!(memory.base.addr().get() % alignment, 0);
-            let bytes = whole(&memory);
+            // SAFETY: the whole memory, by its only owner, which lives longer.
+            let bytes = unsafe { memory.bytes_mut(0, capacity_bytes) };
             assert!(bytes.iter().all(|&byte| byte == 0));
             bytes.fill(0xA5);
         }

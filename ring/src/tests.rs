@@ -160,10 +160,10 @@ impl Model {
         claim.fill(self.fill);
         let length = 16 + (claim.len() - 16) * usize::from(part) / 255;
         let mut bytes = vec![self.fill; length];
-        bytes[..4].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+        bytes[..4].copy_from_slice(&u32::try_from(length).expect("short").to_le_bytes());
         let written = Written { bytes, address };
         match finish {
-            Finish::Abort => return drop(claim),
+            Finish::Abort => return claim.abort(),
             Finish::Stage => claim.stage(length),
             Finish::Commit => claim.commit(length),
         }
@@ -244,7 +244,11 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn any_sequence_of_calls_agrees_with_the_model(

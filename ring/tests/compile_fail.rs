@@ -2,6 +2,6 @@
 //! or batch that outlives its half, a release while the batch is in use.
 
 #[test]
-fn halves_are_single_and_what_they_lend_is_borrowed() {
+fn compile_fail_of_second_halves_and_outliving_loans() {
     trybuild::TestCases::new().compile_fail("tests/compile_fail/*.rs");
 }

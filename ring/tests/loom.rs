@@ -185,7 +185,10 @@ fn write(producer: &mut Producer, program: &[Step]) -> Vec<Mark> {
                 match step {
                     Step::Commit(_) => claim.commit(length),
                     Step::Stage(_) => claim.stage(length),
-                    _ => continue,
+                    _ => {
+                        claim.abort();
+                        continue;
+                    }
                 }
                 taken.push((length, fill));
             }

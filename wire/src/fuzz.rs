@@ -46,8 +46,11 @@ fn checked_packet(datagram: &[u8]) {
     assert_eq!(head, datagram[..PACKET_HEADER_BYTES], "the header has one encoding");
     assert_eq!(packet.header.length as usize, PACKET_HEADER_BYTES + packet.body.len());
     assert!(datagram[packet.header.length as usize..].iter().all(|byte| *byte == 0));
-    let good = packet.frames().filter(Result::is_ok).count();
-    assert!(good <= usize::from(packet.header.frame_count));
+    let frame_count = usize::from(packet.header.frame_count);
+    let mut walk = packet.frames();
+    let good = walk.by_ref().take(frame_count + 1).take_while(Result::is_ok).count();
+    assert!(good <= frame_count);
+    assert!(good == frame_count || walk.next().is_none(), "an error ends the walk");
     frames(packet.body);
 }
 

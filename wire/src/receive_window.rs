@@ -132,7 +132,7 @@ impl ReceiveWindow {
     /// Takes note of a packet and says what it is. `sequence`, `first_event` and `frame_count` are
     /// its header's; a tail marker (no frames) has a sequence like any other.
     ///
-    /// About 2 ns in order; after a gap at most 128 words are cleared, however wide it is. Nothing
+    /// About 4 ns in order; after a gap at most 128 words are cleared, however wide it is. Nothing
     /// is changed by a packet that is not to be delivered, but the count of its kind.
     #[inline]
     pub fn admit(&mut self, sequence: u64, first_event: u64, frame_count: u16) -> Admission {
@@ -231,7 +231,7 @@ impl ReceiveWindow {
         Admission::Inconsistent
     }
 
-    /// Forgets `count` packets from `from` on, whose bits are still those of packets a window older.
+    /// Forgets `count` packets from `from` on: their bits are still those of a window before.
     fn clear(&mut self, from: u64, count: u64) {
         if count >= WINDOW_PACKETS {
             self.seen.fill(0);

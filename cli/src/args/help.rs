@@ -25,15 +25,16 @@ Each line of FILE is one event; the line's JSON travels exactly as it stands.
 With --raw a line may be any UTF-8 text, and travels as a JSON string.
 
 Examples:
-  Publish a log as events of the type log-line, 2,000 a second:
-    wireloom pub --to udp://127.0.0.1:9000 --type log-line --raw --rate 2k app.log
+  Publish a log as events of the type log, 2,000 a second:
+    wireloom pub --to udp://127.0.0.1:9000 --type log --raw --rate 2k app.log
 
   Publish what another program prints, to every node of a multicast group:
-    jq -c '.orders[]' day.json | wireloom pub --to udp://224.1.1.1:9000 --type order
+    jq -c '.orders[]' day.json |
+      wireloom pub --to udp://224.1.1.1:9000 --type order
 
   Publish one event that passes everything else on its way:
     echo '{\"valve\":7}' |
-      wireloom pub --to udp://10.0.0.7:9000 --type close-valve --priority critical
+      wireloom pub --to udp://10.0.0.7:9000 --type valve --priority critical
 
 At the end one JSON object stands on standard error:
   {\"accepted\":1998,\"refused\":{\"malformed\":2}}
@@ -81,8 +82,9 @@ pub(crate) const DEMO: &str = "\
 Three processes of this command start on this host. The first publishes the
 lines of a file to the second by UDP, and this machine's own load and memory as
 heartbeats to a multicast group, which the third watches. The table shows what
-each node counted itself. At the end the ledger is drawn up over all three:
-every line accepted must have been delivered, or be lost or shed by name.
+each node counted itself; latency is from the call that publishes an event to
+the code of the other process that takes it. At the end the ledger is drawn up over
+all three: every event accepted was delivered, or was lost or shed by name.
 
 Examples:
   See it for ten seconds:
@@ -103,7 +105,8 @@ Exit status:
 pub(crate) const COMPLETIONS: &str = "\
 Examples:
   Bash, for this user:
-    wireloom completions bash > ~/.local/share/bash-completion/completions/wireloom
+    wireloom completions bash \\
+      > ~/.local/share/bash-completion/completions/wireloom
 
   Zsh, in a folder of $fpath:
     wireloom completions zsh > ~/.zfunc/_wireloom

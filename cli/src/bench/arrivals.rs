@@ -127,7 +127,10 @@ mod tests {
 
     #[test]
     fn a_repeated_event_is_never_delivered_again() {
-        assert_eq!(take(&[0, 0, 1, 1, 0]), Counts { delivered: 2, duplicated: 3, ..Counts::default() });
+        assert_eq!(
+            take(&[0, 0, 1, 1, 0]),
+            Counts { delivered: 2, duplicated: 3, ..Counts::default() }
+        );
     }
 
     #[test]

@@ -68,7 +68,7 @@ const fn word_factor(index: u64) -> u64 {
 /// The content of an event at one place: new for each sequence.
 #[inline]
 const fn word(sequence: u64, index: u64) -> u64 {
-    (sequence ^ (index << 56)).wrapping_mul(SEQUENCE_FACTOR).rotate_left(29)
+    (sequence << 8).wrapping_add(index.wrapping_mul(SEQUENCE_FACTOR))
 }
 
 /// A hash over everything else in the event. Each word has an odd factor of its own place, so one
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(archived_bytes::<BenchList>(33).unwrap(), 40);
     }
 
-    fn every_flipped_bit_is_seen<E: Load>(payload_bytes: usize, list_bytes: std::ops::Range<usize>) {
+    fn every_flipped_bit_is_seen<E: Load>(payload_bytes: usize) {
         let mut record = Record([0; 4096]);
         let mut event = E::with_payload(payload_bytes);
         event.fill(77, 1_234_567_890);
@@ -169,18 +169,18 @@ mod tests {
         for bit in 0..length * 8 {
             record.0[bit / 8] ^= 1 << (bit % 8);
             let read = access::<E>(&record.0[..length]).map(E::read);
-            let known = read.as_ref().map_or(false, |reading| reading.intact);
-            // The list's own offset and length are rkyv's to check: what still passes reads other
+            let known = read.is_ok_and(|reading| reading.intact);
+            // A list's own offset and length are rkyv's to check: what still passes reads other
             // words, or fewer.
-            assert!(!known, "bit {bit} of {length} bytes ({list_bytes:?} is the list's own)");
+            assert!(!known, "bit {bit} of {length} bytes");
             record.0[bit / 8] ^= 1 << (bit % 8);
         }
     }
 
     #[test]
     fn a_changed_bit_anywhere_is_seen() {
-        every_flipped_bit_is_seen::<BenchEvent>(64, 0..0);
-        every_flipped_bit_is_seen::<BenchList>(128, 120..128);
+        every_flipped_bit_is_seen::<BenchEvent>(64);
+        every_flipped_bit_is_seen::<BenchList>(128);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use wireloom::{Clock, Idle, Node};
 
 use super::event::BenchEvent;
 use super::figures::{per_second, percent, real, rounded};
+use super::flow::{Flow, IdleChoice};
 use super::machine::{peak_rss_bytes, process_cpu_ns};
 use super::receive::install;
 use super::report::Report;
-use super::{Flow, IdleChoice};
 use crate::output::Output;
 
 /// A node that has just started is not idle yet.

@@ -14,11 +14,11 @@ use wireloom::{AnySubscriber, Clock, Idle, Node, Target};
 
 use super::event::{BenchEvent, BenchList, Load, archived_bytes};
 use super::figures::{Percentiles, cpu_s_per_million, per_second, percent, real, rounded};
+use super::flow::{Flow, IdleChoice};
 use super::machine::{peak_rss_bytes, pin, process_cpu_ns};
 use super::publish::{Pace, Pump};
 use super::receive::{Progress, install};
 use super::report::Report;
-use super::{Flow, IdleChoice};
 use crate::output::Output;
 
 const WARM_UP_NS: u64 = 200_000_000;
@@ -54,8 +54,7 @@ impl<'a, E: Load> Local<'a, E> {
         let payload_bytes = archived_bytes::<E>(flow.payload_bytes)?;
         let frame_bytes =
             wireloom_wire::align_up(wireloom_wire::FRAME_HEADER_BYTES + payload_bytes);
-        let idle =
-            if flow.idle == IdleChoice::Spin { Idle::Spin } else { Idle::default() };
+        let idle = if flow.idle == IdleChoice::Spin { Idle::Spin } else { Idle::default() };
         let worker_core: Vec<usize> = flow.core(1).into_iter().collect();
         let node = Node::builder("bench-local")
             .idle(idle)

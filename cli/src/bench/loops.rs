@@ -13,10 +13,10 @@ use anyhow::Result;
 use wireloom::Clock;
 use wireloom_ring::{ClaimError, Consumer, Producer, Records, RingConfig, ring};
 
-use super::Flow;
 use super::arrivals::{Arrivals, Counts};
 use super::event::Reading;
 use super::figures::per_second;
+use super::flow::Flow;
 use super::machine::{pin, process_cpu_ns};
 
 pub(super) const RECORD_BYTES: usize = 64;

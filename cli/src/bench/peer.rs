@@ -221,10 +221,11 @@ impl Peer {
             .spawn()
             .context("cannot start the receiving process")?;
         let (to, from) = (child.stdin.take(), child.stdout.take());
-        let (Some(to), Some(from)) = (to, from) else { bail!("the receiving process has no pipes") };
+        let (Some(to), Some(from)) = (to, from) else {
+            bail!("the receiving process has no pipes")
+        };
         let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut peer =
-            Self { child, to, from: BufReader::new(from), address, notes: Vec::new() };
+        let mut peer = Self { child, to, from: BufReader::new(from), address, notes: Vec::new() };
         match peer.answer()? {
             Answer::Ready { address, notes } => {
                 (peer.address, peer.notes) = (plan.group.unwrap_or(address), notes);
@@ -276,4 +277,3 @@ impl Drop for Peer {
         let _ = self.child.wait();
     }
 }
-

@@ -14,10 +14,17 @@ use super::figures::{Percentiles, histogram};
 /// are sent while they are in the cache.
 const BURST_BYTES: usize = 63_000;
 
+/// Events prepared before the first of them is published. One at a time would be read back while it
+/// is still on its way to the cache, in other pieces than it was written in: the processor then
+/// waits until all earlier writes, to the ring too, are done.
+const PREPARED_EVENTS: usize = 32;
+/// But no more than stay in the cache.
+const PREPARED_BYTES: usize = 64 << 10;
+
 /// A publisher and its count.
 pub(super) struct Pump<E: Load> {
     publisher: Publisher<E>,
-    event: E,
+    prepared: Vec<E>,
     burst_events: usize,
     /// Taken by the node; the sequence of the next event.
     pub(super) accepted: u64,
@@ -28,10 +35,12 @@ pub(super) struct Pump<E: Load> {
 
 impl<E: Load> Pump<E> {
     pub(super) fn new(publisher: Publisher<E>, payload_bytes: usize, frame_bytes: usize) -> Self {
+        let frame_bytes = frame_bytes.max(1);
+        let prepared = (PREPARED_BYTES / frame_bytes).clamp(1, PREPARED_EVENTS);
         Self {
             publisher,
-            event: E::with_payload(payload_bytes),
-            burst_events: (BURST_BYTES / frame_bytes.max(1)).max(1),
+            prepared: (0..prepared).map(|_| E::with_payload(payload_bytes)).collect(),
+            burst_events: (BURST_BYTES / frame_bytes).max(1),
             accepted: 0,
             refused: 0,
             clock: Clock::system(),
@@ -39,20 +48,26 @@ impl<E: Load> Pump<E> {
     }
 
     /// One burst of up to `events`; false when the ring was full before its end.
-    #[inline]
-    fn burst(&mut self, events: usize) -> Result<bool> {
+    fn burst(&mut self, mut events: usize) -> Result<bool> {
         let sent_ns = self.clock.now_ns();
         let mut burst = self.publisher.burst();
-        for _ in 0..events {
-            self.event.fill(self.accepted, sent_ns);
-            match burst.publish(&self.event) {
-                Ok(_) => self.accepted += 1,
-                Err(Refused::BackPressured) => {
-                    self.refused += 1;
-                    return Ok(false);
-                }
-                Err(refused) => return Err(refused.into()),
+        while events > 0 {
+            let take = events.min(self.prepared.len());
+            let prepared = &mut self.prepared[..take];
+            for (event, sequence) in prepared.iter_mut().zip(self.accepted..) {
+                event.fill(sequence, sent_ns);
             }
+            for event in prepared.iter() {
+                match burst.publish(event) {
+                    Ok(_) => self.accepted += 1,
+                    Err(Refused::BackPressured) => {
+                        self.refused += 1;
+                        return Ok(false);
+                    }
+                    Err(refused) => return Err(refused.into()),
+                }
+            }
+            events -= take;
         }
         Ok(true)
     }
@@ -60,16 +75,19 @@ impl<E: Load> Pump<E> {
     /// One event of its own, seen by the sender at once; false when the ring was full.
     #[inline]
     fn single(&mut self) -> Result<bool> {
-        self.event.fill(self.accepted, self.clock.now_ns());
-        match self.publisher.publish(&self.event) {
-            Ok(_) => self.accepted += 1,
+        let event = &mut self.prepared[0];
+        event.fill(self.accepted, self.clock.now_ns());
+        match self.publisher.publish(event) {
+            Ok(_) => {
+                self.accepted += 1;
+                Ok(true)
+            }
             Err(Refused::BackPressured) => {
                 self.refused += 1;
-                return Ok(false);
+                Ok(false)
             }
-            Err(refused) => return Err(refused.into()),
+            Err(refused) => Err(refused.into()),
         }
-        Ok(true)
     }
 
     /// Publishes as fast as it goes for `for_ns`; `between` runs after each burst and is told

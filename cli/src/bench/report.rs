@@ -4,15 +4,14 @@
 //! method behind each figure: `bench/README.md`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use anyhow::Result;
 use serde::Serialize;
 
 use super::figures::{BySide, Percentiles};
 use super::machine::Machine;
-use crate::output::{Output, Style};
-use crate::text::{bytes, count};
+use super::table::table;
+use crate::output::Output;
 
 /// The figures of one run.
 #[derive(Debug, Clone, Serialize)]
@@ -165,86 +164,9 @@ impl Report {
         if json {
             output.json(self)?;
         } else {
-            output.line(self.table(output).trim_end())?;
+            output.line(table(self, output))?;
         }
         Ok(())
-    }
-
-    fn table(&self, output: &Output) -> String {
-        let mut table = Table::default();
-        let title = format!("{} for {:.1} s, {} bytes", self.bench, self.seconds, self.payload_bytes);
-        table.text = output.paint(Style::Bold, title) + "\n";
-        if self.bench != "idle" {
-            self.rates(&mut table);
-        }
-        for (side, percent) in &self.cpu_percent {
-            table.row(&format!("cpu, {side}"), &format!("{percent:.2} % of a core"));
-        }
-        if let Some(seconds) = self.cpu_s_per_million {
-            table.row("cpu, both sides", &format!("{seconds:.4} s per million events"));
-        }
-        for (side, peak) in &self.peak_rss_bytes {
-            table.row(&format!("peak memory, {side}"), &bytes(*peak));
-        }
-        let times = [("latency", &self.latency_us), ("published late by", &self.publish_lag_us)];
-        for (name, times) in times {
-            let Some(Percentiles { p50, p99, p99_9, max, .. }) = times else { continue };
-            let text = format!("p50 {p50:.1} µs, p99 {p99:.1}, p99.9 {p99_9:.1}, max {max:.1}");
-            table.row(name, &text);
-        }
-        if let Some(balanced) = self.ledger_balanced {
-            let (style, word) =
-                if balanced { (Style::Good, "balanced") } else { (Style::Bad, "OPEN") };
-            table.row("ledger", &output.paint(style, word));
-        }
-        for note in &self.notes {
-            table.row("note", note);
-        }
-        let machine = &self.machine;
-        let cores = format!("{}, {} cores, Linux {}", machine.cpu, machine.cores, machine.kernel);
-        table.row("machine", &cores);
-        table.text
-    }
-
-    fn rates(&self, table: &mut Table) {
-        table.row("delivered", &per_s(self.delivered_per_s));
-        if let (Some(raw), Some(ratio)) = (self.raw_ceiling_per_s, self.ratio_to_raw) {
-            let text = format!("{} (delivered: {:.0} % of it)", per_s(raw), ratio * 100.0);
-            table.row("bare loop, same frames", &text);
-        }
-        for (name, rate) in &self.naive_per_s {
-            table.row(&format!("naive: {name}"), &per_s(*rate));
-        }
-        for (name, number) in [
-            ("published", self.published),
-            ("delivered", self.delivered),
-            ("lost", self.lost),
-            ("duplicated", self.duplicated),
-            ("corrupt", self.corrupt),
-        ] {
-            table.row(name, &count(number));
-        }
-    }
-}
-
-#[derive(Default)]
-struct Table {
-    text: String,
-}
-
-impl Table {
-    fn row(&mut self, name: &str, value: &str) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "  {name:<24} {value}");
-    }
-}
-
-/// A rate as people read it.
-pub(super) fn per_s(rate: f64) -> String {
-    match rate {
-        r if r >= 1e6 => format!("{:.2} M/s", r / 1e6),
-        r if r >= 1e4 => format!("{:.1} k/s", r / 1e3),
-        r => format!("{r:.0}/s"),
     }
 }
 
@@ -267,7 +189,8 @@ mod tests {
     #[test]
     fn a_ledger_balances_only_when_every_event_is_somewhere() {
         assert_eq!(CLOSED.settle(), (CLOSED, true));
-        let (open, balanced) = CrossLedger { received: 89, delivered: 89, handled: 89, ..CLOSED }.settle();
+        let (open, balanced) =
+            CrossLedger { received: 89, delivered: 89, handled: 89, ..CLOSED }.settle();
         assert!(!balanced);
         assert_eq!(open.unaccounted, 1);
         assert_eq!(CrossLedger { lost: 9, ..CLOSED }.settle().0.unaccounted, -2);
@@ -308,12 +231,5 @@ mod tests {
         ] {
             assert!(json.get(field).is_some(), "{field}");
         }
-    }
-
-    #[test]
-    fn rates_read_well() {
-        assert_eq!(per_s(23_456_789.0), "23.46 M/s");
-        assert_eq!(per_s(123_456.0), "123.5 k/s");
-        assert_eq!(per_s(980.4), "980/s");
     }
 }

@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 
-use super::Flow;
 use super::figures::{cpu_s_per_million, median, percent, real, rounded};
+use super::flow::Flow;
 use super::loops::{Found, RECORD_BYTES, through_channel, through_mutex, through_ring};
 use super::machine::peak_rss_bytes;
 use super::report::Report;

@@ -10,15 +10,17 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use anyhow::{Context, Result};
 use wireloom::{Clock, Node, Target};
 
-use super::event::{BenchEvent, BenchList, FIXED_PAYLOAD_BYTES, Load, archived_bytes};
+use super::event::{BenchEvent, BenchList, Load, archived_bytes};
 use super::figures::{cpu_s_per_million, median, per_second, percent, rounded, sides};
+use super::flow::{Flow, IdleChoice};
 use super::machine::{peak_rss_bytes, pin, process_cpu_ns};
 use super::peer::{Account, Peer, PeerPlan, PeerWork, Question, Sample};
 use super::publish::{Pace, Pump};
 use super::raw::RawSender;
 use super::receive::Driven;
-use super::report::{CrossLedger, Report, per_s};
-use super::{Flow, IdleChoice, Payload};
+use super::report::{CrossLedger, Report};
+use super::table::per_s;
+
 use crate::output::Output;
 
 /// How long the product runs before it is measured.
@@ -87,9 +89,11 @@ impl<'a, E: Load> Run<'a, E> {
         };
         let raw_receiver = Peer::start(&raw_plan)?;
         pin(flow.core(0));
-        let builder = Node::builder("bench-publisher")
-            .packet_bytes(flow.packet_bytes)
-            .multicast(1, super::loopback(), true);
+        let builder = Node::builder("bench-publisher").packet_bytes(flow.packet_bytes).multicast(
+            1,
+            super::loopback(),
+            true,
+        );
         let mut node = Driven::start(builder, driven)?;
         let target = if flow.multicast {
             Target::Multicast(receiver.address)
@@ -288,16 +292,4 @@ fn summarise(report: &mut Report, slices: &[Slice], account: &Account, raw: &Acc
 fn group(last: u8) -> Result<SocketAddr> {
     let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
     Ok(SocketAddr::new(Ipv4Addr::new(239, 255, 77, last).into(), probe.local_addr()?.port()))
-}
-
-impl Flow {
-    /// Whether events of the fixed type are published.
-    pub(super) fn is_fixed(&self) -> bool {
-        self.payload == Payload::Typed && self.payload_bytes == FIXED_PAYLOAD_BYTES
-    }
-
-    /// The core of the publisher (0) or the receiver (1).
-    pub(super) fn core(&self, side: usize) -> Option<usize> {
-        self.cores.get(side).or(self.cores.first()).copied()
-    }
 }

@@ -40,11 +40,7 @@ impl Child {
     ///
     /// # Errors
     /// When the system starts no process.
-    pub(super) fn start(
-        role: Role,
-        words: &[String],
-        news: &Sender<(Role, News)>,
-    ) -> Result<Self> {
+    pub(super) fn start(role: Role, words: &[String], news: &Sender<(Role, News)>) -> Result<Self> {
         // The very program that runs, also when its file has been replaced since.
         let mut process = Command::new("/proc/self/exe")
             .arg0("wireloom")
@@ -69,12 +65,28 @@ impl Child {
         self.stdin.take()
     }
 
+    /// How it ended, for a reader; empty while it has not.
+    pub(super) fn ending(&mut self) -> String {
+        // Its output closed a moment before it ends.
+        let until = Instant::now() + Duration::from_millis(200);
+        while Instant::now() < until {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                return format!(" ({status})");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        String::new()
+    }
+
     /// Asks it to end in good order. It has registered for the signal before it reported ready.
     pub(super) fn stop(&mut self) {
         self.stdin = None;
+        // Only while it runs (or waits to be waited for) does the id belong to it.
+        if !matches!(self.process.try_wait(), Ok(None)) {
+            return;
+        }
         if let Some(id) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
-            // Refused only when it has ended already: it is not waited for before it is dropped,
-            // so its id cannot belong to another process.
+            // Refused only when it has ended already.
             let _ = kill_process(id, Signal::TERM);
         }
     }

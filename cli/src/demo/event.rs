@@ -109,6 +109,9 @@ mod tests {
         let archived = access::<Heartbeat>(&record.0[..length]).unwrap();
         assert!(Heartbeat::is_whole(archived));
         let shown = Heartbeat::shown(archived);
-        assert!(shown.starts_with("heartbeat of loom-1  load ") && shown.contains("GiB"), "{shown}");
+        assert!(
+            shown.starts_with("heartbeat of loom-1  load ") && shown.contains("GiB"),
+            "{shown}"
+        );
     }
 }

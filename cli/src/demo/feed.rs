@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ChildStdin;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::CommandFactory as _;
@@ -43,7 +44,9 @@ impl Text {
             return Ok(there.map_or(Self::Help, Self::File));
         };
         if path.as_os_str() == "-" {
-            return Ok(Self::Standard(Source::standard(stop).context("cannot read standard input")?));
+            return Ok(Self::Standard(
+                Source::standard(stop).context("cannot read standard input")?,
+            ));
         }
         let source =
             Source::open(path, stop).with_context(|| format!("cannot read {}", path.display()))?;
@@ -57,27 +60,35 @@ impl Text {
     /// What it is called in the table.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) => {
+                path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+            }
             Self::Standard(_) => "standard input".to_owned(),
             Self::Help => "the help of this command".to_owned(),
         }
     }
 
-    /// Feeds the publisher from a thread of its own, until the text, the publisher or the
-    /// demonstration ends. Dropping the pipe is left to the end of the lines.
+    /// The file the publisher reads itself, if it does.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Standard(_) | Self::Help => None,
+        }
+    }
+
+    /// Feeds a publisher that reads no file, from a thread of its own, and keeps the pipe open
+    /// behind the last line: closing it would end the publisher.
     pub(super) fn feed(self, mut to: ChildStdin, stop: &Stop) {
         let stop = stop.clone();
         std::thread::spawn(move || {
-            let ended = match self {
+            let fed = match self {
                 Self::File(_) => Ok(()),
                 Self::Standard(source) => feed_lines(&mut Lines::new(source), &mut to),
                 Self::Help => feed_help(&mut to, &stop),
             };
-            // Until here the publisher runs: an error says that it has ended.
-            if ended.is_ok() {
-                while !stop.is_wished() {
-                    stop.sleep(std::time::Duration::from_secs(1));
-                }
+            // An error says that the publisher has ended; nothing is left to keep open then.
+            while fed.is_ok() && !stop.is_wished() {
+                stop.sleep(Duration::from_secs(1));
             }
         });
     }

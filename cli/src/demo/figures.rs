@@ -30,9 +30,14 @@ impl Rate {
             return 0;
         };
         let micros = (*to - *from).as_micros();
-        let events = u128::from(most.saturating_sub(*least)) * 1_000_000;
-        events.checked_div(micros).and_then(|rate| u64::try_from(rate).ok()).unwrap_or(0)
+        per_second(most.saturating_sub(*least), micros)
     }
+}
+
+/// Events in so many µs as events a second, rounded.
+fn per_second(events: u64, micros: u128) -> u64 {
+    let rate = (u128::from(events) * 1_000_000 + micros / 2).checked_div(micros);
+    rate.and_then(|rate| u64::try_from(rate).ok()).unwrap_or(0)
 }
 
 /// A listener: its account and its rate.
@@ -49,6 +54,8 @@ pub(super) struct Figures {
     published_rate: Rate,
     pub(super) lines: Listener,
     pub(super) heartbeats: Listener,
+    /// How long events were published, once that is over: rates are then those of the whole run.
+    pub(super) published_for: Option<Duration>,
 }
 
 /// One row of the table.
@@ -80,6 +87,14 @@ impl Figures {
 
     /// The row of a node.
     pub(super) fn row(&self, role: Role) -> Row {
+        let mut row = self.row_now(role);
+        if let Some(time) = self.published_for {
+            row.per_second = per_second(row.events, time.as_micros());
+        }
+        row
+    }
+
+    fn row_now(&self, role: Role) -> Row {
         let listener = match role {
             Role::Publisher => {
                 return Row {
@@ -122,5 +137,18 @@ mod tests {
         }
         assert_eq!(rate.per_second(), 5_000);
         assert!(rate.0.len() <= 7, "{}", rate.0.len());
+        assert_eq!(per_second(7, 2_000_000), 4, "rounded");
+        assert_eq!(per_second(7, 0), 0);
+    }
+
+    #[test]
+    fn at_the_end_rates_are_those_of_the_whole_run() {
+        let mut figures = Figures::default();
+        let heard = Heard { taken: 50, ..Heard::default() };
+        figures.update_heard(Role::Lines, Instant::now(), heard);
+        assert_eq!(figures.row(Role::Lines).per_second, 0, "one account has no rate yet");
+        figures.published_for = Some(Duration::from_secs(5));
+        assert_eq!(figures.row(Role::Lines).per_second, 10);
+        assert_eq!(figures.row(Role::Heartbeats).per_second, 0);
     }
 }

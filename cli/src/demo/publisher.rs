@@ -81,7 +81,6 @@ pub(super) fn publish(
 /// Takes over what the node's ledger says.
 fn settle(account: &mut Published, ledger: &Ledger, (to, group): (SocketAddr, SocketAddr)) {
     let sent = |address| ledger.links.get(&format!("udp://{address}")).copied().unwrap_or(0);
-    account.ledger_accepted = ledger.published.accepted;
     account.lines_sent = sent(to);
     account.heartbeats_sent = sent(group);
     account.in_flight = ledger.published.in_flight;
@@ -151,10 +150,8 @@ impl Publishing<'_> {
             return Ok(false);
         }
         match self.source.read(&mut self.line.text)? {
-            Next::Line => {
-                self.account.lines_read += 1;
-                self.is_loaded = true;
-            }
+            // Counted as read when it is known what became of it.
+            Next::Line => self.is_loaded = true,
             Next::Unpublishable(reason) => {
                 self.account.lines_read += 1;
                 *self.account.refused.entry(reason).or_default() += 1;
@@ -175,6 +172,7 @@ impl Publishing<'_> {
             Err(refused @ (Refused::NoRoute(_) | Refused::Closed)) => bail!("a line: {refused}"),
             Err(refused) => *account.refused.entry(refused.name().to_owned()).or_default() += 1,
         }
+        account.lines_read += 1;
         self.is_loaded = false;
         Ok(())
     }

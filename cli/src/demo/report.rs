@@ -61,8 +61,6 @@ pub(super) struct Published {
     pub(super) heartbeats_accepted: u64,
     /// There are no more lines.
     pub(super) is_out_of_lines: bool,
-    /// Accepted according to the node's ledger.
-    pub(super) ledger_accepted: u64,
     /// Sent on the link of the lines.
     pub(super) lines_sent: u64,
     /// Sent on the link of the group.

@@ -19,6 +19,7 @@ fn a_fault_is_told_with_its_place_and_what_to_do() {
         ("{\"a\":}", 6, "expected value"),
         ("{\"ö\":}", 6, "expected value"),
         ("hello", 1, "--raw publishes"),
+        ("ähnlich", 1, "--raw publishes"),
         ("{\"a\":1} x", 9, "trailing"),
         ("{\"a\":1", 6, "EOF"),
         ("\u{feff}{}", 1, "byte order mark"),

@@ -31,7 +31,7 @@ impl fmt::Display for Interface {
             Self::Default => f.write_str("default"),
             Self::Address(address) => address.fmt(f),
             Self::Index(index) => write!(f, "#{index}"),
-            Self::Name(name) => f.write_str(name),
+            Self::Name(name) => name.escape_debug().fmt(f),
         }
     }
 }
@@ -76,9 +76,10 @@ pub struct GroupJoin {
 pub struct MulticastOptions {
     /// Routers a datagram may pass: 0 stays in this host, 1 in this network.
     pub ttl: u8,
-    /// Where datagrams leave.
+    /// Where datagrams leave. For IPv6 groups over `lo` the host needs a route first:
+    /// `ip -6 route add local ff00::/8 dev lo table local`.
     pub interface: Interface,
-    /// Whether members on this host hear what it sends.
+    /// Whether members on this host hear what it sends. (Over `lo` they always do.)
     pub loopback: bool,
 }
 

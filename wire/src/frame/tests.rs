@@ -144,7 +144,8 @@ fn body() -> Vec<u8> {
 }
 
 fn walk(frames: Frames<'_>) -> (usize, Option<FrameError>) {
-    let results: Vec<_> = frames.collect();
+    // Bounded, for a walk that does not end.
+    let results: Vec<_> = frames.take(99).collect();
     let frames = results.iter().filter(|result| result.is_ok()).count();
     assert!(results[..frames].iter().all(Result::is_ok), "an error ends the walk");
     assert!(results.len() <= frames + 1, "one error at most");

@@ -1,6 +1,7 @@
 //! Each refusal of a packet, by the change that causes it.
 
 use super::*;
+use std::vec;
 use std::vec::Vec;
 
 fn header(frame_count: u16, body_bytes: u32) -> PacketHeader {
@@ -109,6 +110,21 @@ fn lying_lengths_are_refused() {
     for length in [0, 16, 47, 49, 64, 96, 111, 113, 128, 0x7fff_fff0, u32::MAX] {
         let refused = refusal(|bytes| bytes[8..12].copy_from_slice(&length.to_le_bytes()));
         assert_eq!(refused, Some(PacketError::Length), "length {length}");
+    }
+}
+
+#[test]
+fn lengths_between_multiples_of_sixteen_are_refused() {
+    // Padding behind the packet leaves room for a length that is only a little too long.
+    for length in 112..=144_u32 {
+        let mut header = header(2, length - 48);
+        header.flags = header.flags | PacketFlags::PADDED;
+        let body = vec![0; 96];
+        let end = usize::try_from(length).unwrap() - PACKET_HEADER_BYTES;
+        let mut bytes = header.encode(Some(body_hash(&body[..end]))).to_vec();
+        bytes.extend_from_slice(&body);
+        let expected = (length % 16 != 0).then_some(PacketError::Length);
+        assert_eq!(decode_packet(&bytes, true).err(), expected, "length {length}");
     }
 }
 

@@ -166,7 +166,7 @@ fn every_cut_of_a_body_gives_whole_frames_only() {
                 end += frames[whole].len();
                 whole += 1;
             }
-            let results: Vec<_> = Frames::new(&body[..cut]).collect();
+            let results: Vec<_> = Frames::new(&body[..cut]).take(9).collect();
             assert!(results[..whole].iter().all(Result::is_ok));
             assert_eq!(results.len(), whole + usize::from(cut > end), "cut at {cut}");
             assert!(results[whole..].iter().all(Result::is_err));

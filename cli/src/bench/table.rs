@@ -1,0 +1,99 @@
+//! A run's figures as a table for people.
+
+use std::fmt::Write as _;
+
+use super::figures::Percentiles;
+use super::report::Report;
+use crate::output::{Output, Style};
+use crate::text::{bytes, count};
+
+/// The table, without the last line break.
+pub(super) fn table(report: &Report, output: &Output) -> String {
+    let mut table = Table::default();
+    let title =
+        format!("{} for {:.1} s, {} bytes", report.bench, report.seconds, report.payload_bytes);
+    table.text = output.paint(Style::Bold, title) + "\n";
+    if report.bench != "idle" {
+        rates(report, &mut table);
+    }
+    for (side, percent) in &report.cpu_percent {
+        table.row(&format!("cpu, {side}"), &format!("{percent:.2} % of a core"));
+    }
+    if let Some(seconds) = report.cpu_s_per_million {
+        table.row("cpu, both sides", &format!("{seconds:.4} s per million events"));
+    }
+    for (side, peak) in &report.peak_rss_bytes {
+        table.row(&format!("peak memory, {side}"), &bytes(*peak));
+    }
+    let times = [("latency", &report.latency_us), ("published late by", &report.publish_lag_us)];
+    for (name, times) in times {
+        let Some(Percentiles { p50, p99, p99_9, max, .. }) = times else { continue };
+        let text = format!("p50 {p50:.1} µs, p99 {p99:.1}, p99.9 {p99_9:.1}, max {max:.1}");
+        table.row(name, &text);
+    }
+    if let Some(balanced) = report.ledger_balanced {
+        let (style, word) = if balanced { (Style::Good, "balanced") } else { (Style::Bad, "OPEN") };
+        table.row("ledger", &output.paint(style, word));
+    }
+    for note in &report.notes {
+        table.row("note", note);
+    }
+    let machine = &report.machine;
+    let cores = format!("{}, {} cores, Linux {}", machine.cpu, machine.cores, machine.kernel);
+    table.row("machine", &cores);
+    table.text.trim_end().to_owned()
+}
+
+/// What was delivered, beside what it is compared with.
+fn rates(report: &Report, table: &mut Table) {
+    table.row("delivered", &per_s(report.delivered_per_s));
+    if let (Some(raw), Some(ratio)) = (report.raw_ceiling_per_s, report.ratio_to_raw) {
+        let text = format!("{} (delivered: {:.0} % of it)", per_s(raw), ratio * 100.0);
+        table.row("bare loop, same frames", &text);
+    }
+    for (name, rate) in &report.naive_per_s {
+        table.row(&format!("naive: {name}"), &per_s(*rate));
+    }
+    for (name, number) in [
+        ("published", report.published),
+        ("delivered", report.delivered),
+        ("lost", report.lost),
+        ("duplicated", report.duplicated),
+        ("corrupt", report.corrupt),
+    ] {
+        table.row(name, &count(number));
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    text: String,
+}
+
+impl Table {
+    fn row(&mut self, name: &str, value: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "  {name:<24} {value}");
+    }
+}
+
+/// A rate as people read it.
+pub(super) fn per_s(rate: f64) -> String {
+    match rate {
+        r if r >= 1e6 => format!("{:.2} M/s", r / 1e6),
+        r if r >= 1e4 => format!("{:.1} k/s", r / 1e3),
+        r => format!("{r:.0}/s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_read_well() {
+        assert_eq!(per_s(23_456_789.0), "23.46 M/s");
+        assert_eq!(per_s(123_456.0), "123.5 k/s");
+        assert_eq!(per_s(980.4), "980/s");
+    }
+}

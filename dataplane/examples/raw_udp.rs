@@ -1,0 +1,221 @@
+//! What the way in and the way out reach by themselves on this machine, over loopback: datagrams a
+//! second by kind of send, the cost of an empty receive, and the round trip of two spinning threads.
+//! No rings, packets or events: the ceiling everything above is measured against.
+//!
+//! ```text
+//! cargo run --release -p wireloom-dataplane --example raw_udp [MILLISECONDS_PER_CASE]
+//! ```
+//!
+//! On loopback a segmented run is never cut apart: a real device costs more.
+#![allow(clippy::print_stdout, reason = "a program that prints its findings")]
+
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wireloom_dataplane::clock::Clock;
+use wireloom_dataplane::io::mio::{MioOptions, MioReceive, MioTransmit};
+use wireloom_dataplane::io::{
+    Destination, Message, Receive, ReceiveCounters, Transmit, TransmitCounters,
+};
+use wireloom_dataplane::socket::{OpenError, SocketConfig, open};
+
+/// One kind of load.
+struct Case {
+    name: &'static str,
+    options: MioOptions,
+    /// Length of a datagram.
+    bytes: usize,
+    /// Datagrams in a message.
+    segments: usize,
+    /// Messages in a send.
+    messages: usize,
+    /// Pieces a datagram is gathered from.
+    pieces: usize,
+}
+
+const ALL: MioOptions = MioOptions { segmentation: true, coalescing: true, slot_bytes: 65_536 };
+const PLAIN: MioOptions = MioOptions { segmentation: false, coalescing: false, slot_bytes: 65_536 };
+
+const fn case(name: &'static str, options: MioOptions, shape: [usize; 4]) -> Case {
+    let [bytes, segments, messages, pieces] = shape;
+    Case { name, options, bytes, segments, messages, pieces }
+}
+
+const CASES: [Case; 10] = [
+    case("64 B, 64 segments", ALL, [64, 64, 1, 1]),
+    case("64 B, 128 segments", ALL, [64, 128, 1, 1]),
+    case("64 B, 64 segments, 2 slices each", ALL, [64, 64, 1, 2]),
+    case("1400 B, 46 segments", ALL, [1_400, 46, 1, 1]),
+    case("1400 B, 46 segments, 2 slices each", ALL, [1_400, 46, 1, 2]),
+    case("64 B, one by one", PLAIN, [64, 1, 1, 1]),
+    case("64 B, 64 in a call", PLAIN, [64, 1, 64, 1]),
+    case("1400 B, 64 in a call", PLAIN, [1_400, 1, 64, 1]),
+    case("64 B, run of 64 cut without GSO", PLAIN, [64, 64, 1, 1]),
+    case("65000 B, one by one", PLAIN, [65_000, 1, 1, 1]),
+];
+
+type Failure = Box<dyn std::error::Error>;
+
+fn socket() -> Result<(std::net::UdpSocket, SocketAddr), OpenError> {
+    let config = SocketConfig {
+        receive_buffer_bytes: 4 << 20,
+        send_buffer_bytes: 1 << 20,
+        ..SocketConfig::new((Ipv4Addr::LOCALHOST, 0).into())
+    };
+    let opened = open(&config)?;
+    Ok((opened.socket, opened.report.local))
+}
+
+fn pin(core: usize) {
+    core_affinity::set_for_current(core_affinity::CoreId { id: core });
+}
+
+/// Receives until `stop`, then what is left; returns datagrams, bytes and counters.
+fn receive_all(mut receive: MioReceive, stop: &AtomicBool) -> (u64, u64, ReceiveCounters) {
+    pin(1);
+    let (mut datagrams, mut bytes, mut quiet) = (0, 0, 0);
+    while quiet < 200 {
+        let received = receive.receive(&mut |arrival| {
+            bytes += arrival.bytes.len() as u64;
+        });
+        datagrams += received.datagrams as u64;
+        let idle = received.datagrams == 0 && stop.load(Ordering::Acquire);
+        quiet = if idle { quiet + 1 } else { 0 };
+    }
+    (datagrams, bytes, receive.counters())
+}
+
+/// Sends for `duration_ns`; returns the time it took.
+fn send_for(transmit: &mut MioTransmit, messages: &[Message<'_>], duration_ns: u64) -> u64 {
+    let clock = Clock::system();
+    let begin_ns = clock.now_ns();
+    loop {
+        for _ in 0..16 {
+            let mut done = 0;
+            while done < messages.len() {
+                done += transmit.send(&messages[done..]).messages;
+            }
+        }
+        let took_ns = clock.now_ns() - begin_ns;
+        if took_ns >= duration_ns {
+            return took_ns;
+        }
+    }
+}
+
+fn run(case: &Case, duration_ns: u64) -> Result<(), Failure> {
+    let ((out, _), (peer, address)) = (socket()?, socket()?);
+    let receive = MioReceive::with_options(vec![peer], case.options)?;
+    let mut transmit = MioTransmit::with_options(vec![out], case.options)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = Arc::clone(&stop);
+    let receiver = std::thread::spawn(move || receive_all(receive, &theirs));
+    let memory = vec![7_u8; case.bytes * case.segments];
+    let slices: Vec<_> =
+        memory.chunks(case.bytes.div_ceil(case.pieces)).map(IoSlice::new).collect();
+    let destination = Destination::new(0, address);
+    let message = Message::segmented(&destination, &slices, case.bytes);
+    let took_ns = send_for(&mut transmit, &vec![message; case.messages], duration_ns);
+    stop.store(true, Ordering::Release);
+    let received = receiver.join().map_err(|_| io::Error::other("the receiver panicked"))?;
+    report(case, took_ns, &transmit.counters(), received);
+    Ok(())
+}
+
+fn report(
+    case: &Case,
+    took_ns: u64,
+    sent: &TransmitCounters,
+    received: (u64, u64, ReceiveCounters),
+) {
+    let seconds = took_ns as f64 / 1e9;
+    let (datagrams, bytes, counters) = received;
+    println!(
+        "{:36} {:8.3} M/s delivered {:8.0} MB/s  {:7.1} ns a datagram  loss {:5.2} %  \
+         kernel drops {}  blocked {}",
+        case.name,
+        datagrams as f64 / seconds / 1e6,
+        bytes as f64 / seconds / 1e6,
+        took_ns as f64 / sent.datagrams as f64,
+        100.0 * (sent.datagrams - datagrams) as f64 / sent.datagrams as f64,
+        counters.kernel_drops,
+        sent.would_block,
+    );
+}
+
+/// What a spinning caller pays when nothing is there.
+fn empty_receive() -> Result<(), Failure> {
+    const CALLS: u64 = 1_000_000;
+    let mut receive = MioReceive::new(vec![socket()?.0])?;
+    let clock = Clock::system();
+    let begin_ns = clock.now_ns();
+    for _ in 0..CALLS {
+        receive.receive(&mut |_| ());
+    }
+    let each = (clock.now_ns() - begin_ns) as f64 / CALLS as f64;
+    println!("{:36} {each:8.1} ns", "empty receive, one socket");
+    Ok(())
+}
+
+/// One end of the ping-pong: answers each datagram, or (`first`) begins each round.
+fn bounce(
+    mut ends: (MioTransmit, MioReceive),
+    to: SocketAddr,
+    rounds: u64,
+    first: bool,
+) -> Vec<u64> {
+    let (clock, destination) = (Clock::system(), Destination::new(0, to));
+    let slices = [IoSlice::new(&[1; 64])];
+    let message = [Message::single(&destination, &slices)];
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let begin_ns = clock.now_ns();
+        if first {
+            ends.0.send(&message);
+        }
+        while ends.1.receive(&mut |_| ()).datagrams == 0 {}
+        if !first {
+            ends.0.send(&message);
+        }
+        times.push(clock.now_ns() - begin_ns);
+    }
+    times
+}
+
+fn round_trip() -> Result<(), Failure> {
+    const ROUNDS: u64 = 100_000;
+    let ((here, here_at), (there, there_at)) = (socket()?, socket()?);
+    let ends = |socket: std::net::UdpSocket| -> io::Result<_> {
+        Ok((MioTransmit::new(vec![socket.try_clone()?])?, MioReceive::new(vec![socket])?))
+    };
+    let (here, there) = (ends(here)?, ends(there)?);
+    let other = std::thread::spawn(move || {
+        pin(1);
+        bounce(there, here_at, ROUNDS, false);
+    });
+    let mut times = bounce(here, there_at, ROUNDS, true);
+    other.join().map_err(|_| io::Error::other("the other end panicked"))?;
+    times.sort_unstable();
+    let at = |per_mille: usize| times[per_mille * (times.len() - 1) / 1_000] as f64 / 1e3;
+    println!(
+        "{:36} p50 {:.1} p99 {:.1} p99.9 {:.1} µs",
+        "round trip, 64 B",
+        at(500),
+        at(990),
+        at(999)
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Failure> {
+    let milliseconds = std::env::args().nth(1).map_or(Ok(2_000), |text| text.parse::<u64>())?;
+    let duration_ns = milliseconds.clamp(100, 30_000) * 1_000_000;
+    pin(0);
+    for case in &CASES {
+        run(case, duration_ns)?;
+    }
+    empty_receive()?;
+    round_trip()
+}
