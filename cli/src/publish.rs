@@ -4,10 +4,13 @@
 //! blocks; a full ring is waited for here, within bounds. The node is closed at the end, so that
 //! everything accepted has left when the summary is printed.
 
+mod fault;
+mod progress;
 mod summary;
+mod way;
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -22,7 +25,10 @@ use crate::pace::Pace;
 use crate::patience::Patience;
 use crate::stop::Stop;
 use crate::text;
+use fault::{column, json_fault};
+use progress::Progress;
 use summary::Summary;
+use way::{check_route, way_out};
 
 /// How long the node may take to send what it holds at the end.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -30,9 +36,6 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// After the last event the node stays this long, so that receivers hear more than once how far the
 /// stream has come and notice loss at its end.
 const LINGER: Duration = Duration::from_millis(30);
-
-/// How often progress is shown, on a terminal.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 ///
@@ -106,39 +109,6 @@ fn builder(args: &PublishArgs) -> NodeBuilder {
         .listen(&SocketAddr::new(from, 0).to_string())
         .multicast(args.ttl, args.interface.clone().unwrap_or_default(), true)
         .packet_bytes(args.packet_bytes)
-}
-
-/// Asks the system for a route before anything is read: a datagram without one would only be
-/// counted as refused.
-fn check_route(target: &Target) -> Result<()> {
-    let Some(address) = target.address() else { return Ok(()) };
-    let any: IpAddr = match address {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-    let scratch = UdpSocket::bind((any, 0))
-        .with_context(|| format!("this host has no {family} socket for {target}"))?;
-    // Without permission to broadcast, connect(2) would refuse such an address.
-    let _ = scratch.set_broadcast(true);
-    let Err(error) = scratch.connect(address) else { return Ok(()) };
-    bail!("no route to {target} ({error}): {}", way_out(target))
-}
-
-/// What to do when the system knows no way to a target.
-fn way_out(target: &Target) -> String {
-    match target {
-        Target::Multicast(SocketAddr::V4(_)) => "name an interface with --interface, or add a \
-            route: `ip route add 224.0.0.0/4 dev IFACE`"
-            .to_owned(),
-        Target::Multicast(SocketAddr::V6(_)) => "name an interface with --interface, or add a \
-            route: `ip -6 route add multicast ff00::/8 dev IFACE table local`"
-            .to_owned(),
-        other => {
-            let address = other.address().map_or_else(|| "ADDRESS".into(), |a| a.ip().to_string());
-            format!("`ip route get {address}` shows the route, `nft list ruleset` what is filtered")
-        }
-    }
 }
 
 /// What the loop needs.
@@ -223,6 +193,10 @@ impl Publishing<'_> {
                 let (column, reason) = json_fault(text);
                 self.refuse(refused.name(), number, column, &reason);
             }
+            Refused::TooLarge { .. } => {
+                let reason = format!("{refused}; the line has {}", text::count(text.len() as u64));
+                self.refuse(refused.name(), number, 1, &reason);
+            }
             other => self.refuse(other.name(), number, 1, &other.to_string()),
         }
         Ok(())
@@ -276,38 +250,6 @@ fn close(node: Node, mut summary: Summary, target: &Target, output: &Output) -> 
     Ok(if summary.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The column, counted in characters from 1, of the byte at `offset` of a line.
-fn column(line: &[u8], offset: usize) -> usize {
-    let before = &line[..offset.min(line.len())];
-    // Every character has one byte that is not a continuation (RFC 3629).
-    before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1
-}
-
-/// Where a line stops being JSON, as a column, and why.
-fn json_fault(line: &[u8]) -> (usize, String) {
-    if line.iter().all(u8::is_ascii_whitespace) {
-        let reason = "an empty line is not JSON; with --raw it would be the text \"\"";
-        return (1, reason.to_owned());
-    }
-    if line.starts_with("\u{feff}".as_bytes()) {
-        return (1, "a byte order mark is not JSON: save the file without one".to_owned());
-    }
-    let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(line) else {
-        return (1, "not JSON".to_owned());
-    };
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let told = error.to_string();
-    let reason = told.strip_suffix(&place).unwrap_or(&told);
-    let hint = if looks_like_text(line) { "; --raw publishes lines that are text" } else { "" };
-    (column(line, error.column().saturating_sub(1)), format!("not JSON: {reason}{hint}"))
-}
-
-/// Whether a line begins with a letter: a word, most likely, not a JSON value with a fault.
-fn looks_like_text(line: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(line);
-    text.trim_start().starts_with(char::is_alphabetic)
-}
-
 /// Appends a line, which is UTF-8, as a JSON string.
 fn quote(line: &[u8], into: &mut Vec<u8>) {
     let text = String::from_utf8_lossy(line);
@@ -315,41 +257,17 @@ fn quote(line: &[u8], into: &mut Vec<u8>) {
     let _ = serde_json::to_writer(into, text.as_ref());
 }
 
-/// Whether and what to tell while it runs.
-#[derive(Debug)]
-struct Progress {
-    begin: Instant,
-    next: Instant,
-    length_bytes: Option<u64>,
-    shown: bool,
-}
-
-impl Progress {
-    fn new(length_bytes: Option<u64>) -> Self {
-        let begin = Instant::now();
-        Self { begin, next: begin + PROGRESS_EVERY, length_bytes, shown: false }
-    }
-
-    fn is_due(&self) -> bool {
-        Instant::now() >= self.next
-    }
-
-    fn text(&mut self, summary: &Summary, bytes: u64) -> String {
-        self.next += PROGRESS_EVERY;
-        self.shown = true;
-        let share = match self.length_bytes {
-            Some(length) if length > 0 => format!("{} % · ", bytes.min(length) * 100 / length),
-            _ => String::new(),
-        };
-        let seconds = self.begin.elapsed().as_secs().max(1);
-        format!(
-            "{share}{} accepted, {} refused · {}/s",
-            text::count(summary.accepted),
-            text::count(summary.refused_total()),
-            text::count(summary.accepted / seconds)
-        )
-    }
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_becomes_a_json_string_and_back() {
+        for text in ["", "x", "a \"quoted\" \\ line\r", "größe 🧵\u{9b}\0", "\u{2028}"] {
+            let mut json = Vec::new();
+            quote(text.as_bytes(), &mut json);
+            assert_eq!(serde_json::from_slice::<String>(&json).unwrap(), text);
+            assert!(!json.contains(&b'\n'));
+        }
+    }
+}

@@ -156,7 +156,7 @@ fn wrong_words_are_told_and_end_with_2() {
         ("udp --payload-bytes 8", "try 32"),
         ("udp --cores 77", "not available"),
         ("peer nonsense", "started by"),
-        ("upd", "udp"),
+        ("mutlicast", "multicast"),
     ] {
         let output = bench(words);
         assert_eq!(output.status.code(), Some(2), "{words}");

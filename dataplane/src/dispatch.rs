@@ -92,7 +92,10 @@ pub struct Subscription {
 
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Subscription").field("id", &self.id).field("type", &self.event_type).finish()
+        f.debug_struct("Subscription")
+            .field("id", &self.id)
+            .field("type", &self.event_type)
+            .finish()
     }
 }
 

@@ -176,7 +176,8 @@ impl RingSubscriber {
 impl Subscriber for RingSubscriber {
     #[inline]
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
-        let told = (self.shed_untold == 0 && self.lost_untold.is_none()) || self.tell_untold(origin);
+        let told =
+            (self.shed_untold == 0 && self.lost_untold.is_none()) || self.tell_untold(origin);
         if told && stage_event(&mut self.producer, frame, origin).is_ok() {
             bump(&self.counters.delivered);
             return Verdict::Delivered;

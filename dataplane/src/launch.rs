@@ -174,8 +174,7 @@ fn assemble<T: Transmit, R: Receive>(
     let returns = Returns::default();
     let commands = Commands::default();
     let sender = Sender::new(transmit, commands.clone(), returns.clone());
-    let sender_port =
-        SenderPort { commands, counters: Arc::clone(sender.counters()), wake: None };
+    let sender_port = SenderPort { commands, counters: Arc::clone(sender.counters()), wake: None };
     let settings = ReceiverConfig {
         sources_max: config.sources_max,
         require_checksum: config.require_checksum,

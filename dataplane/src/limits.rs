@@ -3,7 +3,7 @@
 //! Nothing here is a tuning knob: a knob lives in [`crate::config`]. A bound is what lets the workers
 //! run without allocating, and what the node adds up into its worst-case memory at start.
 
-use wireloom_wire::{FRAME_HEADER_BYTES, PACKET_HEADER_BYTES};
+use wireloom_wire::{FRAME_HEADER_BYTES, PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX};
 
 /// Links one sender can hold: destinations this node has sent to. One table slot each.
 pub const LINKS_MAX: usize = 1024;
@@ -57,7 +57,8 @@ pub const COMMANDS_PER_CYCLE: usize = 16;
 /// Bytes of local records dispatched in one duty cycle, for the same reason.
 pub const LOCAL_CYCLE_BYTES: usize = 64 * 1024;
 
-/// Zero bytes that may follow a packet to make GSO segments equal; the receiver allows no more.
+/// Zero bytes the sender adds to a run of packets to make its GSO segments equal; far below what a
+/// receiver accepts ([`wireloom_wire::PACKET_PADDING_BYTES_MAX`]).
 pub const PADDING_BYTES_MAX: usize = 1024;
 
 /// Tail markers sent after a stream falls silent, and the wait before the first; each next one
@@ -74,4 +75,5 @@ const _: () = {
     // One packet with a single smallest frame is a packet.
     assert!(PACKET_HEADER_BYTES + FRAME_HEADER_BYTES <= DATAGRAM_BYTES_MAX);
     assert!(TYPE_SLOTS.is_power_of_two());
+    assert!(PADDING_BYTES_MAX <= PACKET_PADDING_BYTES_MAX);
 };

@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use wireloom_wire::{Admission, Packet, PacketError, decode_packet};
+use wireloom_wire::{Admission, Packet, PacketError, PacketFlags, decode_packet};
 
 use crate::agent::Agent;
 use crate::clock::Clock;
@@ -25,6 +25,7 @@ const LOCALS_MAX: usize = 1024;
 
 /// The agent that receives. `R` is the way in: sockets or the simulated network.
 #[derive(Debug)]
+#[expect(clippy::vec_box, reason = "the boxes go back to be freed by control, who made them")]
 pub struct Receiver<R> {
     transport: R,
     commands: Commands<ReceiverCommand>,
@@ -148,6 +149,10 @@ impl Intake {
         self.counters.add(Counter::DatagramsReceived, 1);
         self.counters.add(Counter::BytesReceived, datagram.len() as u64);
         match decode_packet(datagram, self.require_checksum) {
+            Ok(packet) if !packet.header.flags.contains(PacketFlags::SEQUENCED) => {
+                // Reserved for later: every packet of this version belongs to a stream.
+                self.counters.add(Counter::PacketFlags, 1);
+            }
             Ok(packet) => self.on_packet(&packet, now_ns, now_unix_ns),
             Err(error) => self.counters.add(reason(error), 1),
         }

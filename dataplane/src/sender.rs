@@ -17,13 +17,11 @@ use crate::agent::Agent;
 use crate::command::{Commands, Returns, SenderCommand};
 use crate::counters::{Counter, Counters};
 use crate::io::Transmit;
-use crate::limits::{
-    COMMANDS_PER_CYCLE, CYCLE_BYTES, LANE_BYTES_MIN, LINKS_MAX, OUTBOUNDS_MAX,
-};
+use crate::limits::{COMMANDS_PER_CYCLE, CYCLE_BYTES, LANE_BYTES_MIN, LINKS_MAX, OUTBOUNDS_MAX};
 use crate::link::{Link, LinkId};
 use crate::outbound::Outbound;
 use emit::Emission;
-use plan::Plan;
+use plan::{Plan, RingIndex, Turn};
 use stash::Stash;
 use tails::Tails;
 
@@ -133,8 +131,7 @@ impl<T: Transmit> Sender<T> {
                 let bytes = self.plan.gather(
                     &mut self.links,
                     &mut rings[index],
-                    plan::RingIndex { lane, index },
-                    budget,
+                    Turn { ring: RingIndex { lane, index }, budget },
                     &self.counters,
                 );
                 packed += bytes;

@@ -27,6 +27,7 @@ impl Key {
     }
 
     /// Spreads keys over the slots (the finaliser of splitmix64).
+    #[expect(clippy::cast_possible_truncation, reason = "the slots need some bits, any of them")]
     const fn spread(self) -> usize {
         let mut x = self.source.0 ^ ((self.session.0 as u64) << 8) ^ self.lane as u64;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -182,6 +183,9 @@ mod tests {
         assert!(matches!(sources.find(&header(1, 1), later), Found::Source { evicted: false, .. }));
         assert!(matches!(sources.find(&header(99, 1), later), Found::Source { evicted: true, .. }));
         assert!(matches!(sources.find(&header(1, 1), later), Found::Source { evicted: false, .. }));
-        assert!(matches!(sources.find(&header(99, 1), later), Found::Source { evicted: false, .. }));
+        assert!(matches!(
+            sources.find(&header(99, 1), later),
+            Found::Source { evicted: false, .. }
+        ));
     }
 }

@@ -8,7 +8,9 @@ use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{ReceiverCommand, SenderCommand};
 use wireloom_dataplane::counters::Counter;
-use wireloom_dataplane::dispatch::{Lost, Origin, Subscriber, Subscription, SubscriptionId, Verdict};
+use wireloom_dataplane::dispatch::{
+    Lost, Origin, Subscriber, Subscription, SubscriptionId, Verdict,
+};
 use wireloom_dataplane::io::simulated::{LinkModel, SimulatedNetwork, SimulatedTransmit};
 use wireloom_dataplane::io::{Destination, Message, Transmit};
 use wireloom_dataplane::launch::{Plane, simulate};

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use wireloom_control::StartError;
 use wireloom_dataplane::agent::Invoker;
+use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::config::{GroupMembership, Mode, PlaneConfig};
 use wireloom_dataplane::idle::Idle;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
-use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
 
 use crate::node::Node;

@@ -62,7 +62,11 @@ impl Node {
         NodeBuilder::new(name)
     }
 
-    pub(crate) fn start(name: String, sizes: Sizes, plane: &PlaneConfig) -> Result<Self, NodeError> {
+    pub(crate) fn start(
+        name: String,
+        sizes: Sizes,
+        plane: &PlaneConfig,
+    ) -> Result<Self, NodeError> {
         let control = Control::start(plane)?;
         Ok(Self { shared: Arc::new(Shared::new(name, sizes, control)) })
     }

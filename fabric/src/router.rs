@@ -24,9 +24,7 @@ use crate::writer::{Handed, RingWriter, Visible, Way, head, typed_header};
 #[derive(Debug)]
 pub struct Router {
     shared: Arc<Shared>,
-    lanes: [Option<RingWriter>; LANES],
-    local: Option<RingWriter>,
-    handed: Arc<Handed>,
+    rings: Rings,
     scratch: Scratch,
     sequence: u64,
     routes: HashMap<Target, Way>,
@@ -41,9 +39,7 @@ impl Router {
         let handed = shared.hand();
         Self {
             shared,
-            lanes: [const { None }; LANES],
-            local: None,
-            handed,
+            rings: Rings { lanes: [const { None }; LANES], local: None, handed },
             scratch: Scratch::default(),
             sequence: 0,
             routes: HashMap::new(),
@@ -82,8 +78,7 @@ impl Router {
         let head = head(header, self.trace, self.deadline_ns);
         let way = self.way(target.borrow())?;
         let scratch = &mut self.scratch;
-        let writer =
-            writer_for(way, E::PRIORITY, &mut self.lanes, &mut self.local, &self.shared, &self.handed)?;
+        let writer = self.rings.writer(&self.shared, way, E::PRIORITY)?;
         writer.write(way, &head, Visible::Now, |into| encode(event, into, scratch))?;
         self.sequence += 1;
         Ok(Accepted { sequence })
@@ -124,8 +119,7 @@ impl Router {
             .with_name(event_type)
             .map_err(|error| malformed(error.to_string()))?;
         let way = self.way(target)?;
-        let writer =
-            writer_for(way, priority, &mut self.lanes, &mut self.local, &self.shared, &self.handed)?;
+        let writer = self.rings.writer(&self.shared, way, priority)?;
         writer.write(way, &head, Visible::Now, |into| {
             into.get_mut(..json.len()).ok_or(EncodeError::DoesNotFit)?.copy_from_slice(json);
             Ok(json.len())
@@ -176,22 +170,28 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
     }
 }
 
-/// The ring of a priority, or of the local target, made when first used.
-fn writer_for<'a>(
-    way: Way,
-    priority: Priority,
-    lanes: &'a mut [Option<RingWriter>; LANES],
-    local: &'a mut Option<RingWriter>,
-    shared: &Shared,
-    handed: &Arc<Handed>,
-) -> Result<&'a mut RingWriter, Refused> {
-    let (slot, lane) = match way {
-        Way::Local(_) => (local, None),
-        Way::Link { .. } => (&mut lanes[priority.index()], Some(priority)),
-    };
-    match slot {
-        Some(writer) => Ok(writer),
-        none => Ok(none.insert(shared.attach(lane, Arc::clone(handed))?)),
-    }
+/// The rings of one router, each made when first used: one for a priority, one for this process.
+#[derive(Debug)]
+struct Rings {
+    lanes: [Option<RingWriter>; LANES],
+    local: Option<RingWriter>,
+    handed: Arc<Handed>,
 }
 
+impl Rings {
+    fn writer(
+        &mut self,
+        shared: &Shared,
+        way: Way,
+        priority: Priority,
+    ) -> Result<&mut RingWriter, Refused> {
+        let (slot, lane) = match way {
+            Way::Local(_) => (&mut self.local, None),
+            Way::Link { .. } => (&mut self.lanes[priority.index()], Some(priority)),
+        };
+        match slot {
+            Some(writer) => Ok(writer),
+            none => Ok(none.insert(shared.attach(lane, Arc::clone(&self.handed))?)),
+        }
+    }
+}

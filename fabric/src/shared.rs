@@ -16,9 +16,7 @@ use wireloom_dataplane::counters::{CounterMeaning, Counters};
 use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId};
 use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
 use wireloom_dataplane::launch::{ReceiverPort, SenderPort};
-use wireloom_dataplane::limits::{
-    DATAGRAM_BYTES_MAX, LINKS_MAX, STASH_BYTES, SUBSCRIPTIONS_MAX,
-};
+use wireloom_dataplane::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX, STASH_BYTES, SUBSCRIPTIONS_MAX};
 use wireloom_dataplane::link::{Link as SenderLink, LinkConfig, LinkCounters, LinkId};
 use wireloom_dataplane::outbound::Outbound;
 use wireloom_dataplane::socket::path_packet_bytes;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rkyv::Archived;
-use wireloom_dataplane::dispatch::{
-    Lost, Origin, Subscriber as Front, SubscriptionId, Verdict,
-};
+use wireloom_dataplane::dispatch::{Lost, Origin, Subscriber as Front, SubscriptionId, Verdict};
 use wireloom_dataplane::inbound::{Inbound, RingSubscriber, read_inbound};
 use wireloom_dataplane::poller::Poller;
 use wireloom_dataplane::wake::Wake;

@@ -84,7 +84,11 @@ impl Target {
 
 fn resolve(text: &str) -> Result<SocketAddr, TargetError> {
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return if address.port() == 0 { Err(TargetError::NoPort(text.into())) } else { Ok(address) };
+        return if address.port() == 0 {
+            Err(TargetError::NoPort(text.into()))
+        } else {
+            Ok(address)
+        };
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(TargetError::NoPort(text.into()));

@@ -255,7 +255,10 @@ fn refusals_have_names() {
     assert_eq!((ledger.published.sent, ledger.published.refused), (accepted + 1, 2));
     assert!(ledger.balanced, "{ledger:?}");
     drop(node);
-    assert_eq!(router.route(&interaction(4), &Target::node("127.0.0.1:19412")), Err(Refused::Closed));
+    assert_eq!(
+        router.route(&interaction(4), Target::node("127.0.0.1:19412")),
+        Err(Refused::Closed)
+    );
 }
 
 #[test]

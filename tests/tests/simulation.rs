@@ -6,13 +6,13 @@
 //!
 //! `WIRELOOM_SEEDS=N` runs seeds 0..N (default 60); `WIRELOOM_SEED=S` replays one, loudly.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use wireloom::simulated::{LinkModel, SimulatedNetwork};
-use wireloom::{Clock, Event, Invoker, Node, Polled, Priority, Subscriber, Target};
+use wireloom::{Clock, Event, Invoker, Node, Polled, Priority, Router, Subscriber, Target};
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 #[event(type = "numbered")]
@@ -42,6 +42,14 @@ impl Draw {
         x ^ (x >> 31)
     }
 
+    fn byte(&mut self) -> u8 {
+        self.next().to_le_bytes()[0]
+    }
+
+    fn pick(&mut self, of: usize) -> usize {
+        usize::from(self.byte()) % of
+    }
+
     fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
@@ -60,7 +68,7 @@ fn hash_of(publisher: u32, number: u64, filler: &[u8]) -> u64 {
 
 fn numbered(publisher: u32, number: u64, draw: &mut Draw) -> Numbered {
     let length = if draw.below(20) == 0 { draw.below(1_200) } else { draw.below(60) };
-    let filler: Vec<u8> = (0..length).map(|_| draw.next() as u8).collect();
+    let filler: Vec<u8> = (0..length).map(|_| draw.byte()).collect();
     let hash = hash_of(publisher, number, &filler);
     Numbered { publisher, number, filler, hash }
 }
@@ -68,7 +76,7 @@ fn numbered(publisher: u32, number: u64, draw: &mut Draw) -> Numbered {
 /// One receiving node and what it saw.
 struct Sink {
     node: Node,
-    invoker: RefCell<Invoker>,
+    invoker: Invoker,
     seen: Arc<Mutex<BTreeSet<(u32, u64)>>>,
     ring: Subscriber<Numbered>,
     ring_seen: u64,
@@ -99,7 +107,7 @@ fn sink(host: u8, network: &SimulatedNetwork, clock: &Clock) -> Sink {
     node.on::<Urgent>(|_, envelope| assert_eq!(envelope.priority(), Priority::Critical))
         .expect("subscribes");
     let ring = node.subscribe::<Numbered>().expect("subscribes");
-    Sink { node, invoker: RefCell::new(invoker), seen, ring, ring_seen: 0, ring_shed: 0 }
+    Sink { node, invoker, seen, ring, ring_seen: 0, ring_shed: 0 }
 }
 
 impl Sink {
@@ -122,96 +130,135 @@ struct Outcome {
     late: u64,
 }
 
-fn run(seed: u64) -> Outcome {
-    let mut draw = Draw(seed);
-    let model = LinkModel {
-        loss: draw.chance(30),
-        duplicate: draw.chance(30),
-        reorder: draw.chance(30),
-        corrupt: draw.chance(5),
-        delay_ns_min: 1_000 + draw.below(1_000_000),
-        delay_ns_max: 1_000_000 + draw.below(100_000_000),
-    };
-    let network = SimulatedNetwork::new(seed, model);
-    let clock = Clock::simulated();
-    let mut sinks: Vec<Sink> =
-        (0..2).map(|host| sink(host + 1, &network, &clock)).collect();
-    let sources: Vec<(Node, RefCell<Invoker>)> = (0..1 + draw.below(3))
-        .map(|host| {
-            let (node, invoker) = Node::builder(&format!("source-{host}"))
-                .listen(&address(100 + host as u8).to_string())
-                .ring_bytes(64 << 10, 64 << 10)
-                .start_simulated(&network, clock.clone())
-                .expect("a simulated node starts");
-            (node, RefCell::new(invoker))
-        })
-        .collect();
-    let mut routers: Vec<_> = sources.iter().map(|(node, _)| node.router()).collect();
-    let mut now_ns = 0;
-    let mut numbers = vec![0_u64; routers.len()];
-    let steps = 100 + draw.below(200);
-    for step in 0..steps {
-        for (index, router) in routers.iter_mut().enumerate() {
-            for _ in 0..draw.below(20) {
-                let event = numbered(index as u32, numbers[index], &mut draw);
-                numbers[index] += 1;
-                let target = match draw.below(3) {
-                    0 => Target::Node(address(1)),
-                    1 => Target::Node(address(2)),
-                    _ => Target::multicast(GROUP),
-                };
-                router.route(&event, &target).expect("the ring has room");
-            }
-            if draw.below(10) == 0 {
-                router.route(&Urgent { number: step }, Target::Node(address(1))).expect("room");
-            }
-        }
-        now_ns += draw.below(5_000_000);
-        clock.advance_to(now_ns);
-        network.advance_to(now_ns);
-        for (_, invoker) in &sources {
-            invoker.borrow_mut().drain(100);
-        }
-        for sink in &mut sinks {
-            sink.invoker.borrow_mut().drain(100);
-            sink.poll();
-        }
-    }
-    // The network heals; each stream says one thing more, so that even one whose end was lost with
-    // all of its tail markers is heard of.
-    network.set_model(LinkModel { loss: 0.0, duplicate: 0.0, reorder: 0.0, corrupt: 0.0, ..model });
-    for (index, router) in routers.iter_mut().enumerate() {
-        for target in [Target::Node(address(1)), Target::Node(address(2)), Target::multicast(GROUP)] {
-            let event = numbered(index as u32, numbers[index], &mut draw);
-            numbers[index] += 1;
-            router.route(&event, &target).expect("room");
-        }
-        router.route(&Urgent { number: steps }, Target::Node(address(1))).expect("room");
-    }
-    for _ in 0..300 {
-        now_ns += 2_000_000;
-        clock.advance_to(now_ns);
-        network.advance_to(now_ns);
-        for (_, invoker) in &sources {
-            invoker.borrow_mut().drain(100);
-        }
-        for sink in &mut sinks {
-            sink.invoker.borrow_mut().drain(100);
-            sink.poll();
-        }
-    }
-    check(&sources, &mut sinks)
+/// A whole world in one loop.
+struct World {
+    draw: Draw,
+    model: LinkModel,
+    network: SimulatedNetwork,
+    clock: Clock,
+    sources: Vec<Source>,
+    sinks: Vec<Sink>,
 }
 
-fn check(sources: &[(Node, RefCell<Invoker>)], sinks: &mut [Sink]) -> Outcome {
+/// One publishing node.
+struct Source {
+    number: u8,
+    node: Node,
+    invoker: Invoker,
+    router: Router,
+    events: u64,
+}
+
+impl Source {
+    fn new(number: u8, network: &SimulatedNetwork, clock: &Clock) -> Self {
+        let (node, invoker) = Node::builder(&format!("source-{number}"))
+            .listen(&address(100 + number).to_string())
+            .ring_bytes(64 << 10, 64 << 10)
+            .start_simulated(network, clock.clone())
+            .expect("a simulated node starts");
+        let router = node.router();
+        Self { number, node, invoker, router, events: 0 }
+    }
+
+    fn publish(&mut self, target: &Target, draw: &mut Draw) {
+        let event = numbered(u32::from(self.number), self.events, draw);
+        self.events += 1;
+        self.router.route(&event, target).expect("the ring has room");
+    }
+
+    fn publish_urgent(&mut self) {
+        let event = Urgent { number: self.events };
+        self.router.route(&event, Target::Node(address(1))).expect("the ring has room");
+    }
+}
+
+fn targets() -> [Target; 3] {
+    [Target::Node(address(1)), Target::Node(address(2)), Target::multicast(GROUP)]
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut draw = Draw(seed);
+        let model = LinkModel {
+            loss: draw.chance(30),
+            duplicate: draw.chance(30),
+            reorder: draw.chance(30),
+            corrupt: draw.chance(5),
+            delay_ns_min: 1_000 + draw.below(1_000_000),
+            delay_ns_max: 1_000_000 + draw.below(100_000_000),
+        };
+        let network = SimulatedNetwork::new(seed, model);
+        let clock = Clock::simulated();
+        let sinks = [1, 2].map(|host| sink(host, &network, &clock)).into();
+        let hosts = [1, 2, 3].into_iter().take(1 + draw.pick(3));
+        let sources = hosts.map(|number| Source::new(number, &network, &clock)).collect();
+        Self { draw, model, network, clock, sources, sinks }
+    }
+
+    /// Some events of each source to anywhere.
+    fn traffic(&mut self) {
+        for source in &mut self.sources {
+            for _ in 0..self.draw.below(20) {
+                let target = &targets()[self.draw.pick(3)];
+                source.publish(target, &mut self.draw);
+            }
+            if self.draw.below(10) == 0 {
+                source.publish_urgent();
+            }
+        }
+    }
+
+    /// Time goes on; everybody does what there is to do.
+    fn advance(&mut self, by_ns: u64) {
+        let now_ns = self.clock.advance(Duration::from_nanos(by_ns));
+        self.network.advance_to(now_ns);
+        for source in &mut self.sources {
+            source.invoker.drain(100);
+        }
+        for sink in &mut self.sinks {
+            sink.invoker.drain(100);
+            sink.poll();
+        }
+    }
+
+    /// The network heals; each stream says one thing more, so that even one whose end was lost with
+    /// all of its tail markers is heard of.
+    fn heal(&mut self) {
+        let faultless =
+            LinkModel { loss: 0.0, duplicate: 0.0, reorder: 0.0, corrupt: 0.0, ..self.model };
+        self.network.set_model(faultless);
+        for source in &mut self.sources {
+            for target in &targets() {
+                source.publish(target, &mut self.draw);
+            }
+            source.publish_urgent();
+        }
+        for _ in 0..300 {
+            self.advance(2_000_000);
+        }
+    }
+}
+
+fn run(seed: u64) -> Outcome {
+    let mut world = World::new(seed);
+    for _ in 0..100 + world.draw.below(200) {
+        world.traffic();
+        let pause_ns = world.draw.below(5_000_000);
+        world.advance(pause_ns);
+    }
+    world.heal();
+    check(&world.sources, &mut world.sinks)
+}
+
+fn check(sources: &[Source], sinks: &mut [Sink]) -> Outcome {
     let mut outcome = Outcome::default();
     let mut addressed = vec![0_u64; sinks.len()];
-    for (node, _) in sources {
-        let ledger = node.ledger();
+    for source in sources {
+        let ledger = source.node.ledger();
         assert!(ledger.balanced, "{ledger:?}");
         assert_eq!(ledger.published.accepted, ledger.published.sent, "{ledger:?}");
-        for (index, addressed) in addressed.iter_mut().enumerate() {
-            let own = format!("udp://{}", address(index as u8 + 1));
+        for (host, addressed) in (1..).zip(&mut addressed) {
+            let own = format!("udp://{}", address(host));
             *addressed += ledger.links.get(&own).copied().unwrap_or(0);
             *addressed += ledger.links.get(&format!("udp://{GROUP}")).copied().unwrap_or(0);
         }

@@ -83,8 +83,8 @@ Three processes of this command start on this host. The first publishes the
 lines of a file to the second by UDP, and this machine's own load and memory as
 heartbeats to a multicast group, which the third watches. The table shows what
 each node counted itself; latency is from the call that publishes an event to
-the code of the other process that takes it. At the end the ledger is drawn up over
-all three: every event accepted was delivered, or was lost or shed by name.
+the code of the other process that takes it. At the end the ledger is drawn up
+over all three: every event accepted was delivered, or was lost or shed by name.
 
 Examples:
   See it for ten seconds:

@@ -24,8 +24,9 @@ impl Check {
     }
 
     fn and<'a>(mut self, reasons: impl IntoIterator<Item = (&'a String, &'a u64)>) -> Self {
-        let parts = reasons.into_iter().map(|(reason, count)| (*count, reason.replace('_', " ")));
-        self.parts.extend(parts);
+        // Counters name what they count first; here everything is an event.
+        let shown = |reason: &str| reason.trim_start_matches("events_").replace('_', " ");
+        self.parts.extend(reasons.into_iter().map(|(reason, count)| (*count, shown(reason))));
         self
     }
 
@@ -130,7 +131,7 @@ mod tests {
         assert_eq!(checks[0].text(), "loom-1  12 lines read = 10 accepted + 2 invalid utf8");
         assert_eq!(
             checks[2].text(),
-            "loom-2  10 lines sent to it = 7 delivered + 2 lost + 1 events shed ring full"
+            "loom-2  10 lines sent to it = 7 delivered + 2 lost + 1 shed ring full"
         );
     }
 

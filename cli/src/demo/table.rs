@@ -53,7 +53,7 @@ pub(super) fn table(title: &Title, elapsed: Duration, figures: &Figures) -> Vec<
 /// Right-aligned numbers behind two left-aligned words: 80 columns.
 fn cells(cells: &[String; 8]) -> String {
     let [node, does, rate, events, lost, p50, p99, max] = cells;
-    format!("{node:<8}{does:<19}{rate:>10}{events:>12}{lost:>7}{p50:>8}{p99:>8}{max:>8}")
+    format!("{node:<7}{does:<19} {rate:>9} {events:>11} {lost:>7} {p50:>7} {p99:>7} {max:>7}")
 }
 
 fn row(role: Role, row: &Row) -> Line {

@@ -6,9 +6,7 @@
 
 use std::io::IoSlice;
 
-use wireloom_wire::{
-    BodyHash, PACKET_HEADER_BYTES, PacketFlags, PacketHeader, body_hash,
-};
+use wireloom_wire::{BodyHash, PACKET_HEADER_BYTES, PacketFlags, PacketHeader, body_hash};
 
 use super::plan::{Plan, Span, Touched};
 use super::{Lanes, Links, Sender};
@@ -105,7 +103,8 @@ impl Emission {
     fn form_runs(&mut self, plan: &Plan, links: &Links, limits: Segmentation) {
         self.runs.clear();
         for touched in &plan.touched {
-            let chain = links.get(touched.link).and_then(|link| link.streams[touched.lane].chain.ends);
+            let chain =
+                links.get(touched.link).and_then(|link| link.streams[touched.lane].chain.ends);
             let mut next = chain.map(|(first, _)| first);
             let mut run: Option<Run> = None;
             while let Some(index) = next {
@@ -270,4 +269,3 @@ impl<T: Transmit> Sender<T> {
         }
     }
 }
-

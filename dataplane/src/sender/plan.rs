@@ -19,6 +19,14 @@ pub(super) struct RingIndex {
     pub(super) index: usize,
 }
 
+/// One ring's turn in a duty cycle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) ring: RingIndex,
+    /// Bytes it may pack, about.
+    pub(super) budget: usize,
+}
+
 /// Whole frames side by side in one ring's batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
@@ -96,14 +104,12 @@ impl Plan {
         self.packets.len() < CYCLE_PACKETS_MAX && self.spans.len() < CYCLE_SPANS_MAX
     }
 
-    /// Packs frames from the front of one ring, up to about `budget` bytes; returns the bytes
-    /// packed. What the ring may release afterwards stands in `outbound.taken`.
+    /// Packs frames from the front of one ring in its turn; returns the bytes packed. What the ring may release afterwards stands in `outbound.taken`.
     pub(super) fn gather(
         &mut self,
         links: &mut Links,
         outbound: &mut Outbound,
-        ring: RingIndex,
-        budget: usize,
+        turn: Turn,
         counters: &Counters,
     ) -> usize {
         // Closed is read before the batch: then an empty batch is the end.
@@ -111,7 +117,7 @@ impl Plan {
         let batch = outbound.consumer.read();
         outbound.ended = closed && batch.is_empty();
         let (mut at, mut packed) = (0, 0);
-        while packed < budget && at < batch.len() && self.has_room() {
+        while packed < turn.budget && at < batch.len() && self.has_room() {
             let rest = &batch[at..];
             let length = record_length(rest);
             if length == MARK_BYTES {
@@ -136,7 +142,7 @@ impl Plan {
                 at += record_spacing(length).min(rest.len());
                 continue;
             };
-            let taken = self.pack(link, ring, at, rest);
+            let taken = self.pack(link, turn.ring, at, rest);
             if taken == 0 {
                 counters.add(Counter::EventsTaken, 1);
                 counters.add(Counter::EventsOversized, 1);
@@ -165,7 +171,7 @@ impl Plan {
                 (bytes, frames) = (alone, 1);
             }
             if frames > 0 {
-                self.extend(packet, ring, offset, bytes, frames);
+                self.extend(packet, Span { ring, offset, bytes, next: None }, frames);
                 return bytes;
             }
             link.streams[ring.lane].chain.open = false;
@@ -204,19 +210,19 @@ impl Plan {
 
     /// Appends frames to a packet: grows its last span when they lie side by side.
     #[inline]
-    fn extend(&mut self, packet: u32, ring: RingIndex, offset: usize, bytes: usize, frames: u16) {
+    fn extend(&mut self, packet: u32, more: Span, frames: u16) {
         let planned = &mut self.packets[packet as usize];
         planned.frames += frames;
-        planned.body_bytes += bytes;
+        planned.body_bytes += more.bytes;
         if let Some((_, last)) = planned.spans {
             let span = &mut self.spans[last as usize];
-            if span.ring == ring && span.offset + span.bytes == offset {
-                span.bytes += bytes;
+            if span.ring == more.ring && span.offset + span.bytes == more.offset {
+                span.bytes += more.bytes;
                 return;
             }
         }
         let index = u32::try_from(self.spans.len()).expect("a cycle has few spans");
-        self.spans.push(Span { ring, offset, bytes, next: None });
+        self.spans.push(more);
         planned.span_count += 1;
         match &mut planned.spans {
             Some((_, last)) => {

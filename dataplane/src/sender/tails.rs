@@ -47,7 +47,7 @@ fn marker(link: &mut Link, lane: usize) -> [u8; PACKET_HEADER_BYTES] {
         flags: PacketFlags::SEQUENCED | multicast,
         lane: u8::try_from(lane).unwrap_or(0),
         frame_count: 0,
-        length: PACKET_HEADER_BYTES as u32,
+        length: u32::try_from(PACKET_HEADER_BYTES).unwrap_or(0),
         session: link.session,
         source: link.source,
         sequence: stream.sequence,

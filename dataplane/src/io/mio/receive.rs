@@ -44,10 +44,17 @@ struct Source {
 }
 
 impl Source {
-    /// Takes a reading of the kernel's count; returns how many are new.
+    /// Takes a reading of the kernel's count; returns how many are new. Readings may come out of
+    /// order: a run that is queued just before the socket is asked carries the older count. An
+    /// older one (by less than half the range) adds nothing.
     #[inline]
-    fn newly_dropped(&mut self, dropped: u32) -> u64 {
-        u64::from(dropped.wrapping_sub(std::mem::replace(&mut self.dropped, dropped)))
+    const fn newly_dropped(&mut self, dropped: u32) -> u64 {
+        let new = dropped.wrapping_sub(self.dropped);
+        if new > u32::MAX / 2 {
+            return 0;
+        }
+        self.dropped = dropped;
+        new as u64
     }
 }
 
@@ -189,5 +196,24 @@ fn fell_quiet(source: &mut Source, counters: &mut ReceiveCounters) {
         && let Ok(dropped) = sys::dropped(source.socket.as_fd())
     {
         counters.kernel_drops += source.newly_dropped(dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_of_the_drop_count_may_be_late_and_may_wrap() {
+        let socket = UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut source = Source { socket, dropped: 0, quiet: 0 };
+        assert_eq!(source.newly_dropped(5), 5);
+        assert_eq!(source.newly_dropped(5), 0);
+        assert_eq!(source.newly_dropped(3), 0, "queued before the last reading");
+        assert_eq!(source.newly_dropped(9), 4);
+        source.dropped = u32::MAX - 1;
+        assert_eq!(source.newly_dropped(2), 4);
+        assert_eq!(source.newly_dropped(u32::MAX), 0);
+        assert_eq!(source.newly_dropped(3), 1);
     }
 }
