@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example backpressure`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::error::Error;
 
 use wireloom::{Event, Node, Refused, Target};

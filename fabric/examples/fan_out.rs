@@ -2,6 +2,8 @@
 //!
 //! `cargo run --example fan_out`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::error::Error;
 use std::sync::mpsc;
 use std::time::Duration;

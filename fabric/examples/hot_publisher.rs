@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example hot_publisher`
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

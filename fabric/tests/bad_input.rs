@@ -104,8 +104,8 @@ fn no_flipped_bit_no_truncation_and_no_garbage_is_ever_delivered() {
         longer.resize(packet.len() + extra, 0xee);
         rig.throw(&longer);
     }
-    rig.throw(&[0; 65_507]);
-    rig.throw(&[0xff; 65_507]);
+    rig.throw(&vec![0; 65_507]);
+    rig.throw(&vec![0xff; 65_507]);
     rig.wait_for("datagrams_received", rig.thrown - rig.counter("kernel_drops"));
     assert_eq!(rig.counter("packets_received"), 0, "{:?}", rig.listener.counters());
     assert_eq!(rig.counter("kernel_drops"), 0);
