@@ -1,6 +1,7 @@
 # Prints a Markdown table of the numbers in JSON rows: median, least and greatest of each field.
 # Why: five runs are read by their median; no tool but awk is needed. Fields of nested objects are
-# written with dots, elements of arrays by their index; strings, true, false and null are left out.
+# written with dots, elements of arrays by their index; strings, true, false and null are left out,
+# and so is the machine, which has a file of its own.
 # Example: awk -f scripts/bench-medians.awk bench/runs/2026-01-31-some-cpu-2c/udp-64.jsonl
 
 # One row: walk its tokens, keeping the path of names to the value at hand.
@@ -35,6 +36,7 @@ function name_of(level) {
 
 # Keeps the values of each name sorted as they come.
 function record(name, value,    place) {
+  if (name ~ /^machine\./) return
   if (!(name in count)) order[++names] = name
   place = ++count[name]
   while (place > 1 && values[name, place - 1] > value) {

@@ -1,6 +1,8 @@
 //! Sender and receiver agents on a simulated network: lanes, packing, back-pressure of the way out,
 //! records nobody can route, and datagrams nobody should believe.
 
+#![expect(clippy::disallowed_types, reason = "a test's notebook; no worker waits for it")]
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
@@ -26,12 +28,17 @@ use wireloom_wire::{
 /// (lane, sequence, payload length) of each event, and the gaps.
 type Seen = Arc<Mutex<(Vec<(u8, u64, usize)>, Vec<Lost>)>>;
 
+/// What each byte of a payload of this length is.
+fn tag(length: usize) -> u8 {
+    length.to_le_bytes()[0]
+}
+
 struct Recording(Seen);
 
 impl Subscriber for Recording {
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
         let payload = frame.payload();
-        assert!(payload.iter().all(|byte| *byte == payload.len() as u8), "altered payload");
+        assert!(payload.iter().all(|byte| *byte == tag(payload.len())), "altered payload");
         let event = (origin.lane, frame.header.sequence, payload.len());
         self.0.lock().expect("one thread").0.push(event);
         Verdict::Delivered
@@ -144,7 +151,7 @@ fn encoder<'a>(sequence: u64, priority: Priority) -> FrameEncoder<'a> {
 
 fn put(producer: &mut Producer, sequence: u64, payload: usize) {
     let mut claim = producer.claim((32 + payload).next_multiple_of(16)).expect("room");
-    let bytes = vec![payload as u8; payload];
+    let bytes = vec![tag(payload); payload];
     encoder(sequence, Priority::Normal).write(&bytes, &mut claim).expect("fits");
     claim.commit(32 + payload);
 }
@@ -377,7 +384,7 @@ fn datagrams_nobody_should_believe_are_counted_by_reason_and_change_nothing() {
         let random: Vec<u8> = (0..length)
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                (state >> 33) as u8
+                state.to_le_bytes()[4]
             })
             .collect();
         pair.throw(&random);
