@@ -21,7 +21,7 @@ use wireloom_dataplane::link::{Link as SenderLink, LinkConfig, LinkCounters, Lin
 use wireloom_dataplane::outbound::Outbound;
 use wireloom_dataplane::socket::path_packet_bytes;
 use wireloom_dataplane::wake::Wake;
-use wireloom_ring::{Consumer, Producer, RingConfig, ring};
+use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
 use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
@@ -57,6 +57,8 @@ pub(crate) struct Books {
     pub(crate) rings: Vec<(String, Arc<InboundCounters>)>,
     /// Bytes of rings made so far.
     pub(crate) ring_bytes: usize,
+    /// Rings that asked for huge pages and got ordinary ones.
+    small_rings: usize,
     types: HashMap<EventTypeId, String>,
     codecs: HashMap<EventTypeId, JsonCodec>,
     receiver_of: HashMap<SubscriptionId, usize>,
@@ -112,7 +114,14 @@ impl Shared {
     }
 
     pub(crate) fn notes(&self) -> Vec<String> {
-        self.notes.clone()
+        let small = self.books().small_rings;
+        let rings = (small > 0).then(|| {
+            format!(
+                "{small} rings asked for huge pages and got ordinary ones: use rings of 2 MiB or \
+                 more, and sysctl -w vm.nr_hugepages=… or transparent huge pages"
+            )
+        });
+        self.notes.iter().cloned().chain(rings).collect()
     }
 
     pub(crate) const fn receivers(&self) -> usize {
@@ -191,7 +200,11 @@ impl Shared {
     fn ring(&self, capacity_bytes: usize) -> Result<(Producer, Consumer), String> {
         let config = RingConfig { capacity_bytes, huge_pages: self.sizes.huge_pages };
         let made = ring(config).map_err(|error| error.to_string())?;
-        self.books().ring_bytes += capacity_bytes;
+        let mut books = self.books();
+        books.ring_bytes += capacity_bytes;
+        if self.sizes.huge_pages && made.0.backing() == Backing::Pages {
+            books.small_rings += 1;
+        }
         Ok(made)
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct FlowArgs {
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate: Option<f64>,
     /// With a rate: how often the publisher publishes what is due.
-    #[arg(long, value_name = "TIME", default_value = "500us", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "1ms", value_parser = duration)]
     tick: Duration,
     /// Largest packet, header included.
     #[arg(long, value_name = "BYTES", default_value = "1400", value_parser = size)]
@@ -102,7 +102,7 @@ impl Flow {
             bail!("--duration: nothing is measured in less than 10ms; try 1s");
         }
         if args.tick < Duration::from_micros(1) || args.tick > Duration::from_secs(1) {
-            bail!("--tick: between 1us and 1s; try 500us");
+            bail!("--tick: between 1us and 1s; try 1ms");
         }
         let free = if args.rate.is_some() { IdleChoice::Adaptive } else { IdleChoice::Spin };
         Ok(Self {
@@ -136,7 +136,7 @@ impl Flow {
             payload_bytes: FIXED_PAYLOAD_BYTES,
             duration: Duration::from_millis(50),
             rate: None,
-            tick: Duration::from_micros(500),
+            tick: Duration::from_millis(1),
             packet_bytes: 1_400,
             idle: IdleChoice::Spin,
             cores: Vec::new(),
@@ -197,7 +197,7 @@ mod tests {
             ("udp --payload-bytes 8", "try 32"),
             ("udp --payload-bytes 1GiB", "try 65000"),
             ("udp --duration 1ms", "try 1s"),
-            ("udp --tick 2s", "try 500us"),
+            ("udp --tick 2s", "try 1ms"),
             ("udp --cores 0,x", "0,1"),
             ("udp --cores 9999", "not available"),
             ("udp --rate 0", "above 0"),

@@ -100,6 +100,18 @@ fn a_signal_ends_it_with_its_ledger() {
 }
 
 #[test]
+fn what_was_not_printed_any_more_is_accounted_for() {
+    let subscriber = Subscriber::start(&["--count", "1", "--timeout", "30s"]);
+    publish(&subscriber.target(), "a", &"1\n".repeat(5));
+    let ended = subscriber.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(events(&ended.stdout).len(), 1);
+    let ledger = ended.ledger();
+    let delivered = ledger["received"]["delivered"].as_u64();
+    assert_eq!(delivered, ledger["unread"].as_u64().map(|unread| unread + 1), "{ledger}");
+}
+
+#[test]
 fn an_event_is_printed_when_it_arrives_not_when_a_block_is_full() {
     let mut command = wireloom(&["sub", "--listen", "udp://127.0.0.1:0", "--timeout", "60s"]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

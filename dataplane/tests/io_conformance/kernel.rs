@@ -132,6 +132,26 @@ fn what_is_longer_than_a_slot_is_dropped_whole_and_counted() {
     assert_eq!(receive.counters().truncated, 2);
 }
 
+/// `SO_RXQ_OVFL`: the next arrival after the drops tells of them, before the socket falls quiet.
+#[test]
+fn drops_are_known_with_the_next_arrival() {
+    let (destination, mut receive) = receive_from(socket(any_port(), 4_096));
+    let mut transmit = MioTransmit::new(vec![socket(any_port(), 0)]).unwrap();
+    let bytes = [0; 100];
+    let slices = [IoSlice::new(&bytes)];
+    let message = Message::single(&destination, &slices);
+    assert_eq!(transmit.send(&[message; 60]).messages, 60);
+    let mut arrived = collect(&mut receive, 1).len() as u64;
+    assert_eq!(
+        receive.counters().kernel_drops,
+        0,
+        "all of these were queued before the first drop"
+    );
+    assert_eq!(transmit.send(&[message]).messages, 1);
+    arrived += collect(&mut receive, 1).len() as u64;
+    assert_eq!(receive.counters().kernel_drops, 61 - arrived);
+}
+
 #[test]
 fn several_sockets_are_all_served_and_named() {
     let sockets = [(); 3].map(|()| socket(any_port(), 0));
