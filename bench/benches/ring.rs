@@ -1,5 +1,5 @@
-//! A record of 64 bytes through a ring, writing and reading on one thread: the instructions, without
-//! the traffic between two cores (`wireloom bench ring` has that).
+//! A record of 64 bytes through a ring, writing and reading on one thread: the instructions,
+//! without the traffic between two cores (`wireloom bench ring` has that).
 #![forbid(unsafe_code)]
 
 use std::hint::black_box;

@@ -1,6 +1,6 @@
 //! `wireloom bench`: the load generator. It measures the product the way it is used (typed events,
-//! checked in a typed handler) beside the bare loop of the same frames in the same run, and accounts
-//! for every event.
+//! checked in a typed handler) beside the bare loop of the same frames in the same run, and
+//! accounts for every event.
 //!
 //! The method, and what each figure is not, stands in `bench/README.md`.
 

@@ -1,7 +1,8 @@
 //! Lines of a file or stream in bounded memory, handed out as they arrive.
 //!
 //! A line ends at a line feed or at the end; the line feed is no part of it, everything else is, a
-//! carriage return too. Reading from a terminal or pipe stops when the end of the command is wished.
+//! carriage return too. Reading from a terminal or pipe stops when the end of the command is
+//! wished.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,6 +1,6 @@
 //! What the way in and the way out reach by themselves on this machine, over loopback: datagrams a
-//! second by kind of send, the cost of an empty receive, and the round trip of two spinning threads.
-//! No rings, packets or events: the ceiling everything above is measured against.
+//! second by kind of send, the cost of an empty receive, and the round trip of two spinning
+//! threads. No rings, packets or events: the ceiling everything above is measured against.
 //!
 //! ```text
 //! cargo run --release -p wireloom-dataplane --example raw_udp [MILLISECONDS_PER_CASE]

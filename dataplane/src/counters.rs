@@ -33,53 +33,105 @@ macro_rules! counters {
 }
 
 counters! {
-    EventsTaken "events_taken" "events" "Events the sender took out of outbound rings.";
-    EventsSent "events_sent" "events" "Events handed to the kernel (or simulated network) in a packet.";
-    EventsUnroutable "events_unroutable" "events" "Events shed by the sender because their link was gone.";
-    EventsOversized "events_oversized" "events" "Events shed by the sender because they exceed the largest packet of their link.";
-    RecordsMalformed "records_malformed" "records" "Records in an outbound ring that were no frame; a fault of the publishing code.";
-    PacketsSent "packets_sent" "packets" "Packets handed to the kernel.";
-    BytesSent "bytes_sent" "bytes" "Bytes of packets handed to the kernel, padding included.";
-    SendCalls "send_runs" "messages" "Runs of packets handed to the kernel, each one GSO send or one datagram.";
-    SendBlocked "send_blocked" "cycles" "Duty cycles in which the kernel took no more; the rest was kept in order.";
-    DatagramsRefused "datagrams_refused" "datagrams" "Datagrams the kernel refused for ever (unreachable, too long for the path); the receiver sees them as lost.";
-    SegmentationFailures "segmentation_failures" "messages" "GSO sends the kernel refused; each was sent again datagram by datagram and GSO is off since.";
-    TailMarkers "tail_markers_sent" "packets" "Empty packets sent after silence so that loss at the end is seen.";
-    DatagramsReceived "datagrams_received" "datagrams" "Datagrams that arrived, good or bad.";
-    BytesReceived "bytes_received" "bytes" "Bytes of datagrams that arrived.";
-    PacketsReceived "packets_received" "packets" "Packets accepted: valid, new and in the window.";
-    EventsReceived "events_received" "events" "Events in accepted packets.";
-    EventsLocal "events_local" "events" "Events routed to this process itself.";
-    EventsDelivered "events_delivered" "events" "Events taken by at least one handler or subscriber ring.";
-    EventsUnsubscribed "events_unsubscribed" "events" "Events nobody in this node asked for (filtered).";
-    EventsWrongSchema "events_refused_schema" "events" "Events refused because their schema fingerprint is not the subscriber's.";
-    EventsWrongEncoding "events_refused_encoding" "events" "Events refused because the subscriber cannot read their encoding.";
-    EventsBadArchive "events_refused_archive" "events" "Events refused because their payload failed the checks of its type.";
-    EventsShedRingFull "events_shed_ring_full" "events" "Events shed because the subscriber's ring was full; poll faster or make it larger.";
-    EventsUnconverted "events_unconverted" "events" "Dynamic (JSON) events whose subscribers read archives only; make the type known by its JSON form.";
-    EventsHandlerPanicked "events_handler_panicked" "events" "Events whose handler panicked; the worker caught it and went on.";
-    EventsMalformed "events_malformed" "events" "Events in a valid packet whose frame, or a frame before them, was malformed.";
-    EventsLost "events_lost" "events" "Events missing between packets of a stream, less those that came late after all.";
-    EventsLate "events_late" "events" "Events that arrived after they had been reported lost; delivered.";
-    EventsBeforeJoin "events_before_join" "events" "Events a stream had carried before this node first heard it.";
-    PacketsDuplicate "packets_duplicate" "packets" "Packets seen before; dropped.";
-    PacketsStale "packets_stale" "packets" "Packets older than the window; dropped.";
-    PacketsInconsistent "packets_inconsistent" "packets" "Packets whose counts contradict their stream; dropped.";
-    PacketsForeign "packets_foreign" "packets" "Packets of a new stream while the table of streams was full; dropped.";
-    SourcesEvicted "streams_evicted" "streams" "Silent streams forgotten to make room for new ones.";
-    PacketTruncated "datagrams_truncated" "datagrams" "Datagrams shorter than a packet header; dropped.";
-    PacketVersion "datagrams_wrong_version" "datagrams" "Datagrams of another protocol version, or not ours at all; dropped.";
-    PacketFlags "datagrams_unsupported_flags" "datagrams" "Packets that need a feature this version does not have; dropped.";
-    PacketLane "datagrams_bad_lane" "datagrams" "Packets of a lane that does not exist; dropped.";
-    PacketLength "datagrams_bad_length" "datagrams" "Packets whose length lies; dropped.";
-    PacketTrailing "datagrams_trailing_bytes" "datagrams" "Packets with bytes after their end that are not padding; dropped.";
-    PacketChecksum "datagrams_bad_checksum" "datagrams" "Packets whose checksum does not fit: bits changed on the way; dropped.";
-    PacketUnchecksummed "datagrams_without_checksum" "datagrams" "Packets without a checksum where one is required; dropped.";
-    KernelDrops "kernel_drops" "datagrams" "Datagrams the kernel dropped because a receive buffer was full (SO_RXQ_OVFL); raise the buffer or slow the sender.";
-    ReceiveTruncated "receive_slots_overrun" "datagrams" "Datagrams longer than a receive slot; dropped.";
-    ReceiveErrors "receive_errors" "errors" "Errors of the receive system call, other than nothing being there.";
-    Commands "commands_taken" "commands" "Commands taken from the control side.";
-    ReturnsLeaked "returns_leaked" "returns" "Things given back to control that found its queue full and were leaked instead of freed on a worker.";
+    EventsTaken "events_taken" "events"
+        "Events the sender took out of outbound rings.";
+    EventsSent "events_sent" "events"
+        "Events handed to the kernel (or simulated network) in a packet.";
+    EventsUnroutable "events_unroutable" "events"
+        "Events shed by the sender because their link was gone.";
+    EventsOversized "events_oversized" "events"
+        "Events shed by the sender because they exceed the largest packet of their link.";
+    RecordsMalformed "records_malformed" "records"
+        "Records in an outbound ring that were no frame; a fault of the publishing code.";
+    PacketsSent "packets_sent" "packets"
+        "Packets handed to the kernel.";
+    BytesSent "bytes_sent" "bytes"
+        "Bytes of packets handed to the kernel, padding included.";
+    SendCalls "send_runs" "messages"
+        "Runs of packets handed to the kernel, each one GSO send or one datagram.";
+    SendBlocked "send_blocked" "cycles"
+        "Duty cycles in which the kernel took no more; the rest was kept in order.";
+    DatagramsRefused "datagrams_refused" "datagrams"
+        "Datagrams the kernel refused for ever (unreachable, too long for the path); the \
+         receiver sees them as lost.";
+    SegmentationFailures "segmentation_failures" "messages"
+        "GSO sends the kernel refused; each was sent again datagram by datagram and GSO is \
+         off since.";
+    TailMarkers "tail_markers_sent" "packets"
+        "Empty packets sent after silence so that loss at the end is seen.";
+    DatagramsReceived "datagrams_received" "datagrams"
+        "Datagrams that arrived, good or bad.";
+    BytesReceived "bytes_received" "bytes"
+        "Bytes of datagrams that arrived.";
+    PacketsReceived "packets_received" "packets"
+        "Packets accepted: valid, new and in the window.";
+    EventsReceived "events_received" "events"
+        "Events in accepted packets.";
+    EventsLocal "events_local" "events"
+        "Events routed to this process itself.";
+    EventsDelivered "events_delivered" "events"
+        "Events taken by at least one handler or subscriber ring.";
+    EventsUnsubscribed "events_unsubscribed" "events"
+        "Events nobody in this node asked for (filtered).";
+    EventsWrongSchema "events_refused_schema" "events"
+        "Events refused because their schema fingerprint is not the subscriber's.";
+    EventsWrongEncoding "events_refused_encoding" "events"
+        "Events refused because the subscriber cannot read their encoding.";
+    EventsBadArchive "events_refused_archive" "events"
+        "Events refused because their payload failed the checks of its type.";
+    EventsShedRingFull "events_shed_ring_full" "events"
+        "Events shed because the subscriber's ring was full; poll faster or make it larger.";
+    EventsUnconverted "events_unconverted" "events"
+        "Dynamic (JSON) events whose subscribers read archives only; make the type known by \
+         its JSON form.";
+    EventsHandlerPanicked "events_handler_panicked" "events"
+        "Events whose handler panicked; the worker caught it and went on.";
+    EventsMalformed "events_malformed" "events"
+        "Events in a valid packet whose frame, or a frame before them, was malformed.";
+    EventsLost "events_lost" "events"
+        "Events missing between packets of a stream, less those that came late after all.";
+    EventsLate "events_late" "events"
+        "Events that arrived after they had been reported lost; delivered.";
+    EventsBeforeJoin "events_before_join" "events"
+        "Events a stream had carried before this node first heard it.";
+    PacketsDuplicate "packets_duplicate" "packets"
+        "Packets seen before; dropped.";
+    PacketsStale "packets_stale" "packets"
+        "Packets older than the window; dropped.";
+    PacketsInconsistent "packets_inconsistent" "packets"
+        "Packets whose counts contradict their stream; dropped.";
+    PacketsForeign "packets_foreign" "packets"
+        "Packets of a new stream while the table of streams was full; dropped.";
+    SourcesEvicted "streams_evicted" "streams"
+        "Silent streams forgotten to make room for new ones.";
+    PacketTruncated "datagrams_truncated" "datagrams"
+        "Datagrams shorter than a packet header; dropped.";
+    PacketVersion "datagrams_wrong_version" "datagrams"
+        "Datagrams of another protocol version, or not ours at all; dropped.";
+    PacketFlags "datagrams_unsupported_flags" "datagrams"
+        "Packets that need a feature this version does not have; dropped.";
+    PacketLane "datagrams_bad_lane" "datagrams"
+        "Packets of a lane that does not exist; dropped.";
+    PacketLength "datagrams_bad_length" "datagrams"
+        "Packets whose length lies; dropped.";
+    PacketTrailing "datagrams_trailing_bytes" "datagrams"
+        "Packets with bytes after their end that are not padding; dropped.";
+    PacketChecksum "datagrams_bad_checksum" "datagrams"
+        "Packets whose checksum does not fit: bits changed on the way; dropped.";
+    PacketUnchecksummed "datagrams_without_checksum" "datagrams"
+        "Packets without a checksum where one is required; dropped.";
+    KernelDrops "kernel_drops" "datagrams"
+        "Datagrams the kernel dropped because a receive buffer was full (SO_RXQ_OVFL); raise \
+         the buffer or slow the sender.";
+    ReceiveTruncated "receive_slots_overrun" "datagrams"
+        "Datagrams longer than a receive slot; dropped.";
+    ReceiveErrors "receive_errors" "errors"
+        "Errors of the receive system call, other than nothing being there.";
+    Commands "commands_taken" "commands"
+        "Commands taken from the control side.";
+    ReturnsLeaked "returns_leaked" "returns"
+        "Things given back to control that found its queue full and were leaked instead of \
+         freed on a worker.";
 }
 
 impl Counter {

@@ -259,9 +259,11 @@ impl<'a> Iterator for Datagrams<'a> {
 /// What one [`Receive::receive`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Received {
-    /// Datagrams handed to the sink.
+    /// Datagrams taken from the sockets: shown to the sink, or dropped because a slot was too
+    /// short.
     pub datagrams: usize,
-    /// Every socket was seen empty. False: the call ended at its bound, there may be more.
+    /// Every socket was seen empty. False: the call ended at its bound (there may be more), or a
+    /// socket fails.
     pub would_block: bool,
 }
 

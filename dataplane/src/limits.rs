@@ -1,7 +1,8 @@
-//! Every bound of the data plane, each with the reason for its size; relations are checked when compiled.
+//! Every bound of the data plane, each with the reason for its size; relations are checked when
+//! compiled.
 //!
-//! Nothing here is a tuning knob: a knob lives in [`crate::config`]. A bound is what lets the workers
-//! run without allocating, and what the node adds up into its worst-case memory at start.
+//! Nothing here is a tuning knob: a knob lives in [`crate::config`]. A bound is what lets the
+//! workers run without allocating, and what the node adds up into its worst-case memory at start.
 
 use wireloom_wire::{FRAME_HEADER_BYTES, PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX};
 

@@ -2,7 +2,8 @@
 //! runs of packets, and keeps what the kernel would not take.
 //!
 //! It owns the outbound rings' consumers, the links and their sequences. The way through it:
-//! `gather` (rings → plan) → `seal` (plan → headers, runs) → `transmit` (runs → kernel) → `release`.
+//! `gather` (rings → plan) → `seal` (plan → headers, runs) → `transmit` (runs → kernel) →
+//! `release`.
 
 mod emit;
 mod plan;

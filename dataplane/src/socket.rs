@@ -142,8 +142,8 @@ pub fn open(config: &SocketConfig) -> Result<OpenSocket, OpenError> {
     Ok(OpenSocket { socket, report })
 }
 
-/// ip(7): `IP_PMTUDISC_DO` "forces the don't-fragment flag to be set on all outgoing packets. […] The
-/// kernel will reject (with EMSGSIZE) datagrams that are bigger than the known path MTU."
+/// ip(7): `IP_PMTUDISC_DO` "forces the don't-fragment flag to be set on all outgoing packets. […]
+/// The kernel will reject (with EMSGSIZE) datagrams that are bigger than the known path MTU."
 fn never_fragment(socket: &Socket, bind: SocketAddr) -> io::Result<()> {
     let (level, name, value) = if bind.is_ipv4() {
         (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)
@@ -195,8 +195,8 @@ impl Buffer {
         side: "send",
     };
 
-    /// Asks for `asked` bytes: first as a privileged process may, beyond the sysctl; then as anyone,
-    /// and the kernel silently stops at the sysctl. Reads back what came of it.
+    /// Asks for `asked` bytes: first as a privileged process may, beyond the sysctl; then as
+    /// anyone, and the kernel silently stops at the sysctl. Reads back what came of it.
     fn size(
         &self,
         socket: &Socket,

@@ -3,8 +3,8 @@
 //! One plain function for each call; what a caller must know stands in the types, so that every
 //! function here is safe to call. Each argument is governed by a sentence of its man page, quoted
 //! where the argument is made. Why not safe code: neither the standard library nor socket2 offers
-//! sendmmsg, recvmmsg, UDP_SEGMENT, UDP_GRO, SO_RXQ_OVFL, membarrier or epoll_pwait2. For 64-bit Linux
-//! with glibc; other layouts of the structures fail to compile.
+//! sendmmsg, recvmmsg, UDP_SEGMENT, UDP_GRO, SO_RXQ_OVFL, membarrier or epoll_pwait2. For 64-bit
+//! Linux with glibc; other layouts of the structures fail to compile.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::io::{self, IoSlice};
@@ -75,9 +75,9 @@ pub(crate) fn register_membarrier() -> io::Result<()> {
     membarrier_command(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
 }
 
-/// "Upon return from the system call, the calling thread has a guarantee that all its running thread
-/// siblings have passed through a state where all memory accesses to user-space addresses match
-/// program order between entry to and return from the system call."
+/// "Upon return from the system call, the calling thread has a guarantee that all its running
+/// thread siblings have passed through a state where all memory accesses to user-space addresses
+/// match program order between entry to and return from the system call."
 pub(crate) fn membarrier() -> io::Result<()> {
     membarrier_command(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
 }
@@ -252,9 +252,9 @@ struct SegmentControl {
     zero: [u16; 3],
 }
 
-// cmsg(3): "CMSG_LEN() returns the value to store in the cmsg_len member", "CMSG_SPACE() returns the
-// number of bytes an ancillary element with payload of the passed data length occupies"; both "are
-// constant expressions".
+// cmsg(3): "CMSG_LEN() returns the value to store in the cmsg_len member", "CMSG_SPACE() returns
+// the number of bytes an ancillary element with payload of the passed data length occupies"; both
+// "are constant expressions".
 // SAFETY: arithmetic only.
 const SEGMENT_LEN: u32 = unsafe { libc::CMSG_LEN(small(size_of::<u16>())) };
 // SAFETY: arithmetic only.
@@ -327,7 +327,8 @@ pub(crate) struct SendBatch {
     controls: Box<[SegmentControl]>,
 }
 
-// SAFETY: between calls the pointers in the headers are never followed; each call sets those it uses.
+// SAFETY: between calls the pointers in the headers are never followed; each call sets those it
+// uses.
 unsafe impl Send for SendBatch {}
 
 impl std::fmt::Debug for SendBatch {
@@ -467,10 +468,10 @@ impl ReceiveBatch {
         batch
     }
 
-    /// Points header `index` at its slot. recvmsg(2): "The msg_name field points to a caller-allocated
-    /// buffer that is used to return the source address"; "the fields msg_iov and msg_iovlen describe
-    /// scatter-gather locations"; msg_control "points to a buffer for other protocol control-related
-    /// messages".
+    /// Points header `index` at its slot. recvmsg(2): "The msg_name field points to a
+    /// caller-allocated buffer that is used to return the source address"; "the fields msg_iov and
+    /// msg_iovlen describe scatter-gather locations"; msg_control "points to a buffer for other
+    /// protocol control-related messages".
     fn lay_out(&self, index: usize) {
         let vector = libc::iovec {
             iov_base: self.bytes.at(index * (self.slot_lines + 1)).cast::<c_void>(),
@@ -489,7 +490,8 @@ impl ReceiveBatch {
     }
 
     /// Sets again what a call overwrites: "the caller should set msg_namelen to the size of this
-    /// buffer before this call"; "msg_controllen should contain the length of the available buffer".
+    /// buffer before this call"; "msg_controllen should contain the length of the available
+    /// buffer".
     #[inline]
     fn arm(&self, index: usize) {
         // SAFETY: the element exists and nobody else refers to it.
@@ -514,10 +516,10 @@ impl ReceiveBatch {
         for index in 0..std::mem::take(&mut self.filled) {
             self.arm(index);
         }
-        // recvmmsg(2): "The msgvec argument is a pointer to an array of mmsghdr structures. The size
-        // of this array is specified in vlen." "A nonblocking call reads as many messages as are
-        // available (up to the limit specified by vlen) and returns immediately." "If timeout is
-        // NULL" there is none.
+        // recvmmsg(2): "The msgvec argument is a pointer to an array of mmsghdr structures. The
+        // size of this array is specified in vlen." "A nonblocking call reads as many messages as
+        // are available (up to the limit specified by vlen) and returns immediately." "If timeout
+        // is NULL" there is none.
         // SAFETY: every header points at buffers of its own with the lengths it states, owned by
         // this batch and borrowed by nobody while `self` is borrowed mutably.
         let result = unsafe {

@@ -1,5 +1,5 @@
-//! No wake-up is lost: publishers and a worker race through park and notify, and the worker must see
-//! every round although its park would otherwise last far longer than the test.
+//! No wake-up is lost: publishers and a worker race through park and notify, and the worker must
+//! see every round although its park would otherwise last far longer than the test.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
@@ -31,7 +31,8 @@ struct Rounds {
     wake: Arc<Wake>,
 }
 
-/// The worker of the tests: looks, announces, looks again, sleeps. Returns (rounds seen, parks, lost).
+/// The worker of the tests: looks, announces, looks again, sleeps. Returns (rounds seen, parks,
+/// lost).
 fn work(rounds: &Rounds, poller: &mut Poller) -> (u64, u64, u64) {
     let (mut seen, mut parks, mut lost) = (0, 0, 0);
     let look = |seen: &mut u64| {

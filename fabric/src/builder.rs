@@ -191,7 +191,8 @@ impl NodeBuilder {
     /// Starts the node's threads.
     ///
     /// # Errors
-    /// A wrong address, a port in use, a missing permission or route: one line that says what to do.
+    /// A wrong address, a port in use, a missing permission or route: one line that says what to
+    /// do.
     pub fn start(self) -> Result<Node, NodeError> {
         self.check()?;
         Node::start(self.name, self.sizes, &self.plane)

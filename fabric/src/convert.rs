@@ -1,7 +1,8 @@
 //! Dynamic events of a registered type become typed ones: on the control thread, because reading
 //! JSON allocates and the workers do not.
 //!
-//! receiver → [`JsonOnly`] ring → [`Converter`] (control thread) → local ring → receiver → handlers.
+//! receiver → [`JsonOnly`] ring → [`Converter`] (control thread) → local ring → receiver →
+//! handlers.
 
 use wireloom_dataplane::agent::Agent;
 use wireloom_dataplane::dispatch::{Lost, Origin, Subscriber, Verdict};

@@ -9,8 +9,8 @@ use wireloom_dataplane::counters::{Counter, Counters};
 
 use crate::shared::Shared;
 
-/// One node's account, in events. Each `balanced` holds exactly once the node is quiet; while events
-/// flow, `in_flight` is what its rings hold.
+/// One node's account, in events. Each `balanced` holds exactly once the node is quiet; while
+/// events flow, `in_flight` is what its rings hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     /// Events taken from publishers and routers.

@@ -1,5 +1,5 @@
-//! Multicast and broadcast between nodes, on the loopback interface only. (IPv6 groups and the loopback
-//! option need a namespace with routes of its own: `dataplane/tests/socket/groups.rs`.)
+//! Multicast and broadcast between nodes, on the loopback interface only. (IPv6 groups and the
+//! loopback option need a namespace with routes of its own: `dataplane/tests/socket/groups.rs`.)
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{self, Receiver};

@@ -74,7 +74,7 @@
 //! | shared | stored by | loaded by | says |
 //! |---|---|---|---|
 //! | `tail` | producer, Release | consumer, Acquire | records before it are whole: read them |
-//! | `watermark` | producer, before `tail` | consumer, after `tail` | where the last lap's data ends |
+//! | `watermark` | producer, before `tail` | consumer, after `tail` | where the last lap ends |
 //! | `head` | consumer, Release | producer, Acquire | bytes before it were read: write there |
 //! | `by_producer` | producer, Release | consumer, Acquire | the tail will not move again |
 //! | `by_consumer` | consumer, Release | producer, Acquire | the head will not move again |

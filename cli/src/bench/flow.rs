@@ -1,5 +1,5 @@
-//! What a run is asked to do: the options of the command line, checked, with the nearest right value
-//! for a wrong one. Plain values.
+//! What a run is asked to do: the options of the command line, checked, with the nearest right
+//! value for a wrong one. Plain values.
 
 use std::time::Duration;
 
@@ -37,7 +37,8 @@ pub(crate) struct FlowArgs {
     #[arg(long, default_value = "typed")]
     payload: Payload,
     /// Event types registered with the receiving node (local only).
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=1_000))]
     types: u16,
     /// One JSON object instead of a table.
     #[arg(long)]

@@ -1,5 +1,5 @@
-//! The loops of the ring's run: a writing and a reading thread with our ring, a bounded channel or a
-//! locked deque between them. All three move the same records and check all of each.
+//! The loops of the ring's run: a writing and a reading thread with our ring, a bounded channel or
+//! a locked deque between them. All three move the same records and check all of each.
 //!
 //! Nothing outlives a call; each starts two threads on two cores and waits for them.
 

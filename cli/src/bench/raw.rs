@@ -1,9 +1,9 @@
-//! The bare loop the product is compared with: the same frames in the same packets, sent as segmented
-//! runs and received joined, with nothing around it.
+//! The bare loop the product is compared with: the same frames in the same packets, sent as
+//! segmented runs and received joined, with nothing around it.
 //!
-//! The sender sends the same prepared run again and again; the receiver reads one word of each event
-//! and counts. No rings, no encoding, no checksums, no checks, no dispatch: what the kernel and the
-//! copies cost, and so the ceiling for anything built on them.
+//! The sender sends the same prepared run again and again; the receiver reads one word of each
+//! event and counts. No rings, no encoding, no checksums, no checks, no dispatch: what the kernel
+//! and the copies cost, and so the ceiling for anything built on them.
 
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};

@@ -1,9 +1,9 @@
-//! Two processes over UDP, unicast or multicast: the product and the bare loop in alternating slices,
-//! so that both meet the same machine.
+//! Two processes over UDP, unicast or multicast: the product and the bare loop in alternating
+//! slices, so that both meet the same machine.
 //!
 //! This process publishes; two children receive, one with a node, one with the bare loop, and rest
-//! while it is not their turn. At full rate each side is one thread that drives its own node; with a
-//! rate each node has its threads and idles adaptively, unless asked to spin.
+//! while it is not their turn. At full rate each side is one thread that drives its own node; with
+//! a rate each node has its threads and idles adaptively, unless asked to spin.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 

@@ -24,7 +24,8 @@ const GRACE: Duration = Duration::from_secs(3);
 pub(super) enum News {
     /// It says something.
     Report(Report),
-    /// Its standard output closed: it has ended or is about to. With what it said on standard error.
+    /// Its standard output closed: it has ended or is about to. With what it said on standard
+    /// error.
     Ended(String),
 }
 

@@ -1,5 +1,5 @@
-//! What the parent knows of its three nodes: their latest accounts, and rates from accounts a second
-//! apart.
+//! What the parent knows of its three nodes: their latest accounts, and rates from accounts a
+//! second apart.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

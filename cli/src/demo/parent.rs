@@ -33,7 +33,8 @@ const AFTER_LAST_LINE: Duration = Duration::from_secs(1);
 /// Runs the demonstration.
 ///
 /// # Errors
-/// When the file cannot be read, a node cannot start or fails, or standard output cannot be written.
+/// When the file cannot be read, a node cannot start or fails, or standard output cannot be
+/// written.
 pub(super) fn run(args: &DemoArgs, output: &Output) -> Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let text = Text::find(args.file.as_ref(), &stop)?;

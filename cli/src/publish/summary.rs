@@ -80,7 +80,11 @@ mod tests {
         let json = serde_json::to_string(&summary).unwrap();
         assert_eq!(
             json,
-            r#"{"accepted":5,"refused":{"malformed":2},"shed":{"events_oversized":1},"unsent":2,"datagrams_refused":7}"#
+            [
+                r#"{"accepted":5,"refused":{"malformed":2},"shed":{"events_oversized":1},"#,
+                r#""unsent":2,"datagrams_refused":7}"#,
+            ]
+            .concat()
         );
         for (sent, refused) in [(2, 0), (3, 1)] {
             let mut summary = Summary { accepted: 3, ..Summary::default() };

@@ -1,5 +1,5 @@
-//! Between messages and system calls: cutting a segmented message into its datagrams without a copy,
-//! and reading the control messages of a filled slot. Sockets only; used by `io/mio.rs`.
+//! Between messages and system calls: cutting a segmented message into its datagrams without a
+//! copy, and reading the control messages of a filled slot. Sockets only; used by `io/mio.rs`.
 
 use std::io::IoSlice;
 
@@ -101,7 +101,8 @@ impl<'a> SliceCursor<'a> {
 pub(super) struct ControlNotes {
     /// `UDP_GRO`: the arrival is a run of datagrams of this length.
     pub(super) segment_bytes: Option<usize>,
-    /// `SO_RXQ_OVFL`: what the socket had dropped since its creation when this was queued, mod 2^32.
+    /// `SO_RXQ_OVFL`: what the socket had dropped since its creation when this was queued, mod
+    /// 2^32.
     pub(super) dropped: Option<u32>,
 }
 

@@ -1,9 +1,9 @@
-//! The sockets' way out and way in: `sendmmsg` and `recvmmsg`, with GSO and GRO where the kernel has
-//! them. Owned by one agent each; a spinning worker calls straight into the kernel, a parked one
-//! sleeps in the [`Poller`], which is where mio comes in.
+//! The sockets' way out and way in: `sendmmsg` and `recvmmsg`, with GSO and GRO where the kernel
+//! has them. Owned by one agent each; a spinning worker calls straight into the kernel, a parked
+//! one sleeps in the [`Poller`], which is where mio comes in.
 //!
-//! Why GSO and GRO: a datagram costs 1–2 µs of kernel time however many go in one call; a segment of
-//! a run costs 20–90 ns. `sendmmsg` is for several destinations and for kernels without GSO.
+//! Why GSO and GRO: a datagram costs 1–2 µs of kernel time however many go in one call; a segment
+//! of a run costs 20–90 ns. `sendmmsg` is for several destinations and for kernels without GSO.
 
 mod receive;
 mod transmit;

@@ -104,7 +104,8 @@ impl Plan {
         self.packets.len() < CYCLE_PACKETS_MAX && self.spans.len() < CYCLE_SPANS_MAX
     }
 
-    /// Packs frames from the front of one ring in its turn; returns the bytes packed. What the ring may release afterwards stands in `outbound.taken`.
+    /// Packs frames from the front of one ring in its turn; returns the bytes packed. What the ring
+    /// may release afterwards stands in `outbound.taken`.
     pub(super) fn gather(
         &mut self,
         links: &mut Links,

@@ -29,8 +29,8 @@ pub enum OpenError {
     },
     /// No interface of this host has the address.
     #[error(
-        "no interface of this host has the address {}: choose one that `ip -brief address` shows, or \
-         {} for all of them",
+        "no interface of this host has the address {}: choose one that `ip -brief address` shows, \
+         or {} for all of them",
         .0.ip(), if .0.is_ipv4() { "0.0.0.0" } else { "[::]" }
     )]
     NoAddress(SocketAddr),

@@ -155,22 +155,24 @@ fn drops_are_known_with_the_next_arrival() {
 #[test]
 fn several_sockets_are_all_served_and_named() {
     let sockets = [(); 3].map(|()| socket(any_port(), 0));
-    let destinations =
-        sockets.each_ref().map(|socket| Destination::new(1, socket.local_addr().unwrap()));
+    let addresses = sockets.each_ref().map(|socket| socket.local_addr().unwrap());
     let mut receive = MioReceive::new(sockets.into()).unwrap();
     let outs = vec![socket(any_port(), 0), socket(any_port(), 0)];
-    let source = outs[1].local_addr().unwrap();
+    let sources = [outs[0].local_addr().unwrap(), outs[1].local_addr().unwrap()];
     let mut transmit = MioTransmit::new(outs).unwrap();
+    // The destination says by which socket: 1, 0, 1.
+    let destinations = [(1, addresses[0]), (0, addresses[1]), (1, addresses[2])]
+        .map(|(out, address)| Destination::new(out, address));
     let slices = [IoSlice::new(b"to each")];
     let messages = destinations.each_ref().map(|to| Message::single(to, &slices));
     assert_eq!(transmit.send(&messages).messages, 3);
     let mut heard = Vec::new();
     let received = receive.receive(&mut |arrival| {
-        assert_eq!((arrival.source, arrival.bytes), (source, &b"to each"[..]));
-        heard.push(arrival.socket);
+        assert_eq!(arrival.bytes, b"to each");
+        heard.push((arrival.socket, arrival.source));
     });
     assert_eq!((received.datagrams, received.would_block), (3, true));
-    assert_eq!(heard, [0, 1, 2]);
+    assert_eq!(heard, [(0, sources[1]), (1, sources[0]), (2, sources[1])]);
     // An empty round costs one call a socket.
     let before = receive.counters().calls;
     receive.receive(&mut |_| ());

@@ -52,7 +52,8 @@ fn a_group_is_heard_by_its_members_only() {
 fn the_loopback_option_off_keeps_datagrams_from_this_host() {
     let name = "groups::the_loopback_option_off_keeps_datagrams_from_this_host";
     let script = "ip link add d0 type veth peer name d1 && ip addr add 10.77.0.1/24 dev d0 && \
-                  ip -6 addr add fd00:77::1/64 dev d0 nodad && ip link set d0 up && ip link set d1 up";
+                  ip -6 addr add fd00:77::1/64 dev d0 nodad && ip link set d0 up && \
+                  ip link set d1 up";
     if !inside_namespace(name, script) {
         return;
     }
