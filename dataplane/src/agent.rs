@@ -24,6 +24,12 @@ pub trait Agent {
         None
     }
 
+    /// Whether something this agent took over waits for the kernel to take it: a stopping worker
+    /// goes on for a while, and an idle one does not sleep long.
+    fn is_blocked(&self) -> bool {
+        false
+    }
+
     /// Puts the agent's sockets into the poller its worker parks in.
     ///
     /// # Errors

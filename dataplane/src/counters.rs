@@ -120,9 +120,10 @@ counters! {
         "Packets whose checksum does not fit: bits changed on the way; dropped.";
     PacketUnchecksummed "datagrams_without_checksum" "datagrams"
         "Packets without a checksum where one is required; dropped.";
-    KernelDrops "kernel_drops" "datagrams"
-        "Datagrams the kernel dropped because a receive buffer was full (SO_RXQ_OVFL); raise \
-         the buffer or slow the sender.";
+    KernelDrops "kernel_drops" "buffers"
+        "Kernel buffers (a datagram, or a joined run of them) dropped because a receive buffer \
+         was full (SO_RXQ_OVFL); raise it or slow the sender. The events in them are counted as \
+         lost.";
     ReceiveTruncated "receive_slots_overrun" "datagrams"
         "Datagrams longer than a receive slot; dropped.";
     ReceiveErrors "receive_errors" "errors"

@@ -244,13 +244,16 @@ impl<R: Receive> Agent for Receiver<R> {
                 intake.on_datagram(datagram, now_ns, now_unix_ns);
             }
         });
-        if received.datagrams > 0 {
-            self.publish_io_counters();
-        }
+        // Also without datagrams: drops behind the last arrival are found when a socket is empty.
+        self.publish_io_counters();
         if local + received.datagrams > 0 {
             self.intake.dispatch.end_cycle();
         }
         commands + local + received.datagrams
+    }
+
+    fn on_close(&mut self, _now_ns: u64) {
+        self.publish_io_counters();
     }
 
     fn register(&mut self, poller: &mut Poller) -> io::Result<()> {

@@ -186,8 +186,13 @@ impl Running {
         let begun_ns = self.plan.clock.now_ns();
         loop {
             let now_ns = self.plan.clock.now_ns();
-            if self.cycle(now_ns) == 0 || now_ns.saturating_sub(begun_ns) > DRAIN_NS {
+            let work = self.cycle(now_ns);
+            let blocked = self.plan.agents.iter().any(|agent| agent.is_blocked());
+            if (work == 0 && !blocked) || now_ns.saturating_sub(begun_ns) > DRAIN_NS {
                 break;
+            }
+            if work == 0 {
+                sys::sleep(Duration::from_micros(100));
             }
         }
         let now_ns = self.plan.clock.now_ns();

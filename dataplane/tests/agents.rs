@@ -282,6 +282,28 @@ fn what_the_way_out_does_not_take_stays_in_order_and_nothing_is_sent_twice() {
 }
 
 #[test]
+fn a_blocked_sender_asks_to_be_run_again_soon_and_marks_no_tail_past_what_waits() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 512, 512);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    pair.network.set_send_limit(host(1), Some(0));
+    put(&mut producer, 0, 50);
+    pair.sending.do_work();
+    let now_ns = pair.clock.now_ns();
+    let again_ns = pair.sending.deadline_ns().expect("it waits for the kernel");
+    assert!(again_ns <= now_ns + 1_000_000, "{} ns", again_ns - now_ns);
+    let Pair { sending, network, receiving, clock, receiver, .. } = pair;
+    network.set_send_limit(host(1), None);
+    drop(sending);
+    network.advance_to(clock.now_ns() + 1);
+    let mut receiving = receiving;
+    receiving.drain(10);
+    let heard = receiver.receivers[0].counters.read(Counter::PacketsReceived);
+    assert_eq!(heard, 0, "a marker would have overtaken the waiting packet");
+}
+
+#[test]
 fn an_event_larger_than_packets_are_filled_travels_alone_and_one_too_large_is_shed() {
     let mut pair = Pair::new();
     let link = pair.link(0, 512, 2_048);

@@ -25,6 +25,9 @@ pub struct Ledger {
     pub rings: BTreeMap<String, Ringed>,
     /// Datagrams dropped before they were events, by reason.
     pub dropped_datagrams: BTreeMap<&'static str, u64>,
+    /// Kernel buffers (a datagram, or a joined run of them) dropped because a receive buffer was full;
+    /// the events in them are among the lost ones.
+    pub kernel_drops: u64,
     /// Whether both sides of this node add up.
     pub balanced: bool,
 }
@@ -98,7 +101,7 @@ const RECEIVER_SHED: [Counter; 7] = [
     Counter::EventsUnconverted,
 ];
 
-const DATAGRAM_DROPS: [Counter; 14] = [
+const DATAGRAM_DROPS: [Counter; 13] = [
     Counter::PacketTruncated,
     Counter::PacketVersion,
     Counter::PacketFlags,
@@ -111,7 +114,6 @@ const DATAGRAM_DROPS: [Counter; 14] = [
     Counter::PacketsStale,
     Counter::PacketsInconsistent,
     Counter::PacketsForeign,
-    Counter::KernelDrops,
     Counter::ReceiveTruncated,
 ];
 
@@ -179,6 +181,7 @@ impl Shared {
             received.unsubscribed += counters.read(Counter::EventsUnsubscribed);
             received.lost += counters.read(Counter::EventsLost);
             received.before_join += counters.read(Counter::EventsBeforeJoin);
+            ledger.kernel_drops += counters.read(Counter::KernelDrops);
             out += add_reasons(&mut received.shed, counters, &RECEIVER_SHED);
             add_reasons(&mut ledger.dropped_datagrams, counters, &DATAGRAM_DROPS);
         }

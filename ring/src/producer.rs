@@ -32,7 +32,7 @@ pub struct Producer {
     /// The consumer's head as last seen. It only grows, so that room seen once stays room.
     head: usize,
     /// Up to here `position` may advance without a look at anything shared: the end of this lap,
-    /// or of the room behind `head`, whichever comes first.
+    /// or of the room behind `head`, whichever comes first. Already passed after a new lap began.
     room_end: usize,
     closed: bool,
 }
@@ -69,7 +69,6 @@ impl Producer {
         }
         let length_max = length_max.max(RECORD_BYTES_MIN);
         let spacing = record_spacing(length_max);
-        // `position <= room_end` always, and a spacing is small: no overflow.
         let start = if self.position + spacing <= self.room_end {
             self.position
         } else {
@@ -162,12 +161,13 @@ impl Producer {
             return Err(ClaimError::Closed);
         }
         self.look_at_head();
-        self.room_end = self.room_end_in_lap_of(self.position);
+        let free_end = self.head + self.capacity.bytes();
         let lap_end = self.capacity.lap_end(self.position);
+        self.room_end = lap_end.min(free_end);
         // A record is never split: what does not fit before the lap's end starts the next lap.
         let fits = self.position + spacing <= lap_end;
         let start = if fits { self.position } else { lap_end };
-        if start + spacing > self.head + self.capacity.bytes() {
+        if start + spacing > free_end {
             self.publish();
             return Err(ClaimError::Full);
         }
@@ -180,17 +180,12 @@ impl Producer {
         self.head = self.shared.cursors.released.head.load(Ordering::Acquire);
     }
 
-    fn room_end_in_lap_of(&self, position: usize) -> usize {
-        self.capacity.lap_end(position).min(self.head + self.capacity.bytes())
-    }
-
     /// Takes in a finished record. The one place where the position moves.
     #[inline]
     fn advance(&mut self, start: usize, spacing: usize) {
         if start != self.position {
             // The record went to the front of the next lap; this one's data ends here.
             self.watermark = self.position;
-            self.room_end = self.room_end_in_lap_of(start);
         }
         self.position = start + spacing;
     }

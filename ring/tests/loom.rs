@@ -9,7 +9,9 @@
 #![cfg(loom)]
 
 use loom::{model::Builder, thread};
-use wireloom_ring::{ClaimError, Consumer, Producer, Records, RingConfig, ring};
+use wireloom_ring::{
+    Claim, ClaimError, Consumer, Producer, Records, RingConfig, record_spacing, ring,
+};
 
 const CAPACITY_BYTES: usize = 128;
 const BLOCK_BYTES: usize = 16;
@@ -127,13 +129,13 @@ fn check_program(program: &[Step], start: Start) {
         let (mut producer, mut consumer) = started(start);
         let steps = program.clone();
         let writer = thread::spawn(move || (write(&mut producer, &steps), producer));
-        let mut seen = Vec::new();
-        read_and_release(&mut consumer, &mut seen, 1);
-        read_and_release(&mut consumer, &mut seen, usize::MAX);
+        let mut reader = Reader::default();
+        reader.read_and_release(&mut consumer, 1);
+        reader.read_and_release(&mut consumer, usize::MAX);
         let (written, mut producer) = writer.join().unwrap();
         producer.close();
-        drain(&mut consumer, &mut seen);
-        assert_eq!(seen, expected(start, written), "{program:?} from {start:?}");
+        reader.drain(&mut consumer);
+        reader.check(start, &written, &program);
     });
 }
 
@@ -144,76 +146,137 @@ fn check_close(program: &[Step], start: Start) {
         let (mut producer, mut consumer) = started(start);
         let steps = program.clone();
         let writer = thread::spawn(move || write(&mut producer, &steps));
-        let mut seen = Vec::new();
+        let mut reader = Reader::default();
         let mut drained = None;
         for _ in 0..2 {
             let closed = consumer.is_closed();
-            if !read_and_release(&mut consumer, &mut seen, usize::MAX) && closed {
-                drained = Some(seen.len());
+            if !reader.read_and_release(&mut consumer, usize::MAX) && closed {
+                drained = Some(reader.seen.len());
             }
         }
-        let written = writer.join().unwrap();
+        let mut written = writer.join().unwrap();
+        written.published.push(written.taken.len()); // by the drop
         assert!(consumer.is_closed());
-        drain(&mut consumer, &mut seen);
-        assert_eq!(seen, expected(start, written), "{program:?} from {start:?}");
-        assert!(drained.is_none_or(|count| count == seen.len()), "{program:?} from {start:?}");
+        reader.drain(&mut consumer);
+        reader.check(start, &written, &program);
+        let count = reader.seen.len();
+        assert!(drained.is_none_or(|drained| drained == count), "{program:?} from {start:?}");
     });
 }
 
-fn expected(start: Start, written: Vec<Mark>) -> Vec<Mark> {
-    (0..start.present).map(|_| (BLOCK_BYTES, PRESENT_FILL)).chain(written).collect()
+/// What a program wrote.
+#[derive(Default)]
+struct Written {
+    /// The records that the ring took.
+    taken: Vec<Mark>,
+    /// How many of them there were at each publish.
+    published: Vec<usize>,
 }
 
-/// Runs the program; gives the records that the ring took.
-fn write(producer: &mut Producer, program: &[Step]) -> Vec<Mark> {
-    let mut taken = Vec::new();
-    let mut closed = false;
+fn write(producer: &mut Producer, program: &[Step]) -> Written {
+    let mut written = Written::default();
     for (step, fill) in program.iter().zip(1..) {
-        let (Step::Commit(length) | Step::Stage(length) | Step::Abort(length)) = *step else {
-            match step {
-                Step::Close => producer.close(),
-                _ => producer.publish(),
-            }
-            closed |= matches!(step, Step::Close);
-            continue;
-        };
-        // Always for the longest: the commit gives the rest back.
-        match producer.claim(32) {
-            Ok(mut claim) => {
-                assert!(!closed, "a claim after the close");
-                claim.fill(fill);
-                match step {
-                    Step::Commit(_) => claim.commit(length),
-                    Step::Stage(_) => claim.stage(length),
-                    _ => {
-                        claim.abort();
-                        continue;
+        let publishes = match *step {
+            Step::Commit(length) | Step::Stage(length) | Step::Abort(length) => {
+                match claim(producer, fill) {
+                    Some(claim) => {
+                        finish(claim, *step);
+                        if !matches!(step, Step::Abort(_)) {
+                            written.taken.push((length, fill));
+                        }
+                        matches!(step, Step::Commit(_))
                     }
+                    None => true,
                 }
-                taken.push((length, fill));
             }
-            Err(error) => {
-                assert_eq!(error, if closed { ClaimError::Closed } else { ClaimError::Full });
+            Step::Publish => {
+                producer.publish();
+                true
             }
+            Step::Close => {
+                producer.close();
+                true
+            }
+        };
+        if publishes {
+            written.published.push(written.taken.len());
         }
     }
-    taken
+    written
 }
 
-/// Reads what there is, and releases at most so many records of it. Whether there was any.
-fn read_and_release(consumer: &mut Consumer, seen: &mut Vec<Mark>, records_max: usize) -> bool {
-    let mut records = Records::new(consumer.read());
-    seen.extend(records.by_ref().take(records_max).map(mark));
-    let bytes = records.bytes_taken();
-    if bytes > 0 {
-        consumer.release(bytes);
+/// Always claims the most: the commit gives the rest back.
+fn claim(producer: &mut Producer, fill: u8) -> Option<Claim<'_>> {
+    let refusal = if producer.is_closed() { ClaimError::Closed } else { ClaimError::Full };
+    match producer.claim(32) {
+        Ok(mut claim) => {
+            assert_eq!(refusal, ClaimError::Full, "a claim after the close");
+            claim.fill(fill);
+            Some(claim)
+        }
+        Err(error) => {
+            assert_eq!(error, refusal);
+            None
+        }
     }
-    bytes > 0
 }
 
-fn drain(consumer: &mut Consumer, seen: &mut Vec<Mark>) {
-    while read_and_release(consumer, seen, usize::MAX) {}
-    assert!(consumer.is_empty());
+fn finish(claim: Claim<'_>, step: Step) {
+    match step {
+        Step::Commit(length) => claim.commit(length),
+        Step::Stage(length) => claim.stage(length),
+        _ => claim.abort(),
+    }
+}
+
+/// What the reader saw.
+#[derive(Default)]
+struct Reader {
+    seen: Vec<Mark>,
+    /// How many records were there to see at each read that no end of a lap cut short.
+    visible: Vec<usize>,
+}
+
+impl Reader {
+    /// Reads what there is, and releases at most so many records of it. Whether there was any.
+    fn read_and_release(&mut self, consumer: &mut Consumer, records_max: usize) -> bool {
+        let batch_bytes = consumer.read().len();
+        let batch_end = (consumer.position() as usize + batch_bytes) % CAPACITY_BYTES;
+        let mut records = Records::new(consumer.peek());
+        let mut marks: Vec<Mark> = records.by_ref().map(mark).collect();
+        assert_eq!(records.bytes_taken(), batch_bytes, "not all of the batch are records");
+        // Within two blocks of the end the batch may go on at the front.
+        if (1..=CAPACITY_BYTES - 32).contains(&batch_end) {
+            self.visible.push(self.seen.len() + marks.len());
+        }
+        marks.truncate(records_max);
+        let bytes = marks.iter().map(|(length, _)| record_spacing(*length)).sum();
+        self.seen.append(&mut marks);
+        if bytes > 0 {
+            consumer.release(bytes);
+        }
+        bytes > 0
+    }
+
+    /// Reads the rest, once nobody writes any more.
+    fn drain(&mut self, consumer: &mut Consumer) {
+        let reads_before = self.visible.len();
+        while self.read_and_release(consumer, usize::MAX) {}
+        self.visible.truncate(reads_before);
+        assert!(consumer.is_empty());
+    }
+
+    /// All that was written was seen, in order, and nothing staged before its publish.
+    fn check(&self, start: Start, written: &Written, program: &[Step]) {
+        let present = (0..start.present).map(|_| (BLOCK_BYTES, PRESENT_FILL));
+        let expected: Vec<Mark> = present.chain(written.taken.iter().copied()).collect();
+        assert_eq!(self.seen, expected, "{program:?} from {start:?}");
+        for count in &self.visible {
+            let whole =
+                *count <= start.present || written.published.contains(&(count - start.present));
+            assert!(whole, "{count} records of {program:?} from {start:?}, staged ones among them");
+        }
+    }
 }
 
 fn mark(record: &[u8]) -> Mark {

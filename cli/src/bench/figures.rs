@@ -21,9 +21,9 @@ pub(super) fn per_second(count: u64, elapsed_ns: u64) -> f64 {
     if elapsed_ns == 0 { 0.0 } else { real(count) * 1e9 / real(elapsed_ns) }
 }
 
-/// CPU seconds for each million events; 0 for no events.
+/// CPU seconds for each million events, to the microsecond; 0 for no events.
 pub(super) fn cpu_s_per_million(cpu_ns: u64, events: u64) -> f64 {
-    if events == 0 { 0.0 } else { real(cpu_ns) / real(events) / 1e3 }
+    if events == 0 { 0.0 } else { (real(cpu_ns) / real(events) * 1e3).round() / 1e6 }
 }
 
 /// Share of one core, in percent.

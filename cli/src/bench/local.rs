@@ -103,7 +103,7 @@ impl<'a, E: Load> Local<'a, E> {
         report.lost = accepted.saturating_sub(counts.delivered + counts.corrupt);
         (report.duplicated, report.corrupt, report.late) =
             (counts.duplicated, counts.corrupt, counts.late);
-        report.cpu_s_per_million = Some(rounded(cpu_s_per_million(cpu_ns, events) * 1e3) / 1e3);
+        report.cpu_s_per_million = Some(cpu_s_per_million(cpu_ns, events));
         report.cpu_percent.insert("process", rounded(percent(cpu_ns, elapsed_ns)));
         report.peak_rss_bytes.insert("process", peak_rss_bytes());
         let received = &ledger.received;

@@ -63,8 +63,7 @@ impl Sum {
         report.lost = published.saturating_sub(counts.delivered + counts.corrupt);
         (report.duplicated, report.corrupt, report.late) =
             (counts.duplicated, counts.corrupt, counts.late);
-        report.cpu_s_per_million =
-            Some(rounded(cpu_s_per_million(cpu_ns, counts.delivered) * 1e3) / 1e3);
+        report.cpu_s_per_million = Some(cpu_s_per_million(cpu_ns, counts.delivered));
         report.cpu_percent.insert("process", rounded(percent(cpu_ns, elapsed_ns)));
         // Nothing may be lost between two threads: what was published was delivered.
         report.ledger_balanced = Some(published == counts.delivered + counts.corrupt);

@@ -273,8 +273,7 @@ fn summarise(report: &mut Report, slices: &[Slice], account: &Account, raw: &Acc
     report.delivered_per_s = per_second(events, elapsed_ns).round();
     report.slices_per_s =
         slices.iter().map(|s| per_second(s.events, s.elapsed_ns).round()).collect();
-    report.cpu_s_per_million =
-        Some(rounded(cpu_s_per_million(published_ns + received_ns, events) * 1e3) / 1e3);
+    report.cpu_s_per_million = Some(cpu_s_per_million(published_ns + received_ns, events));
     report.cpu_percent = sides(
         rounded(percent(published_ns, elapsed_ns)),
         rounded(percent(received_ns, elapsed_ns)),

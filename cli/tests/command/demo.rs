@@ -71,6 +71,16 @@ fn nodes_end_with_their_parent_however_it_ends() {
 }
 
 #[test]
+fn a_node_ends_with_its_account_when_its_standard_input_closes() {
+    let ended = run_with(&["demo-node", "lines", "--name", "loom-2"], b"");
+    assert!(ended.status.success());
+    let reports = text(&ended.stdout);
+    let (first, last) = (reports.lines().next(), reports.lines().last());
+    assert!(first.is_some_and(|first| first.starts_with("{\"ready\":")), "{reports}");
+    assert_eq!(last, Some("\"done\""), "{reports}");
+}
+
+#[test]
 fn a_node_that_dies_ends_the_demonstration_with_its_name() {
     let mut command = wireloom(&["demo", "--seconds", "60"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -89,8 +89,7 @@ impl<T: Transmit> Sender<T> {
     }
 
     /// Marks every stream that ever sent: the last word of a closing sender.
-    pub(super) fn mark_every_tail(&mut self, now_ns: u64) {
-        let _ = now_ns;
+    pub(super) fn mark_every_tail(&mut self) {
         for slot in 0..self.links.0.len() {
             for lane in 0..wireloom_wire::LANES {
                 let Some(link) = self.links.0[slot].as_deref() else { break };
