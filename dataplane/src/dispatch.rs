@@ -60,6 +60,8 @@ pub enum Verdict {
     BadArchive,
     /// The subscriber's ring is full.
     RingFull,
+    /// A dynamic event of this subscriber's type: somebody must make an archive of it first.
+    Unconverted,
     /// Not for this subscriber after all; says nothing about the event.
     Passed,
 }
@@ -224,7 +226,8 @@ impl Dispatch {
                     Ok(Verdict::WrongEncoding) => Counter::EventsWrongEncoding,
                     Ok(Verdict::BadArchive) => Counter::EventsBadArchive,
                     Ok(Verdict::RingFull) => Counter::EventsShedRingFull,
-                    Ok(Verdict::Passed) => Counter::EventsUnconverted,
+                    Ok(Verdict::Unconverted) => Counter::EventsUnconverted,
+                    Ok(Verdict::Passed) => continue,
                     Err(_) => Counter::EventsHandlerPanicked,
                 };
                 // Delivered to one is delivered; otherwise the first real reason stands.

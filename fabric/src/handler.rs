@@ -43,7 +43,7 @@ impl HandlerCounters {
     pub(crate) fn count(&self, verdict: Verdict) -> Verdict {
         match verdict {
             Verdict::Delivered => Self::bump(&self.delivered),
-            Verdict::Passed => {}
+            Verdict::Passed | Verdict::Unconverted => {}
             _ => Self::bump(&self.refused),
         }
         verdict
@@ -81,7 +81,7 @@ where
             Encoding::Rkyv => {}
             // Converted on the control thread when the type is known by its JSON form, and then
             // dispatched again as an archive.
-            Encoding::Json => return Verdict::Passed,
+            Encoding::Json => return Verdict::Unconverted,
             Encoding::Raw => return self.counters.count(Verdict::WrongEncoding),
         }
         if !self.counters.admits::<E>(frame) {

@@ -10,7 +10,7 @@ use wireloom_dataplane::inbound::{Inbound, RingSubscriber, read_inbound};
 use wireloom_dataplane::poller::Poller;
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{Consumer, Records, record_spacing};
-use wireloom_wire::{Encoding, Fingerprint, Frame, event_type_id};
+use wireloom_wire::{Encoding, EventTypeId, Fingerprint, Frame, event_type_id};
 
 use crate::decode::access;
 use crate::envelope::Envelope;
@@ -75,20 +75,16 @@ impl Inlet {
         for name in types {
             shared.know_type(event_type_id(name), name)?;
         }
-        // One ring for each receiver and type: the order of a type's events is kept.
-        let wanted: Vec<_> = if types.is_empty() {
-            vec![None]
-        } else {
-            types.iter().map(|name| Some(event_type_id(name))).collect()
+        // One ring for each receiver, so that events of several types keep their order.
+        let wanted = match types {
+            [only] => Some(event_type_id(only)),
+            _ => None,
         };
+        let what = if types.is_empty() { "every type".into() } else { types.join(" ") };
         for receiver in 0..shared.receivers() {
-            for event_type in &wanted {
-                let what = if types.is_empty() { "every type".into() } else { types.join(" ") };
-                let (ring, consumer) = shared.inbound(&what, Some(Arc::clone(&inlet.wake)))?;
-                let id = shared.subscribe(receiver, *event_type, front(ring))?;
-                inlet.subscriptions.push(id);
-                inlet.rings.push(consumer);
-            }
+            let (ring, consumer) = shared.inbound(&what, Some(Arc::clone(&inlet.wake)))?;
+            inlet.subscriptions.push(shared.subscribe(receiver, wanted, front(ring))?);
+            inlet.rings.push(consumer);
         }
         Ok(inlet)
     }
@@ -160,7 +156,7 @@ impl<E: Event> Front for TypedRing<E> {
         match frame.header.encoding {
             Encoding::Rkyv if self.counters.admits::<E>(frame) => self.ring.on_event(frame, origin),
             Encoding::Rkyv => Verdict::WrongSchema,
-            Encoding::Json => Verdict::Passed,
+            Encoding::Json => Verdict::Unconverted,
             Encoding::Raw => self.counters.count(Verdict::WrongEncoding),
         }
     }
@@ -264,6 +260,30 @@ pub enum PolledAny<'a> {
     Shed(u64),
 }
 
+/// Stands before the ring of a subscriber of several types.
+struct OfTypes {
+    wanted: Vec<EventTypeId>,
+    ring: RingSubscriber,
+}
+
+impl Front for OfTypes {
+    fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
+        if self.wanted.contains(&frame.header.event_type) {
+            self.ring.on_event(frame, origin)
+        } else {
+            Verdict::Passed
+        }
+    }
+
+    fn on_lost(&mut self, lost: &Lost) {
+        self.ring.on_lost(lost);
+    }
+
+    fn end_cycle(&mut self) {
+        self.ring.end_cycle();
+    }
+}
+
 /// Takes events of any type from a ring. See [`crate::Node::subscribe_any`].
 #[derive(Debug)]
 pub struct AnySubscriber {
@@ -272,7 +292,15 @@ pub struct AnySubscriber {
 
 impl AnySubscriber {
     pub(crate) fn new(shared: &Arc<Shared>, types: &[&str]) -> Result<Self, SubscribeError> {
-        Ok(Self { inlet: Inlet::new(shared, types, |ring| Box::new(ring))? })
+        let wanted: Vec<_> = types.iter().map(|name| event_type_id(name)).collect();
+        let inlet = Inlet::new(shared, types, |ring| {
+            if wanted.len() > 1 {
+                Box::new(OfTypes { wanted: wanted.clone(), ring })
+            } else {
+                Box::new(ring)
+            }
+        })?;
+        Ok(Self { inlet })
     }
 
     /// Takes up to `limit` events (and notices); returns how many there were. Never waits.

@@ -204,6 +204,32 @@ fn a_dynamic_event_travels_as_given_and_reaches_typed_handlers_of_its_name() {
 }
 
 #[test]
+fn a_subscriber_of_several_types_gets_them_in_order_and_no_others() {
+    let listener = start("listener");
+    let mut some = listener.subscribe_any(&["red", "blue"]).expect("subscribes");
+    let speaker = start("speaker");
+    let mut router = speaker.router();
+    let target = Target::Node(listener.address());
+    for number in 0..90_u32 {
+        let name = ["red", "green", "blue"][(number % 3) as usize];
+        let json = number.to_string();
+        router.route_json(name, Priority::Normal, json.as_bytes(), &target).expect("accepted");
+    }
+    let mut seen = Vec::new();
+    eventually("all of them", || {
+        some.poll(9, |polled| {
+            let PolledAny::Event(event) = polled else { panic!("{polled:?}") };
+            seen.push(String::from_utf8_lossy(event.payload()).parse::<u32>().expect("a number"));
+        });
+        seen.len() == 60
+    });
+    assert_eq!(seen, (0..90).filter(|number| number % 3 != 1).collect::<Vec<_>>());
+    let ledger = listener.close();
+    assert_eq!(ledger.received.unsubscribed, 30);
+    assert!(ledger.balanced, "{ledger:?}");
+}
+
+#[test]
 fn a_dynamic_event_nobody_converts_is_counted_and_bad_json_is_refused_with_its_place() {
     let listener = start("listener");
     let _hears = listen_for_interactions(&listener);

@@ -48,22 +48,22 @@
 //! capacity. Seen by positions, each cursor runs to the right and never back:
 //!
 //! ```text
-//!        released             published             staged    claimed     free
-//!   ···───────────────┬──────────────────────────┬─────────┬───────────┬───────────···
-//!                    head                       tail    position             head + capacity
-//!                     consumer reads here          producer writes here
+//!       released        published          staged      claimed        free
+//!   ···─────────────┬───────────────────┬───────────┬───────────┬───────────────┬···
+//!                   head                tail        position          head + capacity
+//!                    the consumer reads  the producer writes
 //! ```
 //!
 //! The same in memory, after the producer has come round. Record 6 was followed by one that did
 //! not fit before the end: the rest of that lap is dead space, and record 7 starts the next lap.
 //!
 //! ```text
-//!   offset 0                                                                    capacity
+//!   offset 0                                                               capacity
 //!   ├──────────┬────────┬────────────────────────┬────────┬─────┬──────────┬──────┤
 //!   │ record 7 │ rec. 8 │ free                   │ rec. 4 │  5  │ record 6 │ dead │
 //!   └──────────┴────────┴────────────────────────┴────────┴─────┴──────────┴──────┘
 //!                      tail                     head                   watermark
-//!                         second read: 7, 8     first read: 4, 5, 6
+//!    second read: 7, 8                            first read: 4, 5, 6
 //! ```
 //!
 //! A record is [drawn in `record.rs`](RECORD_ALIGNMENT): a `u32` length, bytes, zeros to the next
@@ -74,7 +74,7 @@
 //! | shared | stored by | loaded by | says |
 //! |---|---|---|---|
 //! | `tail` | producer, Release | consumer, Acquire | records before it are whole: read them |
-//! | `watermark` | producer, before `tail` | consumer, after `tail` | where the last lap ends |
+//! | `watermark` | producer, before `tail` | consumer, after `tail` | data's end in the last lap |
 //! | `head` | consumer, Release | producer, Acquire | bytes before it were read: write there |
 //! | `by_producer` | producer, Release | consumer, Acquire | the tail will not move again |
 //! | `by_consumer` | consumer, Release | producer, Acquire | the head will not move again |

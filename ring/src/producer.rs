@@ -78,8 +78,7 @@ impl Producer {
         // SAFETY: `start..start + spacing` ends at or before the end of its lap, so within the
         // memory, and at or before `head + capacity`: the consumer has released every byte of it
         // (Acquire in `look_at_head`, or never had it) and is given none of it before `publish`.
-        // No second claim exists while this one borrows the producer, and the borrow keeps the
-        // memory. The producer, borrowed for as long, keeps the memory.
+        // While this claim borrows the producer there is no second one, and the memory stays.
         let bytes = unsafe { self.shared.memory.bytes_mut(offset, spacing) };
         Ok(Claim { producer: self, start, bytes, length_max })
     }
