@@ -1,6 +1,7 @@
 //! What a run is asked to do: the options of the command line, checked, with the nearest right
 //! value for a wrong one. Plain values.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +10,9 @@ use clap::{Args, ValueEnum};
 use super::event::{FIXED_PAYLOAD_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN};
 use super::machine::allowed_cores;
 use crate::values::{duration, rate, size};
+
+/// Packets a node fills: what [`wireloom::NodeBuilder::packet_bytes`] takes.
+const PACKET_BYTES: RangeInclusive<usize> = 256..=65_504;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct FlowArgs {
@@ -99,6 +103,12 @@ impl Flow {
                  {PAYLOAD_BYTES_MAX} bytes; try {nearest}"
             );
         }
+        let packet = args.packet_bytes;
+        if !PACKET_BYTES.contains(&packet) {
+            let (least, most) = (PACKET_BYTES.start(), PACKET_BYTES.end());
+            let nearest = packet.clamp(*least, *most);
+            bail!("--packet-bytes {packet}: a packet has {least} to {most} bytes; try {nearest}");
+        }
         if args.duration < Duration::from_millis(10) {
             bail!("--duration: nothing is measured in less than 10ms; try 1s");
         }
@@ -112,7 +122,7 @@ impl Flow {
             duration: args.duration,
             rate: args.rate,
             tick: args.tick,
-            packet_bytes: args.packet_bytes.clamp(256, 65_504),
+            packet_bytes: packet,
             idle: args.idle.unwrap_or(free),
             cores: chosen_cores(args.cores.as_deref(), &allowed_cores())?,
             payload: args.payload,
@@ -197,6 +207,8 @@ mod tests {
         for (line, word) in [
             ("udp --payload-bytes 8", "try 32"),
             ("udp --payload-bytes 1GiB", "try 65000"),
+            ("udp --packet-bytes 1GiB", "try 65504"),
+            ("udp --packet-bytes 0", "try 256"),
             ("udp --duration 1ms", "try 1s"),
             ("udp --tick 2s", "try 1ms"),
             ("udp --cores 0,x", "0,1"),
