@@ -107,7 +107,9 @@ pub enum ConfigError {
     #[error("sources_max = {0}: choose 1 to 65536 (about 1.2 KiB each)")]
     Sources(usize),
     /// A core this process may not run on.
-    #[error("core {asked} is not available to this process: choose from {allowed:?}")]
+    #[error(
+        "core {asked} is not available to the thread that starts the node: choose from {allowed:?}"
+    )]
     Core {
         /// The core asked for.
         asked: usize,

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use wireloom_wire::{EventTypeId, Frame, NodeId, SessionId};
 
-use crate::counters::{Counter, Counters};
+use crate::counters::Counter;
 use crate::limits::{SUBSCRIPTIONS_MAX, TYPE_SLOTS};
 
 /// Which subscription of a node. Never reused.
@@ -204,9 +204,9 @@ impl Dispatch {
         Some(removed.subscription)
     }
 
-    /// Gives one event to everybody who asked for it and counts what became of it.
+    /// Gives one event to everybody who asked for it; returns the counter of what became of it.
     #[inline]
-    pub(crate) fn deliver(&mut self, frame: &Frame<'_>, origin: &Origin, counters: &Counters) {
+    pub(crate) fn deliver(&mut self, frame: &Frame<'_>, origin: &Origin) -> Counter {
         let typed = self.slots[self.slot_of(frame.header.event_type.0)].head;
         let mut outcome: Option<Counter> = None;
         for head in [typed, self.every] {
@@ -238,7 +238,7 @@ impl Dispatch {
                 }
             }
         }
-        counters.add(outcome.unwrap_or(Counter::EventsUnsubscribed), 1);
+        outcome.unwrap_or(Counter::EventsUnsubscribed)
     }
 
     /// Tells every subscriber of a gap.

@@ -1,7 +1,7 @@
 //! What a worker does when there is nothing to do: a named policy, fed by the work count.
 //!
 //! A wake-up is the second price of an event after the system call: on a virtual machine it costs
-//! 30–75 µs of latency and 12–45 µs of CPU (`docs/performance.md`). So the default spins while
+//! tens of microseconds of latency and of CPU (`docs/performance.md`). So the default spins while
 //! traffic flows and parks when it does not.
 
 use std::time::Duration;
@@ -29,8 +29,8 @@ pub enum Idle {
 impl Default for Idle {
     fn default() -> Self {
         Self::Adaptive {
-            spin: Duration::from_micros(20),
-            yielding: Duration::from_micros(50),
+            spin: Duration::from_micros(5),
+            yielding: Duration::ZERO,
             park: Duration::from_millis(100),
         }
     }

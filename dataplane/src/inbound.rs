@@ -32,8 +32,10 @@ pub enum Inbound<'a> {
     Shed(u64),
 }
 
-/// What became of a ring subscriber's events; written by the receiver alone.
+/// What became of a ring subscriber's events; written by the receiver alone, on cache lines of its
+/// own.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct InboundCounters {
     /// Events put into the ring.
     pub delivered: AtomicU64,

@@ -121,7 +121,7 @@ impl<R: Receive> Receiver<R> {
             let closed = local.is_closed();
             let taken = drain_local(local, LOCAL_CYCLE_BYTES, |frame, origin| {
                 counters.add(Counter::EventsLocal, 1);
-                dispatch.deliver(&frame, &origin, counters);
+                counters.add(dispatch.deliver(&frame, &origin), 1);
             });
             work += taken;
             if taken == 0 && closed {
@@ -203,13 +203,17 @@ impl Intake {
 
     #[inline]
     fn deliver(&mut self, packet: &Packet<'_>, origin: &Origin) {
-        let mut delivered: u16 = 0;
+        let (mut read, mut delivered) = (0_u16, 0);
         for frame in packet.frames() {
             let Ok(frame) = frame else { break };
-            delivered += 1;
-            self.dispatch.deliver(&frame, origin, &self.counters);
+            read += 1;
+            match self.dispatch.deliver(&frame, origin) {
+                Counter::EventsDelivered => delivered += 1,
+                other => self.counters.add(other, 1),
+            }
         }
-        let malformed = packet.header.frame_count - delivered;
+        self.counters.add(Counter::EventsDelivered, delivered);
+        let malformed = packet.header.frame_count.saturating_sub(read);
         if malformed > 0 {
             self.counters.add(Counter::EventsMalformed, u64::from(malformed));
         }

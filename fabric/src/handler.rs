@@ -12,8 +12,9 @@ use crate::decode::access;
 use crate::envelope::Envelope;
 use crate::event::Event;
 
-/// What became of one handler's events; written by its worker alone.
+/// What became of one handler's events; written by its worker alone, on cache lines of its own.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub(crate) struct HandlerCounters {
     pub(crate) delivered: AtomicU64,
     pub(crate) refused: AtomicU64,

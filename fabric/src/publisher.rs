@@ -70,7 +70,8 @@ impl<E: Event> Publisher<E> {
         Burst { publisher: self, timestamp_ns }
     }
 
-    #[inline]
+    // Measured: out of line it costs 8 ns an event, most of it stores to the stack.
+    #[inline(always)]
     fn write(&mut self, event: &E, at_ns: u64, visible: Visible) -> Result<Accepted, Refused> {
         let sequence = self.sequence;
         let head = head(typed_header::<E>(sequence, at_ns), self.trace, None);
@@ -94,7 +95,7 @@ impl<E: Event> Burst<'_, E> {
     ///
     /// # Errors
     /// As [`Publisher::publish`].
-    #[inline]
+    #[inline(always)]
     pub fn publish(&mut self, event: &E) -> Result<Accepted, Refused> {
         let outcome = self.publisher.write(event, self.timestamp_ns, Visible::Later);
         if outcome.is_err() {

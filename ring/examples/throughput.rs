@@ -93,8 +93,12 @@ fn read_ring(mut consumer: Consumer) -> u64 {
     loop {
         let closed = consumer.is_closed();
         let batch = consumer.read();
-        if batch.is_empty() && closed {
-            return expected;
+        if batch.is_empty() {
+            if closed {
+                return expected;
+            }
+            hint::spin_loop();
+            continue;
         }
         for record in Records::new(batch) {
             assert_eq!(sequence_of(record), expected);

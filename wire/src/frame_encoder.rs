@@ -200,7 +200,10 @@ impl<'a> FrameEncoder<'a> {
             return Err(EncodeError::Room { needed, given });
         };
         padded[..size_of::<u32>()].copy_from_slice(&field.to_le_bytes());
-        padded[length..].fill(0);
+        // Guarded: an empty fill is still a call of memset.
+        if length < needed {
+            padded[length..].fill(0);
+        }
         Ok(needed)
     }
 
