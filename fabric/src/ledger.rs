@@ -25,8 +25,8 @@ pub struct Ledger {
     pub rings: BTreeMap<String, Ringed>,
     /// Datagrams dropped before they were events, by reason.
     pub dropped_datagrams: BTreeMap<&'static str, u64>,
-    /// Kernel buffers (a datagram, or a joined run of them) dropped because a receive buffer was full;
-    /// the events in them are among the lost ones.
+    /// Kernel buffers (a datagram, or a joined run of them) dropped because a receive buffer was
+    /// full; the events in them are among the lost ones.
     pub kernel_drops: u64,
     /// Whether both sides of this node add up.
     pub balanced: bool,
