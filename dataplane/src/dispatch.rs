@@ -82,30 +82,44 @@ pub trait Subscriber: Send {
     fn end_cycle(&mut self) {}
 }
 
+/// What a subscriber asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Events of every type.
+    Every,
+    /// Events of these types.
+    Types(Vec<EventTypeId>),
+    /// No events, only word of gaps.
+    Gaps,
+}
+
 /// A subscriber and what it asked for.
 pub struct Subscription {
     /// Which one, for [`crate::command::ReceiverCommand::Unsubscribe`].
     pub id: SubscriptionId,
-    /// The type it wants; `None` is every type.
-    pub event_type: Option<EventTypeId>,
+    /// What it wants.
+    pub wanted: Wanted,
     /// Who takes the events.
     pub subscriber: Box<dyn Subscriber>,
 }
 
 impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Subscription")
-            .field("id", &self.id)
-            .field("type", &self.event_type)
-            .finish()
+        f.debug_struct("Subscription").field("id", &self.id).field("wanted", &self.wanted).finish()
     }
 }
 
 #[derive(Debug)]
 struct Entry {
     subscription: Box<Subscription>,
-    next: Option<u32>,
     called: bool,
+}
+
+/// One subscriber in the chain of one type.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    entry: u32,
+    next: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -115,23 +129,31 @@ struct Slot {
     head: Option<u32>,
 }
 
-/// Subscriptions by type.
+/// Subscriptions by type: a slot for each type heads a chain of places, each naming an entry.
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     slots: Box<[Slot]>,
+    places: Vec<Place>,
+    free_places: Vec<u32>,
     entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    /// Subscriptions to every type.
+    free_entries: Vec<u32>,
+    /// The chain of those who want every type.
     every: Option<u32>,
     called: Vec<u32>,
+}
+
+fn index_of(length: usize) -> u32 {
+    u32::try_from(length).expect("the tables are bounded")
 }
 
 impl Dispatch {
     pub(crate) fn new() -> Self {
         Self {
             slots: vec![Slot::default(); TYPE_SLOTS].into_boxed_slice(),
+            places: Vec::with_capacity(SUBSCRIPTIONS_MAX),
+            free_places: Vec::with_capacity(SUBSCRIPTIONS_MAX),
             entries: Vec::with_capacity(SUBSCRIPTIONS_MAX),
-            free: Vec::with_capacity(SUBSCRIPTIONS_MAX),
+            free_entries: Vec::with_capacity(SUBSCRIPTIONS_MAX),
             every: None,
             called: Vec::with_capacity(SUBSCRIPTIONS_MAX),
         }
@@ -150,58 +172,86 @@ impl Dispatch {
         }
     }
 
+    /// The head of a type's chain (0: of those who want every type), its slot taken if need be.
+    fn head_mut(&mut self, event_type: u32) -> &mut Option<u32> {
+        if event_type == 0 {
+            return &mut self.every;
+        }
+        let slot = self.slot_of(event_type);
+        self.slots[slot].event_type = event_type;
+        &mut self.slots[slot].head
+    }
+
+    fn chains_of(wanted: &Wanted) -> impl Iterator<Item = u32> + '_ {
+        let (every, types): (bool, &[EventTypeId]) = match wanted {
+            Wanted::Every => (true, &[]),
+            Wanted::Types(types) => (false, types),
+            Wanted::Gaps => (false, &[]),
+        };
+        every.then_some(0).into_iter().chain(types.iter().map(|id| id.0).filter(|id| *id != 0))
+    }
+
+    fn has_room(&self, wanted: &Wanted) -> bool {
+        let places = self.places.len() - self.free_places.len() + Self::chains_of(wanted).count();
+        let entries = self.entries.len() - self.free_entries.len() + 1;
+        places <= SUBSCRIPTIONS_MAX && entries <= SUBSCRIPTIONS_MAX
+    }
+
     /// Adds a subscription; gives it back when the table is full.
     pub(crate) fn add(&mut self, subscription: Box<Subscription>) -> Result<(), Box<Subscription>> {
-        let event_type = subscription.event_type;
-        if self.free.is_empty() && self.entries.len() == SUBSCRIPTIONS_MAX {
+        if !self.has_room(&subscription.wanted) {
             return Err(subscription);
         }
-        let head = match event_type {
-            None => self.every,
-            Some(EventTypeId(id)) => self.slots[self.slot_of(id)].head,
-        };
-        let entry = Some(Entry { subscription, next: head, called: false });
-        let index = if let Some(index) = self.free.pop() {
-            self.entries[index as usize] = entry;
-            index
-        } else {
-            self.entries.push(entry);
-            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
-        };
-        self.link_to(event_type, Some(index));
+        let entry = self.free_entries.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            index_of(self.entries.len() - 1)
+        });
+        for event_type in Self::chains_of(&subscription.wanted) {
+            let next = *self.head_mut(event_type);
+            let place = Place { entry, next };
+            let index = if let Some(index) = self.free_places.pop() {
+                self.places[index as usize] = place;
+                index
+            } else {
+                self.places.push(place);
+                index_of(self.places.len() - 1)
+            };
+            *self.head_mut(event_type) = Some(index);
+        }
+        self.entries[entry as usize] = Some(Entry { subscription, called: false });
         Ok(())
     }
 
-    fn link_to(&mut self, event_type: Option<EventTypeId>, head: Option<u32>) {
-        match event_type {
-            None => self.every = head,
-            Some(EventTypeId(id)) => {
-                let slot = self.slot_of(id);
-                self.slots[slot] = Slot { event_type: id, head };
-            }
-        }
-    }
-
-    /// Removes a subscription and gives it back to be freed elsewhere. The type keeps its slot.
+    /// Removes a subscription and gives it back to be freed elsewhere. Its types keep their slots.
     pub(crate) fn remove(&mut self, id: SubscriptionId) -> Option<Box<Subscription>> {
         let holds = |entry: &Option<Entry>| entry.as_ref().is_some_and(|e| e.subscription.id == id);
-        let index = u32::try_from(self.entries.iter().position(holds)?).ok()?;
-        let removed = self.entries[index as usize].take()?;
-        let event_type = removed.subscription.event_type;
-        let head = match event_type {
-            None => self.every,
-            Some(EventTypeId(id)) => self.slots[self.slot_of(id)].head,
-        };
-        if head == Some(index) {
-            self.link_to(event_type, removed.next);
-        } else if let Some(before) =
-            self.entries.iter_mut().flatten().find(|entry| entry.next == Some(index))
-        {
-            before.next = removed.next;
+        let entry = index_of(self.entries.iter().position(holds)?);
+        let removed = self.entries[entry as usize].take()?;
+        for event_type in Self::chains_of(&removed.subscription.wanted) {
+            self.unlink(event_type, entry);
         }
-        self.free.push(index);
-        self.called.retain(|called| *called != index);
+        self.free_entries.push(entry);
+        self.called.retain(|called| *called != entry);
         Some(removed.subscription)
+    }
+
+    /// Takes an entry's place out of one chain.
+    fn unlink(&mut self, event_type: u32, entry: u32) {
+        let mut before: Option<u32> = None;
+        let mut next = *self.head_mut(event_type);
+        while let Some(index) = next {
+            let place = self.places[index as usize];
+            if place.entry == entry {
+                match before {
+                    Some(before) => self.places[before as usize].next = place.next,
+                    None => *self.head_mut(event_type) = place.next,
+                }
+                self.free_places.push(index);
+                return;
+            }
+            before = Some(index);
+            next = place.next;
+        }
     }
 
     /// Gives one event to everybody who asked for it; returns the counter of what became of it.
@@ -212,11 +262,12 @@ impl Dispatch {
         for head in [typed, self.every] {
             let mut next = head;
             while let Some(index) = next {
-                let Some(entry) = self.entries[index as usize].as_mut() else { break };
-                next = entry.next;
+                let place = self.places[index as usize];
+                next = place.next;
+                let Some(entry) = self.entries[place.entry as usize].as_mut() else { break };
                 if !entry.called {
                     entry.called = true;
-                    self.called.push(index);
+                    self.called.push(place.entry);
                 }
                 let subscriber = &mut entry.subscription.subscriber;
                 let verdict = catch_unwind(AssertUnwindSafe(|| subscriber.on_event(frame, origin)));
@@ -247,7 +298,7 @@ impl Dispatch {
             let Some(entry) = entry else { continue };
             if !entry.called {
                 entry.called = true;
-                self.called.push(u32::try_from(index).unwrap_or(u32::MAX));
+                self.called.push(index_of(index));
             }
             let subscriber = &mut entry.subscription.subscriber;
             // A panic here is the subscriber's own; its gap stays counted by the receiver.
@@ -266,3 +317,6 @@ impl Dispatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{ReceiverCommand, SenderCommand};
 use wireloom_dataplane::counters::Counter;
 use wireloom_dataplane::dispatch::{
-    Lost, Origin, Subscriber, Subscription, SubscriptionId, Verdict,
+    Lost, Origin, Subscriber, Subscription, SubscriptionId, Verdict, Wanted,
 };
 use wireloom_dataplane::io::simulated::{LinkModel, SimulatedNetwork, SimulatedTransmit};
 use wireloom_dataplane::io::{Destination, Message, Transmit};
@@ -76,7 +76,7 @@ impl Pair {
         let seen = Seen::default();
         let subscription = Subscription {
             id: SubscriptionId(1),
-            event_type: None,
+            wanted: Wanted::Every,
             subscriber: Box::new(Recording(Arc::clone(&seen))),
         };
         let command = ReceiverCommand::Subscribe(Box::new(subscription));

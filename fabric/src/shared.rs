@@ -13,7 +13,7 @@ use wireloom_control::{Control, Task};
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{Commands, ReceiverCommand, SenderCommand};
 use wireloom_dataplane::counters::{CounterMeaning, Counters};
-use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId};
+use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId, Wanted};
 use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
 use wireloom_dataplane::launch::{ReceiverPort, SenderPort};
 use wireloom_dataplane::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX, STASH_BYTES, SUBSCRIPTIONS_MAX};
@@ -25,7 +25,7 @@ use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
 use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
-use crate::convert::Converter;
+use crate::convert::{Converter, JsonOnly};
 use crate::event::Event;
 use crate::handler::{HandlerCounters, LostHandler};
 use crate::json::JsonCodec;
@@ -274,7 +274,7 @@ impl Shared {
         (subscriber, counters): (Box<dyn Subscriber>, Arc<HandlerCounters>),
     ) -> Result<SubscriptionId, SubscribeError> {
         self.know_type(E::TYPE_ID, E::TYPE)?;
-        let id = self.subscribe(receiver, Some(E::TYPE_ID), subscriber)?;
+        let id = self.subscribe(receiver, Wanted::Types(vec![E::TYPE_ID]), subscriber)?;
         self.books().handlers.push((E::TYPE, counters));
         Ok(id)
     }
@@ -284,15 +284,14 @@ impl Shared {
         receiver: usize,
         handler: LostHandler,
     ) -> Result<SubscriptionId, SubscribeError> {
-        // Type 0 exists nowhere: such a subscriber hears of gaps only.
-        self.subscribe(receiver, Some(EventTypeId(0)), handler.boxed())
+        self.subscribe(receiver, Wanted::Gaps, handler.boxed())
     }
 
     /// Installs a subscriber on one receiver.
     pub(crate) fn subscribe(
         &self,
         receiver: usize,
-        event_type: Option<EventTypeId>,
+        wanted: Wanted,
         subscriber: Box<dyn Subscriber>,
     ) -> Result<SubscriptionId, SubscribeError> {
         let id = SubscriptionId(self.subscriptions.fetch_add(1, Ordering::Relaxed));
@@ -300,7 +299,7 @@ impl Shared {
         if books.receiver_of.len() >= SUBSCRIPTIONS_MAX {
             return Err(SubscribeError::Exhausted(SUBSCRIPTIONS_MAX));
         }
-        let subscription = Box::new(Subscription { id, event_type, subscriber });
+        let subscription = Box::new(Subscription { id, wanted, subscriber });
         self.to_receiver(receiver, ReceiverCommand::Subscribe(subscription))
             .map_err(|()| SubscribeError::Stalled)?;
         books.receiver_of.insert(id, receiver);
@@ -358,7 +357,7 @@ impl Shared {
             let back = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
             let converter = Converter::new(JsonCodec::of::<E>(), consumer, back);
             self.add_task(Box::new(converter))?;
-            self.subscribe(receiver, Some(E::TYPE_ID), Box::new(crate::convert::JsonOnly(ring)))?;
+            self.subscribe(receiver, Wanted::Types(vec![E::TYPE_ID]), Box::new(JsonOnly(ring)))?;
         }
         Ok(())
     }

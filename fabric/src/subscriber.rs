@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rkyv::Archived;
-use wireloom_dataplane::dispatch::{Lost, Origin, Subscriber as Front, SubscriptionId, Verdict};
+use wireloom_dataplane::dispatch::{
+    Lost, Origin, Subscriber as Front, SubscriptionId, Verdict, Wanted,
+};
 use wireloom_dataplane::inbound::{Inbound, RingSubscriber, read_inbound};
 use wireloom_dataplane::poller::Poller;
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{Consumer, Records, record_spacing};
-use wireloom_wire::{Encoding, EventTypeId, Fingerprint, Frame, event_type_id};
+use wireloom_wire::{Encoding, Fingerprint, Frame, event_type_id};
 
 use crate::decode::access;
 use crate::envelope::Envelope;
@@ -76,14 +78,15 @@ impl Inlet {
             shared.know_type(event_type_id(name), name)?;
         }
         // One ring for each receiver, so that events of several types keep their order.
-        let wanted = match types {
-            [only] => Some(event_type_id(only)),
-            _ => None,
+        let wanted = if types.is_empty() {
+            Wanted::Every
+        } else {
+            Wanted::Types(types.iter().map(|name| event_type_id(name)).collect())
         };
         let what = if types.is_empty() { "every type".into() } else { types.join(" ") };
         for receiver in 0..shared.receivers() {
             let (ring, consumer) = shared.inbound(&what, Some(Arc::clone(&inlet.wake)))?;
-            inlet.subscriptions.push(shared.subscribe(receiver, wanted, front(ring))?);
+            inlet.subscriptions.push(shared.subscribe(receiver, wanted.clone(), front(ring))?);
             inlet.rings.push(consumer);
         }
         Ok(inlet)
@@ -260,30 +263,6 @@ pub enum PolledAny<'a> {
     Shed(u64),
 }
 
-/// Stands before the ring of a subscriber of several types.
-struct OfTypes {
-    wanted: Vec<EventTypeId>,
-    ring: RingSubscriber,
-}
-
-impl Front for OfTypes {
-    fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
-        if self.wanted.contains(&frame.header.event_type) {
-            self.ring.on_event(frame, origin)
-        } else {
-            Verdict::Passed
-        }
-    }
-
-    fn on_lost(&mut self, lost: &Lost) {
-        self.ring.on_lost(lost);
-    }
-
-    fn end_cycle(&mut self) {
-        self.ring.end_cycle();
-    }
-}
-
 /// Takes events of any type from a ring. See [`crate::Node::subscribe_any`].
 #[derive(Debug)]
 pub struct AnySubscriber {
@@ -292,15 +271,7 @@ pub struct AnySubscriber {
 
 impl AnySubscriber {
     pub(crate) fn new(shared: &Arc<Shared>, types: &[&str]) -> Result<Self, SubscribeError> {
-        let wanted: Vec<_> = types.iter().map(|name| event_type_id(name)).collect();
-        let inlet = Inlet::new(shared, types, |ring| {
-            if wanted.len() > 1 {
-                Box::new(OfTypes { wanted: wanted.clone(), ring })
-            } else {
-                Box::new(ring)
-            }
-        })?;
-        Ok(Self { inlet })
+        Ok(Self { inlet: Inlet::new(shared, types, |ring| Box::new(ring))? })
     }
 
     /// Takes up to `limit` events (and notices); returns how many there were. Never waits.

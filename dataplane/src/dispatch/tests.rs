@@ -1,0 +1,88 @@
+//! Who gets which event, and what a full table says.
+
+use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use wireloom_wire::{Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, Priority};
+
+struct Counting(Arc<AtomicU64>);
+
+impl Subscriber for Counting {
+    fn on_event(&mut self, _frame: &Frame<'_>, _origin: &Origin) -> Verdict {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Verdict::Delivered
+    }
+}
+
+fn subscribe(dispatch: &mut Dispatch, id: u64, wanted: Wanted) -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let subscriber = Box::new(Counting(Arc::clone(&count)));
+    let subscription = Subscription { id: SubscriptionId(id), wanted, subscriber };
+    dispatch.add(Box::new(subscription)).expect("room");
+    count
+}
+
+fn types(ids: &[u32]) -> Wanted {
+    Wanted::Types(ids.iter().map(|id| EventTypeId(*id)).collect())
+}
+
+fn deliver(dispatch: &mut Dispatch, event_type: u32) -> Counter {
+    let header = FrameHeader {
+        length: 0,
+        event_type: EventTypeId(event_type),
+        fingerprint: Fingerprint::NONE,
+        priority: Priority::Normal,
+        encoding: Encoding::Raw,
+        flags: FrameFlags::empty(),
+        sequence: 0,
+        timestamp_ns: 0,
+    };
+    let mut bytes = [0; 48];
+    FrameEncoder::new(header).write(b"x", &mut bytes).expect("fits");
+    let origin = Origin { source: NodeId(1), session: SessionId(1), lane: 2, received_unix_ns: 0 };
+    let outcome = dispatch.deliver(&Frame::parse(&bytes).expect("a frame"), &origin);
+    dispatch.end_cycle();
+    outcome
+}
+
+#[test]
+fn each_gets_what_it_asked_for_and_no_more_after_it_left() {
+    let mut dispatch = Dispatch::new();
+    // Types that share a first slot, so that probing is walked too.
+    let (one, two) = (7, 7 + u32::try_from(TYPE_SLOTS).expect("small"));
+    let first = subscribe(&mut dispatch, 1, types(&[one]));
+    let both = subscribe(&mut dispatch, 2, types(&[one, two]));
+    let every = subscribe(&mut dispatch, 3, Wanted::Every);
+    let gaps = subscribe(&mut dispatch, 4, Wanted::Gaps);
+    let counts = || [&first, &both, &every, &gaps].map(|count| count.load(Ordering::Relaxed));
+    assert_eq!(deliver(&mut dispatch, one), Counter::EventsDelivered);
+    assert_eq!(counts(), [1, 1, 1, 0]);
+    deliver(&mut dispatch, two);
+    assert_eq!(counts(), [1, 2, 2, 0]);
+    deliver(&mut dispatch, 99);
+    assert_eq!(counts(), [1, 2, 3, 0]);
+    assert!(dispatch.remove(SubscriptionId(2)).is_some());
+    assert!(dispatch.remove(SubscriptionId(3)).is_some());
+    assert!(dispatch.remove(SubscriptionId(3)).is_none());
+    deliver(&mut dispatch, one);
+    assert_eq!(counts(), [2, 2, 3, 0]);
+    assert_eq!(deliver(&mut dispatch, two), Counter::EventsUnsubscribed);
+    let again = subscribe(&mut dispatch, 5, types(&[two]));
+    assert_eq!(deliver(&mut dispatch, two), Counter::EventsDelivered);
+    assert_eq!(again.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_full_table_refuses_and_room_comes_back() {
+    let mut dispatch = Dispatch::new();
+    let all: Vec<u32> = (1..=index_of(SUBSCRIPTIONS_MAX)).collect();
+    subscribe(&mut dispatch, 1, types(&all));
+    let subscriber = Box::new(Counting(Arc::default()));
+    let one = Subscription { id: SubscriptionId(2), wanted: types(&[1]), subscriber };
+    let refused = dispatch.add(Box::new(one)).expect_err("no place is left");
+    assert_eq!(refused.id, SubscriptionId(2));
+    assert!(dispatch.remove(SubscriptionId(1)).is_some());
+    assert!(dispatch.add(refused).is_ok());
+    assert_eq!(deliver(&mut dispatch, 1), Counter::EventsDelivered);
+    assert_eq!(deliver(&mut dispatch, 2), Counter::EventsUnsubscribed);
+}
