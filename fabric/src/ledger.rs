@@ -80,6 +80,23 @@ pub struct Handled {
     pub schema_mismatch: Option<[String; 2]>,
 }
 
+/// What one worker thread has done since it started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WorkerReport {
+    /// The thread's name.
+    pub name: String,
+    /// Duty cycles run.
+    pub cycles: u64,
+    /// Duty cycles that found work: against `cycles` the useful-work share of a spinning worker.
+    pub cycles_useful: u64,
+    /// Time spent in cycles that found work, ns.
+    pub useful_ns: u64,
+    /// Times the worker went to sleep.
+    pub parks: u64,
+    /// The longest useful cycle, ns: a stall when its work does not explain it.
+    pub cycle_ns_max: u64,
+}
+
 /// What became of events at the rings of subscribers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ringed {

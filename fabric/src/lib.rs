@@ -70,7 +70,7 @@ mod writer;
 pub use builder::{NodeBuilder, NodeError};
 pub use envelope::Envelope;
 pub use event::Event;
-pub use ledger::{Handled, Ledger, Published, Received, Ringed};
+pub use ledger::{Handled, Ledger, Published, Received, Ringed, WorkerReport};
 pub use node::Node;
 pub use outcome::{Accepted, NoRoute, Refused, SubscribeError};
 pub use publisher::{Burst, Publisher};

@@ -20,7 +20,7 @@ use crate::envelope::Envelope;
 use crate::event::Event;
 use crate::handler::{LostHandler, TypedHandler};
 use crate::json::JsonError;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, WorkerReport};
 use crate::outcome::{Refused, SubscribeError};
 use crate::publisher::Publisher;
 use crate::router::Router;
@@ -269,6 +269,13 @@ impl Node {
     #[must_use]
     pub fn counters(&self) -> Vec<(&'static wireloom_dataplane::counters::CounterMeaning, u64)> {
         self.shared.counters()
+    }
+
+    /// What each worker thread has done so far; empty when the caller drives the node or it is
+    /// closed.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerReport> {
+        self.shared.workers()
     }
 
     /// Sends what is held, ends the threads and gives the final account.

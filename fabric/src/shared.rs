@@ -29,6 +29,7 @@ use crate::convert::{Converter, JsonOnly};
 use crate::event::Event;
 use crate::handler::{HandlerCounters, LostHandler};
 use crate::json::JsonCodec;
+use crate::ledger::WorkerReport;
 use crate::outcome::{NoRoute, Refused, SubscribeError};
 use crate::writer::{Handed, RingWriter};
 
@@ -169,6 +170,24 @@ impl Shared {
             ("receivers: windows of the streams heard", self.receivers.len() * 256 * 1_280),
             ("receivers: table of subscriptions", self.receivers.len() * SUBSCRIPTIONS_MAX * 48),
         ]
+    }
+
+    pub(crate) fn workers(&self) -> Vec<WorkerReport> {
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers = control.iter().flat_map(|control| &control.plane.workers);
+        workers
+            .map(|worker| {
+                let (gauges, name) = (worker.gauges(), worker.name().to_owned());
+                WorkerReport {
+                    name,
+                    cycles: gauges.cycles.load(Ordering::Relaxed),
+                    cycles_useful: gauges.cycles_useful.load(Ordering::Relaxed),
+                    useful_ns: gauges.useful_ns.load(Ordering::Relaxed),
+                    parks: gauges.parks.load(Ordering::Relaxed),
+                    cycle_ns_max: gauges.cycle_ns_max.load(Ordering::Relaxed),
+                }
+            })
+            .collect()
     }
 
     /// A place in the ledger for one more publisher or router.

@@ -85,6 +85,22 @@ fn a_typed_event_reaches_a_typed_handler_in_order_and_the_ledgers_balance() {
 }
 
 #[test]
+fn an_idle_node_sleeps_and_says_what_its_workers_did() {
+    let node = Node::builder("idle").mode(Mode::Dedicated).start().expect("starts");
+    eventually("asleep", || node.workers().iter().all(|worker| worker.parks > 0));
+    let before = node.workers();
+    assert_eq!(
+        before.iter().map(|w| w.name.as_str()).collect::<Vec<_>>(),
+        ["wl-sender", "wl-receiver-0"]
+    );
+    std::thread::sleep(Duration::from_millis(500));
+    for (before, after) in before.iter().zip(node.workers()) {
+        // A park lasts 100 ms when nothing happens: a few cycles, not thousands.
+        assert!(after.cycles - before.cycles < 500, "{before:?} {after:?}");
+    }
+}
+
+#[test]
 fn a_local_event_needs_no_network() {
     let node = start("alone");
     let hears = listen_for_interactions(&node);
