@@ -165,6 +165,33 @@ struct Assembly<T, R> {
     returns: Returns,
 }
 
+impl<T: Transmit + 'static, R: Receive + 'static> Assembly<T, R> {
+    /// A plane whose agents the caller drives.
+    fn driven(
+        self,
+        local: SocketAddr,
+        families: Families,
+        sockets: Vec<SocketReport>,
+        clock: Clock,
+    ) -> (Plane, Invoker) {
+        let mut agents: Vec<Box<dyn Agent>> = vec![Box::new(self.sender)];
+        for receiver in self.receivers {
+            agents.push(Box::new(receiver));
+        }
+        let plane = Plane {
+            sender: self.sender_port,
+            receivers: self.receiver_ports,
+            returns: self.returns,
+            clock: clock.clone(),
+            sockets,
+            local,
+            workers: Vec::new(),
+            families,
+        };
+        (plane, Invoker::new(agents, clock))
+    }
+}
+
 fn assemble<T: Transmit, R: Receive>(
     transmit: T,
     receive: Vec<R>,
@@ -268,19 +295,7 @@ pub fn launch(config: &PlaneConfig, clock: Clock) -> Result<Plane, LaunchError> 
 /// As [`launch`].
 pub fn launch_invoker(config: &PlaneConfig, clock: Clock) -> Result<(Plane, Invoker), LaunchError> {
     let (parts, sockets) = assemble_sockets(config, &clock)?;
-    let mut agents: Vec<Box<dyn Agent>> = vec![Box::new(parts.sender)];
-    agents.extend(parts.receivers.into_iter().map(|receiver| Box::new(receiver) as Box<dyn Agent>));
-    let plane = Plane {
-        sender: parts.sender_port,
-        receivers: parts.receiver_ports,
-        returns: parts.returns,
-        clock: clock.clone(),
-        sockets: sockets.reports,
-        local: sockets.local,
-        workers: Vec::new(),
-        families: sockets.families,
-    };
-    Ok((plane, Invoker::new(agents, clock)))
+    Ok(parts.driven(sockets.local, sockets.families, sockets.reports, clock))
 }
 
 /// Puts one node's agents on a simulated network: same agents, virtual time, one loop.
@@ -293,17 +308,6 @@ pub fn simulate(
 ) -> (Plane, Invoker) {
     let config = PlaneConfig::new(local);
     let parts = assemble(transmit, vec![receive], &config, &clock);
-    let mut agents: Vec<Box<dyn Agent>> = vec![Box::new(parts.sender)];
-    agents.extend(parts.receivers.into_iter().map(|receiver| Box::new(receiver) as Box<dyn Agent>));
-    let plane = Plane {
-        sender: parts.sender_port,
-        receivers: parts.receiver_ports,
-        returns: parts.returns,
-        clock: clock.clone(),
-        sockets: Vec::new(),
-        local,
-        workers: Vec::new(),
-        families: Families { v4: Some(0), v6: Some(0) },
-    };
-    (plane, Invoker::new(agents, clock))
+    let both = Families { v4: Some(0), v6: Some(0) };
+    parts.driven(local, both, Vec::new(), clock)
 }

@@ -176,6 +176,21 @@ fn small_events_share_packets_and_a_run_of_packets_is_one_send() {
 }
 
 #[test]
+fn a_short_last_packet_joins_the_run_unpadded() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    for sequence in 0..141 {
+        put(&mut producer, sequence, 64);
+    }
+    pair.settle();
+    assert_eq!(pair.events().len(), 141);
+    assert_eq!(pair.sent(Counter::SendCalls), 1);
+    assert_eq!(pair.sent(Counter::BytesSent), 10 * 1_392 + 48 + 96);
+}
+
+#[test]
 fn rings_with_little_to_say_share_a_packet() {
     let mut pair = Pair::new();
     let link = pair.link(0, 1_400, 1_400);
@@ -337,6 +352,46 @@ fn events_without_a_link_are_counted_and_a_link_that_comes_a_moment_later_is_wai
     pair.settle();
     assert_eq!(pair.sent(Counter::EventsUnroutable), 1);
     assert!(pair.sender.returns.free() > 0, "the removed link came back to be freed");
+}
+
+#[test]
+fn a_closed_ring_that_waits_for_its_link_is_not_dropped() {
+    let mut pair = Pair::new();
+    let link = pair.link(3, 1_400, 1_400);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    put(&mut producer, 0, 30);
+    pair.settle();
+    pair.sender.sender.commands.push(SenderCommand::RemoveLink(link)).expect("room");
+    pair.sending.do_work();
+    put(&mut producer, 1, 30);
+    drop(producer);
+    pair.sending.do_work();
+    pair.link(3, 1_400, 1_400);
+    pair.settle();
+    assert_eq!((pair.sent(Counter::EventsSent), pair.sent(Counter::EventsUnroutable)), (2, 0));
+}
+
+#[test]
+fn rings_that_fill_every_cycle_take_turns() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    let mut producers = [pair.attach(Priority::Normal), pair.attach(Priority::Normal)];
+    for (producer, payload) in producers.iter_mut().zip([64, 65]) {
+        mark(producer, link).expect("room");
+        for sequence in 0..1_500 {
+            put(producer, sequence, payload);
+        }
+    }
+    pair.sending.do_work();
+    pair.sending.do_work();
+    pair.network.advance_to(1);
+    pair.receiving.drain(10);
+    let events = pair.events();
+    for payload in [64, 65] {
+        let own = events.iter().filter(|event| event.2 == payload).count();
+        assert!(own > 300, "{own} of {} in two cycles", events.len());
+    }
 }
 
 #[test]

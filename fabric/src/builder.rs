@@ -8,6 +8,7 @@ use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::config::{GroupMembership, Mode, PlaneConfig};
 use wireloom_dataplane::idle::Idle;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
+use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
 
 use crate::node::Node;
@@ -25,6 +26,8 @@ pub(crate) struct Sizes {
     /// Largest packet of every path, instead of asking the system for the path's MTU.
     pub(crate) path_bytes: Option<usize>,
     pub(crate) huge_pages: bool,
+    /// Streams each receiver follows; for the sum of [`Node::memory`].
+    pub(crate) streams: usize,
 }
 
 impl Default for Sizes {
@@ -35,6 +38,7 @@ impl Default for Sizes {
             packet_bytes: 1_400,
             path_bytes: None,
             huge_pages: false,
+            streams: SOURCES_DEFAULT,
         }
     }
 }
@@ -185,6 +189,7 @@ impl NodeBuilder {
     #[must_use]
     pub const fn streams_max(mut self, streams: usize) -> Self {
         self.plane.sources_max = streams;
+        self.sizes.streams = streams;
         self
     }
 

@@ -167,7 +167,10 @@ impl Shared {
             ("sender: headers, slices and system-call arrays of one cycle", 256 << 10),
             ("sender: table of links", LINKS_MAX * size_of::<usize>()),
             ("receivers: receive slots", self.receivers.len() * (512 << 10)),
-            ("receivers: windows of the streams heard", self.receivers.len() * 256 * 1_280),
+            (
+                "receivers: windows of the streams heard",
+                self.receivers.len() * self.sizes.streams * 1_280,
+            ),
             ("receivers: table of subscriptions", self.receivers.len() * SUBSCRIPTIONS_MAX * 48),
         ]
     }

@@ -141,6 +141,37 @@ fn a_ring_subscriber_polls_events_in_place_on_its_own_thread() {
 }
 
 #[test]
+fn a_subscriber_whose_ring_was_full_is_told_how_many_events_it_missed() {
+    let (node, mut invoker) =
+        Node::builder("alone").ring_bytes(256 << 10, 4_096).start_invoker().expect("starts");
+    let mut slow = node.subscribe::<UserInteraction>().expect("subscribes");
+    let mut router = node.router();
+    for user_id in 0..500 {
+        router.route(&interaction(user_id), Target::Local).expect("accepted");
+    }
+    invoker.drain(1_000);
+    let (mut events, mut shed) = (0, 0);
+    let mut poll = |slow: &mut wireloom::Subscriber<UserInteraction>| {
+        slow.poll(1_000, |polled| match polled {
+            Polled::Event(..) => events += 1,
+            Polled::Shed(missed) => shed += missed,
+            Polled::Lost(lost) => panic!("{lost:?}"),
+        });
+        (events, shed)
+    };
+    let (before, _) = poll(&mut slow);
+    assert!((1..500).contains(&before), "{before}");
+    // The notice stands before the next event.
+    router.route(&interaction(500), Target::Local).expect("accepted");
+    invoker.drain(1_000);
+    let (events, shed) = poll(&mut slow);
+    assert_eq!((events, events + shed), (before + 1, 501));
+    let ledger = node.ledger();
+    assert_eq!(ledger.received.shed["events_shed_ring_full"], shed);
+    assert!(ledger.balanced, "{ledger:?}");
+}
+
+#[test]
 fn trace_and_deadline_travel_with_the_event() {
     let listener = start("listener");
     let (heard, hears) = mpsc::channel();

@@ -47,8 +47,9 @@ impl Run {
         }
     }
 
-    /// The run with one more packet, if that is worth a segmented send: the padding stays within an
-    /// eighth of the bytes and the kernel's limits hold.
+    /// The run with one more packet, if that is worth a segmented send: the padding of those before
+    /// it (the last is never padded) stays within an eighth of their bytes, and the kernel's limits
+    /// hold.
     fn with(self, packet_bytes: usize, slices: usize, limits: Segmentation) -> Option<Self> {
         let grown = Self {
             packets: self.packets + 1,
@@ -57,12 +58,12 @@ impl Run {
             bytes: self.bytes + packet_bytes,
             ..self
         };
-        let padded = grown.packets * grown.segment_bytes;
+        let padded = self.packets * grown.segment_bytes;
         let fits = grown.packets <= limits.max_segments
-            && padded <= limits.max_bytes
+            && padded + packet_bytes <= limits.max_bytes
             && grown.slices <= MESSAGE_SLICES_MAX;
-        let waste = padded - grown.bytes;
-        (fits && waste <= grown.bytes / 8 && waste <= PADDING_BYTES_MAX).then_some(grown)
+        let waste = padded - self.bytes;
+        (fits && waste <= self.bytes / 8 && waste <= PADDING_BYTES_MAX).then_some(grown)
     }
 
     /// Zero bytes after the packet at `index` of the run.
