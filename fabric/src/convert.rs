@@ -5,7 +5,7 @@
 //! handlers.
 
 use wireloom_dataplane::agent::Agent;
-use wireloom_dataplane::dispatch::{Lost, Origin, Subscriber, Verdict};
+use wireloom_dataplane::dispatch::{Origin, Subscriber, Verdict};
 use wireloom_dataplane::inbound::{Inbound, RingSubscriber, read_inbound};
 use wireloom_ring::{Consumer, Records, record_spacing};
 use wireloom_wire::{Encoding, Frame, FrameFlags, FrameHeader};
@@ -24,10 +24,6 @@ impl Subscriber for JsonOnly {
             Encoding::Json => self.0.on_event(frame, origin),
             _ => Verdict::Passed,
         }
-    }
-
-    fn on_lost(&mut self, lost: &Lost) {
-        let _ = lost;
     }
 
     fn end_cycle(&mut self) {

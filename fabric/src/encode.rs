@@ -148,7 +148,7 @@ where
 /// the length every one is defined, padding included: it is zero. Bytes behind are left alone.
 ///
 /// Allocates nothing. Cost: a 64-byte struct of numbers takes a few nanoseconds
-/// (`cargo test --release -p wireloom --test derive_cost -- --ignored --nocapture` prints it).
+/// (`cargo bench -p wireloom-bench --bench encode` measures it).
 ///
 /// # Errors
 ///

@@ -43,56 +43,6 @@ impl PacketFlags {
         (Self::CONTROL, "CONTROL"),
         (Self::MULTICAST, "MULTICAST"),
     ];
-
-    /// No flag.
-    #[inline]
-    #[must_use]
-    pub const fn empty() -> Self {
-        Self(0)
-    }
-
-    /// The flags with these bits, known or not.
-    #[inline]
-    #[must_use]
-    pub const fn from_bits(bits: u8) -> Self {
-        Self(bits)
-    }
-
-    /// The bits, as on the wire.
-    #[inline]
-    #[must_use]
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether every flag of `other` is set.
-    #[inline]
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// These flags without those of `other`.
-    #[inline]
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// Those of these flags for which a version-1 receiver refuses a packet. Printed, they say
-    /// what the peer wanted.
-    #[inline]
-    #[must_use]
-    pub const fn unsupported(self) -> Self {
-        self.without(Self::SUPPORTED)
-    }
-
-    /// Whether no flag is set.
-    #[inline]
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
 }
 
 /// The flags of a frame, two bytes. Those below 256 announce an extension each, and the extensions
@@ -141,82 +91,96 @@ impl FrameFlags {
         (Self::CORRELATION, "CORRELATION"),
         (Self::KEYED, "KEYED"),
     ];
-
-    /// No flag.
-    #[inline]
-    #[must_use]
-    pub const fn empty() -> Self {
-        Self(0)
-    }
-
-    /// The flags with these bits, known or not.
-    #[inline]
-    #[must_use]
-    pub const fn from_bits(bits: u16) -> Self {
-        Self(bits)
-    }
-
-    /// The bits, as on the wire.
-    #[inline]
-    #[must_use]
-    pub const fn bits(self) -> u16 {
-        self.0
-    }
-
-    /// Whether every flag of `other` is set.
-    #[inline]
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// These flags and those of `other`.
-    #[inline]
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    /// These flags without those of `other`.
-    #[inline]
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-
-    /// Those of these flags for which a version-1 receiver refuses a frame. Printed, they say what
-    /// the publisher wanted.
-    #[inline]
-    #[must_use]
-    pub const fn unsupported(self) -> Self {
-        self.without(Self::SUPPORTED)
-    }
-
-    /// Whether no flag is set.
-    #[inline]
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
 }
 
-impl BitOr for PacketFlags {
-    type Output = Self;
+/// What packets' and frames' flags have in common: one set of bits, of the width given.
+macro_rules! flag_set {
+    ($name:ident, $bits:ty) => {
+        impl $name {
+            /// No flag.
+            #[inline]
+            #[must_use]
+            pub const fn empty() -> Self {
+                Self(0)
+            }
 
-    #[inline]
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
+            /// The flags with these bits, known or not.
+            #[inline]
+            #[must_use]
+            pub const fn from_bits(bits: $bits) -> Self {
+                Self(bits)
+            }
+
+            /// The bits, as on the wire.
+            #[inline]
+            #[must_use]
+            pub const fn bits(self) -> $bits {
+                self.0
+            }
+
+            /// Whether every flag of `other` is set.
+            #[inline]
+            #[must_use]
+            pub const fn contains(self, other: Self) -> bool {
+                self.0 & other.0 == other.0
+            }
+
+            /// These flags and those of `other`.
+            #[inline]
+            #[must_use]
+            pub const fn with(self, other: Self) -> Self {
+                Self(self.0 | other.0)
+            }
+
+            /// These flags without those of `other`.
+            #[inline]
+            #[must_use]
+            pub const fn without(self, other: Self) -> Self {
+                Self(self.0 & !other.0)
+            }
+
+            /// Those of these flags that a version-1 receiver refuses. Printed, they say what the
+            /// sender wanted.
+            #[inline]
+            #[must_use]
+            pub const fn unsupported(self) -> Self {
+                self.without(Self::SUPPORTED)
+            }
+
+            /// Whether no flag is set.
+            #[inline]
+            #[must_use]
+            pub const fn is_empty(self) -> bool {
+                self.0 == 0
+            }
+        }
+
+        impl BitOr for $name {
+            type Output = Self;
+
+            #[inline]
+            fn bitor(self, other: Self) -> Self {
+                self.with(other)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let named = Self::NAMES.into_iter().map(|(flag, name)| (flag.0.into(), name));
+                write_names(formatter, self.0.into(), named)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    };
 }
 
-impl BitOr for FrameFlags {
-    type Output = Self;
-
-    #[inline]
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
+flag_set!(PacketFlags, u8);
+flag_set!(FrameFlags, u16);
 
 /// Writes the names of the set bits, `none` where there are none, unnamed bits in hexadecimal.
 fn write_names(
@@ -235,32 +199,6 @@ fn write_names(
         separator = "|";
     }
     if unnamed == 0 { Ok(()) } else { write!(formatter, "{separator}{unnamed:#x}") }
-}
-
-impl fmt::Display for PacketFlags {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = Self::NAMES.into_iter().map(|(flag, name)| (u16::from(flag.0), name));
-        write_names(formatter, u16::from(self.0), named)
-    }
-}
-
-impl fmt::Debug for PacketFlags {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "PacketFlags({self})")
-    }
-}
-
-impl fmt::Display for FrameFlags {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let named = Self::NAMES.into_iter().map(|(flag, name)| (flag.0, name));
-        write_names(formatter, self.0, named)
-    }
-}
-
-impl fmt::Debug for FrameFlags {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "FrameFlags({self})")
-    }
 }
 
 #[cfg(test)]
