@@ -52,7 +52,7 @@ pub(crate) struct FlowArgs {
 /// What a node does without work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum IdleChoice {
-    /// Spin a moment, yield, then sleep until woken; threads of the node's own.
+    /// Spin a moment, then sleep until woken; threads of the node's own.
     Adaptive,
     /// Never sleep; one thread for each side.
     Spin,
