@@ -275,7 +275,8 @@ impl Shared {
             let destination = plane.destination(address).ok_or(NoRoute::Family(family))?;
             (destination, plane.hears_back(address))
         };
-        let path = self.sizes.path_bytes.or_else(|| path_packet_bytes(address));
+        let path_bytes = self.sizes.path_bytes.or_else(|| path_packet_bytes(address));
+        let path_bytes = path_bytes.unwrap_or(Sizes::unknown_path_bytes()).min(DATAGRAM_BYTES_MAX);
         let id = LinkId(u32::try_from(books.links.len()).unwrap_or(u32::MAX));
         let link = Box::new(SenderLink::new(LinkConfig {
             id,
@@ -283,8 +284,8 @@ impl Shared {
             source: self.id,
             // Never 0, which means this process; never the same for two links of a life.
             session: SessionId(self.sessions.wrapping_add(id.0).max(1)),
-            packet_bytes: self.sizes.packet_bytes,
-            packet_bytes_max: path.unwrap_or(1_400).min(DATAGRAM_BYTES_MAX),
+            packet_bytes: self.sizes.packet_bytes(path_bytes),
+            packet_bytes_max: path_bytes,
             multicast: group,
             flow: if hears_back { self.sizes.flow } else { FlowControl::Off },
         }));
