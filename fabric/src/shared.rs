@@ -183,11 +183,15 @@ impl Shared {
         workers
             .map(|worker| {
                 let (gauges, name) = (worker.gauges(), worker.name().to_owned());
+                let started_ns = gauges.started_ns.load(Ordering::Relaxed);
+                let up_ns = self.clock.now_ns().saturating_sub(started_ns).max(1);
+                let useful_ns = gauges.useful_ns.load(Ordering::Relaxed);
                 WorkerReport {
                     name,
                     cycles: gauges.cycles.load(Ordering::Relaxed),
                     cycles_useful: gauges.cycles_useful.load(Ordering::Relaxed),
-                    useful_ns: gauges.useful_ns.load(Ordering::Relaxed),
+                    useful_ns,
+                    useful_percent: 100.0 * (useful_ns as f64) / (up_ns as f64),
                     parks: gauges.parks.load(Ordering::Relaxed),
                     cycle_ns_max: gauges.cycle_ns_max.load(Ordering::Relaxed),
                 }
@@ -255,7 +259,8 @@ impl Shared {
                 self.receivers[0].wake.clone()
             }
         };
-        Ok(RingWriter::new(producer, wake, handed))
+        let urgent = priority.is_none_or(|priority| priority == Priority::Critical);
+        Ok(RingWriter::new(producer, wake, urgent, handed))
     }
 
     /// The link to an address, made when it is new: the path's packet size is asked of the system.
