@@ -1,5 +1,5 @@
-//! A tree of files that stands for `/`: every file that a profile may change, each with a value that
-//! no profile is content with. The scripts work on it and leave the machine alone.
+//! A tree of files that stands for `/`: every file that a profile may change, each with a value
+//! that no profile is content with. The scripts work on it and leave the machine alone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -96,8 +96,8 @@ impl Tree {
         self.command(script, arguments).output().expect("the script is executable")
     }
 
-    /// Every file that holds a setting with its bytes; of the huge pages' the word in brackets, which
-    /// the kernel puts there and a plain file does not.
+    /// Every file that holds a setting with its bytes; of the huge pages' the word in brackets,
+    /// which the kernel puts there and a plain file does not.
     pub(crate) fn settings(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut found = BTreeMap::new();
         let mut folders = vec![self.root.join("proc"), self.root.join("sys")];
@@ -110,7 +110,7 @@ impl Tree {
                     let mut bytes = fs::read(&path).expect("a file");
                     if path.ends_with(HUGE_PAGES) {
                         let text = String::from_utf8(bytes).expect("words");
-                        let word = text.split(['[', ']']).nth(1).unwrap_or(text.trim_end());
+                        let word = text.split(['[', ']']).nth(1).unwrap_or_else(|| text.trim_end());
                         bytes = word.as_bytes().to_vec();
                     }
                     found.insert(path, bytes);
