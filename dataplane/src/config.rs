@@ -53,9 +53,9 @@ pub struct PlaneConfig {
     pub cores: Vec<usize>,
     /// What a worker does without work.
     pub idle: Idle,
-    /// Lets published events wait this long for company: while they flow, the sender comes round once
-    /// in this time instead of being woken for each. 0 (the default) sends what there is at once.
-    /// Critical events, events for this process, and a full ring wake it all the same.
+    /// Lets published events wait this long for company: while they flow, the sender comes round
+    /// once in this time instead of being woken for each. 0 (the default) sends what there is at
+    /// once. Critical events, events for this process, and a full ring wake it all the same.
     pub flush_interval: Duration,
     /// Streams each receiver follows at a time.
     pub sources_max: usize,

@@ -9,12 +9,13 @@ use std::time::Duration;
 /// How a worker waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Idle {
-    /// Spin while work comes in shorter gaps than `spin`, yield the core for `yielding`, then park in
-    /// epoll until woken, at most `park` at a time. The default: an idle node costs well under 1 % of
-    /// a core.
+    /// Spin while work comes in shorter gaps than `spin`, yield the core for `yielding`, then park
+    /// in epoll until woken, at most `park` at a time. The default: an idle node costs well under 1
+    /// % of a core.
     Adaptive {
-        /// Busy-poll at most this long after the last work, if the gap before it was as short. As long
-        /// as a wake-up costs is right: then spinning in vain never costs more than waking did.
+        /// Busy-poll at most this long after the last work, if the gap before it was as short. As
+        /// long as a wake-up costs is right: then spinning in vain never costs more than waking
+        /// did.
         spin: Duration,
         /// Then let other threads of the core run between polls, this long.
         yielding: Duration,
@@ -111,8 +112,8 @@ impl Idling {
         }
     }
 
-    /// Takes in how long there was nothing to do. A gap that was slept through is longer than it was
-    /// by the wake-up itself, which is taken to cost as much as the longest spin.
+    /// Takes in how long there was nothing to do. A gap that was slept through is longer than it
+    /// was by the wake-up itself, which is taken to cost as much as the longest spin.
     fn learn(&mut self, gap: Duration) {
         if let Idle::Adaptive { spin, .. } = self.policy {
             let woken = if std::mem::take(&mut self.parked) { spin } else { Duration::ZERO };

@@ -89,8 +89,8 @@ impl Wake {
         self.begin(PARKED);
     }
 
-    /// As [`Wake::park_begin`], for a sleep that [`Wake::notify_soon`] does not end: the worker comes
-    /// round by itself when its flush interval is over.
+    /// As [`Wake::park_begin`], for a sleep that [`Wake::notify_soon`] does not end: the worker
+    /// comes round by itself when its flush interval is over.
     pub fn doze_begin(&self) {
         self.begin(DOZING);
     }
@@ -124,8 +124,8 @@ impl Wake {
         }
     }
 
-    /// As [`Wake::notify`] for what may wait for the worker's flush interval: a dozing worker sleeps
-    /// on.
+    /// As [`Wake::notify`] for what may wait for the worker's flush interval: a dozing worker
+    /// sleeps on.
     #[inline]
     pub fn notify_soon(&self) {
         if self.sleep() == PARKED {

@@ -34,8 +34,8 @@ pub(crate) struct Sizes {
     pub(crate) streams: usize,
 }
 
-/// What packets are filled to where the path is not known to take more: the common 1,500 bytes of an
-/// Ethernet less headers and room for a tunnel's.
+/// What packets are filled to where the path is not known to take more: the common 1,500 bytes of
+/// an Ethernet less headers and room for a tunnel's.
 const PACKET_BYTES_UNKNOWN: usize = 1_400;
 
 /// A path that takes as much as this is the loopback interface (MTU 65,536).
@@ -172,9 +172,9 @@ impl NodeBuilder {
     }
 
     /// Lets published events wait up to this long for company (default 0: what there is leaves at
-    /// once). While events flow, the worker then comes round once an interval instead of being woken
-    /// for each: a wake-up costs tens of microseconds of CPU on a virtual machine. Critical events
-    /// and events for this process do not wait. Without effect on a node its caller drives.
+    /// once). While events flow, the worker then comes round once an interval instead of being
+    /// woken for each: a wake-up costs tens of microseconds of CPU on a virtual machine. Critical
+    /// events and events for this process do not wait. Without effect on a node its caller drives.
     #[must_use]
     pub const fn flush_interval(mut self, interval: Duration) -> Self {
         self.plane.flush_interval = interval;

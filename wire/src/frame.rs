@@ -221,8 +221,8 @@ impl<'a> Frames<'a> {
         Some(EventTypeId(u32_at(head, TYPE_OFFSET)))
     }
 
-    /// The next frame, if it says it is of this type and nothing is wrong with it. Otherwise nothing
-    /// is taken, except that after a malformed frame there is no next one.
+    /// The next frame, if it says it is of this type and nothing is wrong with it. Otherwise
+    /// nothing is taken, except that after a malformed frame there is no next one.
     #[inline(always)]
     pub fn next_of(&mut self, event_type: EventTypeId) -> Option<Frame<'a>> {
         if self.next_type() != Some(event_type) {
