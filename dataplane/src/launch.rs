@@ -5,6 +5,7 @@
 //! the ports through which control commands the agents and reads their counters.
 
 use std::io;
+use std::mem::take;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::clock::Clock;
 use crate::command::{Commands, ReceiverCommand, Returns, SenderCommand};
 use crate::config::{ConfigError, Mode, PlaneConfig};
 use crate::counters::Counters;
-use crate::io::mio::{MioReceive, MioTransmit};
+use crate::io::backend::{WayIn, WayOut, ways};
 use crate::io::simulated::{SimulatedReceive, SimulatedTransmit};
 use crate::io::{Destination, Receive, Transmit};
 use crate::poller::Poller;
@@ -227,15 +228,13 @@ fn assemble<T: Transmit, R: Receive>(
 fn assemble_sockets(
     config: &PlaneConfig,
     clock: &Clock,
-) -> Result<(Assembly<MioTransmit, MioReceive>, Sockets), LaunchError> {
+) -> Result<(Assembly<WayOut, WayIn>, Sockets), LaunchError> {
     config.check()?;
     let mut sockets = open_sockets(config)?;
-    let transmit = MioTransmit::new(std::mem::take(&mut sockets.transmit))?;
-    let receive = std::mem::take(&mut sockets.receive)
-        .into_iter()
-        .map(MioReceive::new)
-        .collect::<io::Result<Vec<_>>>()?;
-    Ok((assemble(transmit, receive, config, clock), sockets))
+    let (transmit, receive) = (take(&mut sockets.transmit), take(&mut sockets.receive));
+    let ways = ways(config.io, transmit, receive)?;
+    sockets.reports[0].notes.extend(ways.note);
+    Ok((assemble(ways.out, ways.ins, config, clock), sockets))
 }
 
 /// Opens the sockets and starts the workers.
