@@ -357,7 +357,8 @@ impl SendBatch {
         filled
     }
 
-    /// The headers, for a call that is told of each by itself.
+    /// The headers, for a ring, which is told of each by itself.
+    #[cfg(feature = "io-uring")]
     pub(crate) fn headers(&self) -> impl Iterator<Item = *const libc::msghdr> {
         self.headers.iter().map(|header| &raw const header.msg_hdr)
     }

@@ -1,4 +1,4 @@
-//! The sockets' way out and way in through io_uring: the same sockets, GSO and GRO as [`super::mio`]
+//! The sockets' way out and way in through io_uring: the sockets, GSO and GRO of [`super::mio`],
 //! with rings in place of the system calls. Owned by one agent each; a parked worker sleeps in the
 //! [`crate::poller`] on the sockets.
 //!
@@ -47,7 +47,7 @@ impl Default for UringOptions {
     }
 }
 
-/// Looks for the datagram of [`probe`], and the pause between two: it is there at the first unless a
+/// Looks for the datagram of [`probe`], and the pause between two: the first finds it unless a
 /// queue with a rate stands on the loopback interface.
 const LOOKS_MAX: u32 = 100;
 const LOOK_PAUSE: Duration = Duration::from_micros(500);
