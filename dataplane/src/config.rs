@@ -19,7 +19,7 @@ pub enum Mode {
 /// What carries the datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IoBackend {
-    /// What measures best: system calls today. Rings carry as much, and no more, over loopback.
+    /// What `wireloom bench udp --io …` shows best: system calls.
     #[default]
     Auto,
     /// System calls ([`crate::io::mio`]).
