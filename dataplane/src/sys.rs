@@ -1,4 +1,4 @@
-//! The system calls; with `io/uring/ring.rs` the only unsafe code of this crate.
+//! The system calls; with two files of `io/uring` the only unsafe code of this crate.
 //!
 //! One plain function for each call; what a caller must know stands in the types, so that every
 //! function here is safe to call. Each argument is governed by a sentence of its man page, quoted

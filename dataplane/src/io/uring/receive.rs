@@ -10,7 +10,7 @@ use crate::io::{Arrival, Receive, ReceiveCounters, Received};
 use crate::poller::Poller;
 
 /// Buffers of a way in, shared by its sockets: what one enter can fill, and so the bound of a call.
-/// 512 KiB; twice as many are no faster and leave L2.
+/// 512 KiB of full-size slots; of each only what an arrival fills is touched.
 const SLOTS: u16 = 8;
 
 /// Enters of one call that find nothing but failures or ended multishots.
@@ -81,7 +81,7 @@ impl UringReceive {
         }
         match outcome {
             Ok(filled) => {
-                let arrived = self.ring.arrived(filled);
+                let arrived = self.ring.arrived(&filled);
                 let source = &mut self.sockets[socket];
                 let datagrams = source.show(socket, &arrived, &mut self.counters, sink);
                 self.ring.give_back(filled);

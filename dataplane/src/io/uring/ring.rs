@@ -1,29 +1,30 @@
-//! The rings, and the only unsafe code of this backend.
+//! The rings; with `buffers.rs` the only unsafe code of this backend.
 //!
 //! [`SendRing`] has a batch carried and waits for it; [`ReceiveRing`] owns the buffers the kernel
 //! fills. Each belongs to one agent. A ring is made where the agent is made and enabled where it is
-//! first used: "the task that enables the ring" is the only one that may enter it
-//! (`IORING_SETUP_SINGLE_ISSUER`, io_uring_setup(2)).
+//! first used: of a ring that starts disabled, "the submission task is […] the task that enables
+//! the ring", and "the kernel enforces this rule, failing requests with -EEXIST"
+//! (io_uring_setup(2), IORING_SETUP_SINGLE_ISSUER).
 //!
-//! With `IORING_SETUP_DEFER_TASKRUN` the kernel does what has become possible only "when the
-//! application calls io_uring_enter(2)", never behind our back; `IORING_SETUP_TASKRUN_FLAG` says in
-//! shared memory that there is something to do, so that finding nothing costs no system call.
+//! IORING_SETUP_DEFER_TASKRUN: the kernel "should defer work until an io_uring_enter(2) call with
+//! the IORING_ENTER_GETEVENTS flag set", so that nothing is written behind our back.
+//! IORING_SETUP_TASKRUN_FLAG: a flag in shared memory "is set […] whenever completions are pending
+//! that should be processed", so that finding nothing costs no system call.
 
 use std::ffi::c_int;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::types::{BufRingEntry, Fixed};
+use io_uring::types::Fixed;
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
-use crate::io::address::{ADDRESS_BYTES_MAX, KernelAddress};
+use super::buffers::{Buffers, Filled};
 use crate::io::batch::BATCH_MESSAGES;
 use crate::io::mio::SendCalls;
 use crate::io::transmit::Carry;
-use crate::sys::{Arrived, Line, Outgoing, RawArray, empty_message};
+use crate::sys::{Arrived, Outgoing};
 
 /// A ring and the sockets registered with it.
 struct Ring {
@@ -128,7 +129,7 @@ impl SendRing {
     }
 
     /// Gives the ring up. What it was told and had not begun is never begun: the kernel reads no
-    /// entry of a closed ring, and "cancels" what waits for an earlier request.
+    /// entry of a closed ring, and cancels what waits for an earlier request.
     #[cold]
     fn give_up(&mut self) {
         self.ring = None;
@@ -137,8 +138,9 @@ impl SendRing {
 
 impl Ring {
     /// Queues sends of the first `count` headers, each held back until the one before has gone.
-    /// io_uring_enter(2), IOSQE_IO_LINK: "the next SQE will not be started before this one
-    /// completes"; a failure in the chain "will break the chain" and the rest ends in ECANCELED.
+    /// io_uring_enter(2), IOSQE_IO_LINK: "that next SQE will not be started before the previous
+    /// request completes"; "if a chain of SQE links is broken, the remaining unstarted part of the
+    /// chain will be terminated and completed with -ECANCELED".
     fn queue(&mut self, socket: usize, headers: impl Iterator<Item = *const libc::msghdr>) {
         let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL).cast_unsigned();
         let mut submission = self.ring.submission();
@@ -165,7 +167,8 @@ impl Ring {
             if outcome.completed == outcome.expected {
                 return true;
             }
-            // A rest that is not submitted at once would start a chain of its own.
+            // "Chains are not supported across submission boundaries": what was not submitted at
+            // once would start a chain of its own.
             let is_cut = !self.ring.submission().is_empty();
             let interrupted =
                 entered.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::Interrupted);
@@ -205,35 +208,6 @@ impl Carry for SendRing {
 
 /// The one group of buffers of a ring.
 const GROUP: u16 = 0;
-/// io_uring_prep_recvmsg_multishot(3): a buffer begins with a `struct io_uring_recvmsg_out` (four
-/// u32: name, control and payload length, flags); behind it come "the name, with the length of
-/// msg_namelen", "the control data, with the length of msg_controllen", and the payload.
-const OUT_BYTES: usize = 16;
-const NAME_BYTES: usize = 32;
-const CONTROL_BYTES: usize = 144;
-const PAYLOAD_AT: usize = OUT_BYTES + NAME_BYTES + CONTROL_BYTES;
-const LINE_BYTES: usize = size_of::<Line>();
-const _: () = {
-    assert!(NAME_BYTES >= ADDRESS_BYTES_MAX);
-    // The payload is aligned as its buffer is.
-    assert!(PAYLOAD_AT.is_multiple_of(LINE_BYTES));
-};
-
-/// io_uring_register_buf_ring(3): the ring's memory "must be page aligned".
-#[repr(C, align(4096))]
-#[derive(Clone, Copy)]
-struct Page([u8; 4096]);
-
-/// Buffers the kernel chooses from, and the ring through which it is given them.
-struct Buffers {
-    lines: RawArray<Line>,
-    lines_each: usize,
-    count: u16,
-    ring: RawArray<Page>,
-    tail: u16,
-    /// What a multishot is told of names and control messages.
-    template: RawArray<libc::msghdr>,
-}
 
 /// Multishot receives of several sockets into one group of buffers.
 pub(super) struct ReceiveRing {
@@ -241,89 +215,19 @@ pub(super) struct ReceiveRing {
     buffers: ManuallyDrop<Buffers>,
 }
 
-// SAFETY: the ring owns everything its pointers point at, and every method needs `&mut self` to let
-// the kernel write there.
-unsafe impl Send for ReceiveRing {}
-
 impl std::fmt::Debug for ReceiveRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReceiveRing").field("slots", &self.buffers.count).finish_non_exhaustive()
+        f.debug_struct("ReceiveRing").field("slots", &self.buffers.count()).finish_non_exhaustive()
     }
 }
 
 /// What the kernel says of one socket.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Completion {
     pub(super) socket: usize,
     /// The socket's multishot is over and must be armed again.
     pub(super) ended: bool,
     pub(super) outcome: Result<Filled, c_int>,
-}
-
-/// A buffer that holds an arrival until it is given back.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Filled {
-    slot: u16,
-    bytes: usize,
-}
-
-impl Buffers {
-    /// `count` buffers, a power of two, for payloads of `slot_bytes` (rounded up to 64); all
-    /// touched.
-    fn new(count: u16, slot_bytes: usize) -> Self {
-        let lines_each = PAYLOAD_AT / LINE_BYTES + slot_bytes.div_ceil(LINE_BYTES).max(1);
-        let mut template = empty_message();
-        template.msg_hdr.msg_namelen = u32::try_from(NAME_BYTES).unwrap_or(0);
-        template.msg_hdr.msg_controllen = CONTROL_BYTES;
-        Self {
-            lines: RawArray::new(Line([0; LINE_BYTES]), usize::from(count) * lines_each),
-            lines_each,
-            count,
-            ring: RawArray::new(Page([0; 4096]), 1),
-            tail: 0,
-            template: RawArray::new(template.msg_hdr, 1),
-        }
-    }
-
-    fn entry(&self, index: u16) -> *mut BufRingEntry {
-        let first: *mut BufRingEntry = self.ring.at(0).cast();
-        let index = usize::from(index % self.count);
-        assert!((index + 1) * size_of::<BufRingEntry>() <= size_of::<Page>());
-        // SAFETY: the assertion keeps it inside the page.
-        unsafe { first.add(index) }
-    }
-
-    /// Gives buffer `slot` to the kernel. io_uring_buf_ring_add(3) and _advance(3): the entry at
-    /// the tail gets "addr, len and bid", and then the new tail is stored with release order.
-    #[inline]
-    fn give(&mut self, slot: u16) {
-        assert!(slot < self.count, "buffer {slot} of {}", self.count);
-        let address = self.lines.at(usize::from(slot) * self.lines_each);
-        let pointer = self.entry(self.tail);
-        // SAFETY: the entry lies inside the page, and the kernel does not read behind the tail.
-        let entry = unsafe { &mut *pointer };
-        entry.set_addr(address.expose_provenance() as u64);
-        entry.set_len(u32::try_from(self.lines_each * LINE_BYTES).unwrap_or(u32::MAX));
-        entry.set_bid(slot);
-        self.tail = self.tail.wrapping_add(1);
-        let first = self.entry(0);
-        // SAFETY: the first entry exists; the tail lies in its unused part.
-        let tail = unsafe { BufRingEntry::tail(first) }.cast_mut();
-        // SAFETY: aligned, inside the page, and the kernel only reads it.
-        let tail = unsafe { AtomicU16::from_ptr(tail) };
-        tail.store(self.tail, Ordering::Release);
-    }
-
-    /// The bytes of a filled buffer.
-    #[inline]
-    fn bytes(&self, filled: Filled) -> &[u8] {
-        assert!(filled.slot < self.count, "buffer {} of {}", filled.slot, self.count);
-        let pointer = self.lines.at(usize::from(filled.slot) * self.lines_each).cast::<u8>();
-        let length = filled.bytes.min(self.lines_each * LINE_BYTES);
-        // SAFETY: the buffer is that long, initialised, and ours until it is given back, which
-        // needs `&mut self`.
-        unsafe { std::slice::from_raw_parts(pointer, length) }
-    }
 }
 
 impl ReceiveRing {
@@ -338,19 +242,20 @@ impl ReceiveRing {
         let entries = sockets.len().max(usize::from(slots));
         let ring = Ring::new(sockets, entries)?;
         let mut buffers = Buffers::new(slots, slot_bytes);
-        let address = buffers.ring.at(0).expose_provenance() as u64;
+        let address = buffers.ring_address();
         let submitter = ring.ring.submitter();
         // SAFETY: the page is zeroed, holds `slots` entries of 16 bytes, and is freed only after
         // the group has been unregistered.
         unsafe { submitter.register_buf_ring_with_flags(address, slots, GROUP, 0) }?;
-        (0..slots).for_each(|slot| buffers.give(slot));
+        buffers.give_all();
         Ok(Self { ring, buffers: ManuallyDrop::new(buffers) })
     }
 
     /// Queues a multishot receive of a socket, submitted by the next [`Self::enter`].
     pub(super) fn arm(&mut self, socket: usize) {
-        let receive = opcode::RecvMsgMulti::new(fixed(socket), self.buffers.template.at(0), GROUP);
+        let receive = opcode::RecvMsgMulti::new(fixed(socket), self.buffers.template(), GROUP);
         let entry = receive.build().user_data(socket as u64);
+        // "Data must remain valid until the request has been successfully submitted."
         // SAFETY: the template lives as long as the ring; the buffers of the group likewise.
         let pushed = unsafe { self.ring.ring.submission().push(&entry) };
         debug_assert!(pushed.is_ok(), "one entry a socket fits the queue");
@@ -391,33 +296,14 @@ impl ReceiveRing {
 
     /// What a filled buffer holds.
     #[inline]
-    pub(super) fn arrived(&self, filled: Filled) -> Arrived<'_> {
-        let bytes = self.buffers.bytes(filled);
-        let word = |at: usize| {
-            let word = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>);
-            word.map_or(0, |word| u32::from_ne_bytes(*word))
-        };
-        let part = |at: usize, length: usize| {
-            let rest = bytes.get(at..).unwrap_or(&[]);
-            &rest[..length.min(rest.len())]
-        };
-        let [name, control, payload, flags] = [word(0), word(4), word(8), word(12)];
-        let name = part(OUT_BYTES, (name as usize).min(ADDRESS_BYTES_MAX));
-        let mut source = KernelAddress::EMPTY;
-        source.bytes[..name.len()].copy_from_slice(name);
-        source.length = u32::try_from(name.len()).unwrap_or(0);
-        Arrived {
-            bytes: part(PAYLOAD_AT, payload as usize),
-            source,
-            control: part(OUT_BYTES + NAME_BYTES, (control as usize).min(CONTROL_BYTES)),
-            truncated: flags & libc::MSG_TRUNC.cast_unsigned() != 0,
-        }
+    pub(super) fn arrived(&self, filled: &Filled) -> Arrived<'_> {
+        self.buffers.arrived(filled)
     }
 
     /// Gives a buffer back to the kernel.
     #[inline]
     pub(super) fn give_back(&mut self, filled: Filled) {
-        self.buffers.give(filled.slot);
+        self.buffers.give_back(filled);
     }
 }
 
