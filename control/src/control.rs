@@ -103,10 +103,9 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        for worker in &self.plane.workers {
-            worker.stop();
-        }
-        self.plane.workers.clear();
+        // One after the other, the sender's first: while it sends what it holds, the receivers
+        // still hear how much the peers take.
+        self.plane.workers.drain(..).for_each(drop);
         self.conductor = None;
     }
 }

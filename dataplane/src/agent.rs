@@ -24,8 +24,8 @@ pub trait Agent {
         None
     }
 
-    /// Whether something this agent took over waits for the kernel to take it: a stopping worker
-    /// goes on for a while, and an idle one does not sleep long.
+    /// Whether something this agent took over waits for the kernel or a peer to take it: a stopping
+    /// worker goes on for a while, and an idle one does not sleep long.
     fn is_blocked(&self) -> bool {
         false
     }

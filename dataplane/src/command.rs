@@ -9,6 +9,7 @@ use wireloom_ring::Consumer;
 
 use crate::counters::{Counter, Counters};
 use crate::dispatch::{Subscription, SubscriptionId};
+use crate::flow::{FlowControl, Watch};
 use crate::limits::COMMANDS_MAX;
 use crate::link::{Link, LinkId};
 use crate::outbound::Outbound;
@@ -20,6 +21,8 @@ pub enum SenderCommand {
     AddLink(Box<Link>),
     /// A destination that is gone; events still marked for it are shed as unroutable.
     RemoveLink(LinkId),
+    /// What to do with a link's events when its peer takes no more.
+    SetFlow(LinkId, FlowControl),
     /// A publisher's ring to drain.
     Attach(Box<Outbound>),
 }
@@ -33,6 +36,8 @@ pub enum ReceiverCommand {
     Unsubscribe(SubscriptionId),
     /// A ring of events routed inside this process.
     AttachLocal(Box<Consumer>),
+    /// A link whose peer's words are to be passed on to the sender.
+    Watch(Box<Watch>),
 }
 
 /// What an agent gives back to be freed by control: a closed ring, a removed link, a subscription.

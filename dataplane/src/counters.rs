@@ -41,6 +41,18 @@ counters! {
         "Events shed by the sender because their link was gone.";
     EventsOversized "events_oversized" "events"
         "Events shed by the sender because they exceed the largest packet of their link.";
+    EventsShedWindow "events_shed_window" "events"
+        "Events shed by the sender because their peer takes no more (flow control `shed`).";
+    WindowsUsedUp "windows_used_up" "times"
+        "Times a stream had to wait because its peer takes no more: the peer is the slower side.";
+    WindowQuestions "window_questions" "packets"
+        "Empty packets sent to ask a silent peer how much it takes.";
+    StatusesHeard "statuses_heard" "packets"
+        "Words of peers on how much they take of this node's streams.";
+    StatusesUnknown "statuses_unknown" "packets"
+        "Such words about no stream of this node, or overtaken by newer ones; dropped.";
+    StatusesSent "statuses_sent" "packets"
+        "Words to senders on how much of their streams this node takes.";
     RecordsMalformed "records_malformed" "records"
         "Records in an outbound ring that were no frame; a fault of the publishing code.";
     PacketsSent "packets_sent" "packets"

@@ -14,7 +14,8 @@ use crate::clock::Clock;
 use crate::command::{Commands, ReceiverCommand, Returns, SenderCommand};
 use crate::config::{ConfigError, Mode, PlaneConfig};
 use crate::counters::Counters;
-use crate::io::backend::{WayIn, WayOut, ways};
+use crate::io::backend::{SocketsIn, SocketsOut, ways};
+use crate::io::mio::MioTransmit;
 use crate::io::simulated::{SimulatedReceive, SimulatedTransmit};
 use crate::io::{Destination, Receive, Transmit};
 use crate::poller::Poller;
@@ -88,6 +89,13 @@ struct Families {
 }
 
 impl Plane {
+    /// Whether this node hears what is sent back to where it sends to `address` from: it receives
+    /// on one address family only.
+    #[must_use]
+    pub const fn hears_back(&self, address: SocketAddr) -> bool {
+        self.local.is_ipv4() == address.is_ipv4()
+    }
+
     /// A destination through the transmit socket of its address family; `None` when this node has
     /// no socket of that family.
     #[must_use]
@@ -158,15 +166,20 @@ fn open_sockets(config: &PlaneConfig) -> Result<Sockets, LaunchError> {
 }
 
 /// The agents and the ports that reach them, before they are given to threads.
-struct Assembly<T, R> {
+struct Assembly<T, R, A> {
     sender: Sender<T>,
-    receivers: Vec<Receiver<R>>,
+    receivers: Vec<Receiver<R, A>>,
     sender_port: SenderPort,
     receiver_ports: Vec<ReceiverPort>,
     returns: Returns,
 }
 
-impl<T: Transmit + 'static, R: Receive + 'static> Assembly<T, R> {
+impl<T, R, A> Assembly<T, R, A>
+where
+    T: Transmit + 'static,
+    R: Receive + 'static,
+    A: Transmit + 'static,
+{
     /// A plane whose agents the caller drives.
     fn driven(
         self,
@@ -193,26 +206,30 @@ impl<T: Transmit + 'static, R: Receive + 'static> Assembly<T, R> {
     }
 }
 
-fn assemble<T: Transmit, R: Receive>(
+/// A receiver's way in, its way out for words to senders, and what may be on the way to it.
+type WayIn<R, A> = (R, A, usize);
+
+fn assemble<T: Transmit, R: Receive, A: Transmit>(
     transmit: T,
-    receive: Vec<R>,
+    receive: Vec<WayIn<R, A>>,
     config: &PlaneConfig,
     clock: &Clock,
-) -> Assembly<T, R> {
+) -> Assembly<T, R, A> {
     let returns = Returns::default();
     let commands = Commands::default();
     let sender = Sender::new(transmit, commands.clone(), returns.clone());
     let sender_port = SenderPort { commands, counters: Arc::clone(sender.counters()), wake: None };
-    let settings = ReceiverConfig {
-        sources_max: config.sources_max,
-        require_checksum: config.require_checksum,
-    };
     let (receivers, receiver_ports) = receive
         .into_iter()
-        .map(|transport| {
+        .map(|(transport, answers, granted_bytes)| {
+            let settings = ReceiverConfig {
+                sources_max: config.sources_max,
+                require_checksum: config.require_checksum,
+                window_bytes: config.window_bytes.min(granted_bytes) as u64,
+            };
             let commands = Commands::default();
             let receiver = Receiver::new(
-                transport,
+                (transport, answers),
                 settings,
                 commands.clone(),
                 returns.clone(),
@@ -225,16 +242,28 @@ fn assemble<T: Transmit, R: Receive>(
     Assembly { sender, receivers, sender_port, receiver_ports, returns }
 }
 
+type SocketAssembly = Assembly<SocketsOut, SocketsIn, MioTransmit>;
+
 fn assemble_sockets(
     config: &PlaneConfig,
     clock: &Clock,
-) -> Result<(Assembly<WayOut, WayIn>, Sockets), LaunchError> {
+) -> Result<(SocketAssembly, Sockets), LaunchError> {
     config.check()?;
     let mut sockets = open_sockets(config)?;
     let (transmit, receive) = (take(&mut sockets.transmit), take(&mut sockets.receive));
+    // Answers are few and small: system calls carry them whatever carries the events.
+    let answers = receive.iter().map(|sockets| {
+        let duplicates = sockets.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?;
+        MioTransmit::new(duplicates)
+    });
+    let answers = answers.collect::<io::Result<Vec<_>>>()?;
     let ways = ways(config.io, transmit, receive)?;
+    let granted_bytes = sockets.reports.iter().map(|report| report.receive_buffer.granted);
+    let receive = ways.ins.into_iter().zip(answers).zip(granted_bytes);
+    let receive = receive.map(|((way, answers), granted)| (way, answers, granted)).collect();
+    let parts = assemble(ways.out, receive, config, clock);
     sockets.reports[0].notes.extend(ways.note);
-    Ok((assemble(ways.out, ways.ins, config, clock), sockets))
+    Ok((parts, sockets))
 }
 
 /// Opens the sockets and starts the workers.
@@ -306,7 +335,9 @@ pub fn simulate(
     clock: Clock,
 ) -> (Plane, Invoker) {
     let config = PlaneConfig::new(local);
-    let parts = assemble(transmit, vec![receive], &config, &clock);
+    let answers = transmit.clone();
+    let way_in = (receive, answers, config.receive_buffer_bytes);
+    let parts = assemble(transmit, vec![way_in], &config, &clock);
     let both = Families { v4: Some(0), v6: Some(0) };
     parts.driven(local, both, Vec::new(), clock)
 }

@@ -14,6 +14,7 @@
 //! - [`launch`] builds everything; [`agent`] says what runs, [`worker`] and [`idle`] how;
 //! - [`sender`] and [`receiver`] are the two agents, [`link`], [`outbound`], [`dispatch`] and
 //!   [`inbound`] what they work on;
+//! - [`flow`] keeps a sender within what its peer takes;
 //! - [`io`] is the contract of everything that carries datagrams, [`socket`] opens real ones;
 //! - [`command`] is how control speaks to agents, [`counters`] what they say back;
 //! - [`limits`] holds every bound with its reason.
@@ -23,12 +24,15 @@
 
 #![deny(unsafe_code)]
 
+mod advertise;
 pub mod agent;
 pub mod clock;
 pub mod command;
 pub mod config;
 pub mod counters;
+mod credit;
 pub mod dispatch;
+pub mod flow;
 pub mod idle;
 pub mod inbound;
 pub mod io;

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use wireloom_wire::{LANES, NodeId, PACKET_HEADER_BYTES, SessionId};
 
+use crate::credit::Credit;
+use crate::flow::{FlowControl, PeerWindow};
 use crate::io::Destination;
 use crate::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX};
 
@@ -63,25 +65,30 @@ pub struct LinkConfig {
     pub packet_bytes: usize,
     /// The largest packet the path carries: one event larger than `packet_bytes` travels alone.
     pub packet_bytes_max: usize,
-    /// Whether the destination is a group.
+    /// Whether the destination is a group or a broadcast address.
     pub multicast: bool,
+    /// What to do when the peer takes no more; a group's is always [`FlowControl::Off`].
+    pub flow: FlowControl,
 }
 
 /// The position of one lane of a link: what the next packet is numbered.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Stream {
     pub(crate) sequence: u64,
     pub(crate) first_event: u64,
+    pub(crate) credit: Credit,
     /// The packets of this duty cycle, as indices into the sender's plan.
     pub(crate) chain: Chain,
     pub(crate) tail: Tail,
 }
 
-/// First and last packet planned for a stream in this duty cycle, and whether the last takes more.
+/// First and last packet planned for a stream in this duty cycle, whether the last takes more, and
+/// how many bytes more the peer takes.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Chain {
     pub(crate) ends: Option<(u32, u32)>,
     pub(crate) open: bool,
+    pub(crate) room: u64,
 }
 
 /// When to say again how far a silent stream has come.
@@ -102,6 +109,8 @@ pub struct Link {
     pub(crate) body_bytes: usize,
     pub(crate) body_bytes_max: usize,
     pub(crate) multicast: bool,
+    pub(crate) flow: FlowControl,
+    pub(crate) window: Arc<PeerWindow>,
     pub(crate) streams: [Stream; LANES],
     pub(crate) counters: Arc<LinkCounters>,
 }
@@ -120,8 +129,17 @@ impl Link {
             body_bytes: body(config.packet_bytes.min(config.packet_bytes_max)),
             body_bytes_max: body(config.packet_bytes_max),
             multicast: config.multicast,
-            streams: [Stream::default(); LANES],
+            flow: if config.multicast { FlowControl::Off } else { config.flow },
+            window: Arc::default(),
+            streams: std::array::from_fn(|_| Stream::default()),
             counters: Arc::new(LinkCounters::default()),
+        }
+    }
+
+    /// Changes what happens when the peer takes no more. A group stays without flow control.
+    pub(crate) const fn set_flow(&mut self, flow: FlowControl) {
+        if !self.multicast {
+            self.flow = flow;
         }
     }
 
@@ -129,6 +147,18 @@ impl Link {
     #[must_use]
     pub const fn counters(&self) -> &Arc<LinkCounters> {
         &self.counters
+    }
+
+    /// What the peer takes, to be written by the receiver that hears it.
+    #[must_use]
+    pub const fn window(&self) -> &Arc<PeerWindow> {
+        &self.window
+    }
+
+    /// The session its packets carry.
+    #[must_use]
+    pub const fn session(&self) -> SessionId {
+        self.session
     }
 
     /// The largest frame (header, extensions and payload) this link carries.

@@ -7,15 +7,17 @@
 use std::io;
 use std::sync::Arc;
 
-use wireloom_wire::{Admission, Packet, PacketError, PacketFlags, decode_packet};
+use wireloom_wire::{Admission, Packet, PacketError, PacketFlags, Status, decode_packet};
 
+use crate::advertise::{Advertiser, ReturnAddress};
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::command::{Commands, ReceiverCommand, Returns};
 use crate::counters::{Counter, Counters};
 use crate::dispatch::{Dispatch, Lost, Origin};
+use crate::flow::Watches;
 use crate::inbound::drain_local;
-use crate::io::Receive;
+use crate::io::{Receive, Transmit};
 use crate::limits::{COMMANDS_PER_CYCLE, LOCAL_CYCLE_BYTES};
 use crate::poller::Poller;
 use crate::sources::{Found, Sources};
@@ -23,23 +25,26 @@ use crate::sources::{Found, Sources};
 /// Local rings one receiver can hold.
 const LOCALS_MAX: usize = 1024;
 
-/// The agent that receives. `R` is the way in: sockets or the simulated network.
+/// The agent that receives. `R` is the way in: sockets or the simulated network; `T` the way out
+/// for its words to senders, whose sockets are those of `R` in the same order.
 #[derive(Debug)]
 #[expect(clippy::vec_box, reason = "the boxes go back to be freed by control, who made them")]
-pub struct Receiver<R> {
+pub struct Receiver<R, T> {
     transport: R,
     commands: Commands<ReceiverCommand>,
     returns: Returns,
     clock: Clock,
-    intake: Intake,
+    intake: Intake<T>,
     locals: Vec<Box<wireloom_ring::Consumer>>,
 }
 
 /// Everything a datagram meets after the socket.
 #[derive(Debug)]
-struct Intake {
+struct Intake<T> {
     counters: Arc<Counters>,
     sources: Sources,
+    advertiser: Advertiser<T>,
+    watches: Watches,
     dispatch: Dispatch,
     require_checksum: bool,
 }
@@ -51,13 +56,15 @@ pub struct ReceiverConfig {
     pub sources_max: usize,
     /// Refuse packets without a checksum.
     pub require_checksum: bool,
+    /// Bytes that all senders together may have on their way to this receiver.
+    pub window_bytes: u64,
 }
 
-impl<R: Receive> Receiver<R> {
+impl<R: Receive, T: Transmit> Receiver<R, T> {
     /// Allocates everything the receiver will ever need.
     #[must_use]
     pub fn new(
-        transport: R,
+        (transport, answers): (R, T),
         config: ReceiverConfig,
         commands: Commands<ReceiverCommand>,
         returns: Returns,
@@ -71,6 +78,8 @@ impl<R: Receive> Receiver<R> {
             intake: Intake {
                 counters: Arc::new(Counters::default()),
                 sources: Sources::new(config.sources_max),
+                advertiser: Advertiser::new(answers, config.window_bytes),
+                watches: Watches::new(),
                 dispatch: Dispatch::new(),
                 require_checksum: config.require_checksum,
             },
@@ -98,6 +107,11 @@ impl<R: Receive> Receiver<R> {
                 ReceiverCommand::Unsubscribe(id) => {
                     if let Some(removed) = self.intake.dispatch.remove(id) {
                         self.returns.give_back(removed, counters);
+                    }
+                }
+                ReceiverCommand::Watch(watch) => {
+                    if let Some(old) = self.intake.watches.add(watch) {
+                        self.returns.give_back(old, counters);
                     }
                 }
                 ReceiverCommand::AttachLocal(consumer) => {
@@ -143,24 +157,42 @@ impl<R: Receive> Receiver<R> {
     }
 }
 
-impl Intake {
+/// When and from whom the datagrams of an arrival came.
+#[derive(Debug, Clone, Copy)]
+struct Arrived {
+    sender: ReturnAddress,
+    now_ns: u64,
+    now_unix_ns: u64,
+}
+
+impl<T: Transmit> Intake<T> {
     #[inline]
-    fn on_datagram(&mut self, datagram: &[u8], now_ns: u64, now_unix_ns: u64) {
+    fn on_datagram(&mut self, datagram: &[u8], arrived: Arrived) {
         self.counters.add(Counter::DatagramsReceived, 1);
         self.counters.add(Counter::BytesReceived, datagram.len() as u64);
         match decode_packet(datagram, self.require_checksum) {
-            Ok(packet) if !packet.header.flags.contains(PacketFlags::SEQUENCED) => {
-                // Reserved for later: every packet of this version belongs to a stream.
-                self.counters.add(Counter::PacketFlags, 1);
+            Ok(packet) if packet.header.flags.contains(PacketFlags::SEQUENCED) => {
+                self.on_packet(&packet, arrived);
             }
-            Ok(packet) => self.on_packet(&packet, now_ns, now_unix_ns),
+            Ok(packet) => self.on_word(&packet),
             Err(error) => self.counters.add(reason(error), 1),
         }
     }
 
-    fn on_packet(&mut self, packet: &Packet<'_>, now_ns: u64, now_unix_ns: u64) {
+    /// A packet outside of every stream: a peer's word, or something of a later version.
+    #[cold]
+    fn on_word(&self, packet: &Packet<'_>) {
+        let counter = match Status::of(packet) {
+            Some(status) if self.watches.hear(&status) => Counter::StatusesHeard,
+            Some(_) => Counter::StatusesUnknown,
+            None => Counter::PacketFlags,
+        };
+        self.counters.add(counter, 1);
+    }
+
+    fn on_packet(&mut self, packet: &Packet<'_>, arrived: Arrived) {
         let header = &packet.header;
-        let source = match self.sources.find(header, now_ns) {
+        let source = match self.sources.find(header, arrived.now_ns) {
             Found::Source { source, evicted } => {
                 if evicted {
                     self.counters.add(Counter::SourcesEvicted, 1);
@@ -174,7 +206,7 @@ impl Intake {
             source: header.source,
             session: header.session,
             lane: header.lane,
-            received_unix_ns: now_unix_ns,
+            received_unix_ns: arrived.now_unix_ns,
         };
         match source.window.admit(header.sequence, header.first_event, header.frame_count) {
             Admission::New { gap } => {
@@ -196,9 +228,16 @@ impl Intake {
             Admission::Stale => return self.counters.add(Counter::PacketsStale, 1),
             Admission::Inconsistent => return self.counters.add(Counter::PacketsInconsistent, 1),
         }
+        let shared = header.flags.contains(PacketFlags::MULTICAST);
+        let tells = !shared && self.advertiser.charge(&mut source.untold, header);
+        let next_sequence = source.window.next_sequence();
         self.counters.add(Counter::PacketsReceived, 1);
         self.counters.add(Counter::EventsReceived, u64::from(header.frame_count));
         self.deliver(packet, &origin);
+        if tells {
+            self.advertiser.count(&self.sources, arrived.now_ns);
+            self.advertiser.tell(header, next_sequence, arrived.sender, &self.counters);
+        }
     }
 
     #[inline]
@@ -233,7 +272,7 @@ const fn reason(error: PacketError) -> Counter {
     }
 }
 
-impl<R: Receive> Agent for Receiver<R> {
+impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
     fn name(&self) -> &'static str {
         "receiver"
     }
@@ -244,8 +283,9 @@ impl<R: Receive> Agent for Receiver<R> {
         let now_unix_ns = self.clock.unix_ns(now_ns);
         let intake = &mut self.intake;
         let received = self.transport.receive(&mut |arrival| {
+            let sender = ReturnAddress { socket: arrival.socket, address: arrival.source };
             for datagram in arrival.datagrams() {
-                intake.on_datagram(datagram, now_ns, now_unix_ns);
+                intake.on_datagram(datagram, Arrived { sender, now_ns, now_unix_ns });
             }
         });
         // Also without datagrams: drops behind the last arrival are found when a socket is empty.

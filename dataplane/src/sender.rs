@@ -2,10 +2,11 @@
 //! runs of packets, and keeps what the kernel would not take.
 //!
 //! It owns the outbound rings' consumers, the links and their sequences. The way through it:
-//! `gather` (rings → plan) → `seal` (plan → headers, runs) → `transmit` (runs → kernel) →
-//! `release`.
+//! `tend_held` (who may go on) → `gather` (rings → plan) → `form_runs`, `write_headers` (plan →
+//! headers, runs) → `transmit` (runs → kernel) → `release`.
 
 mod emit;
+mod held;
 mod plan;
 mod stash;
 mod tails;
@@ -22,6 +23,7 @@ use crate::limits::{COMMANDS_PER_CYCLE, CYCLE_BYTES, LANE_BYTES_MIN, LINKS_MAX, 
 use crate::link::{Link, LinkId};
 use crate::outbound::Outbound;
 use emit::Emission;
+use held::Held;
 use plan::{Plan, RingIndex, Turn};
 use stash::Stash;
 use tails::Tails;
@@ -60,6 +62,7 @@ pub struct Sender<T> {
     emission: Emission,
     stash: Stash,
     tails: Tails,
+    held: Held,
     /// When to offer the stash to the kernel again.
     retry_ns: u64,
 }
@@ -85,6 +88,7 @@ impl<T: Transmit> Sender<T> {
             emission: Emission::new(),
             stash: Stash::new(),
             tails: Tails::new(),
+            held: Held::new(),
             retry_ns: 0,
         }
     }
@@ -113,6 +117,11 @@ impl<T: Transmit> Sender<T> {
                         self.returns.give_back(old, &self.counters);
                     }
                 }
+                SenderCommand::SetFlow(id, flow) => {
+                    if let Some(link) = self.links.get_mut(id) {
+                        link.set_flow(flow);
+                    }
+                }
                 SenderCommand::Attach(outbound) => {
                     let lane = &mut self.lanes[outbound.lane.min(LANES - 1)];
                     if lane.len() < OUTBOUNDS_MAX {
@@ -127,7 +136,7 @@ impl<T: Transmit> Sender<T> {
     }
 
     /// Rings → plan: higher lanes first, each lower lane at least a packet, rings in turn.
-    fn gather(&mut self) {
+    fn gather(&mut self, now_ns: u64) {
         self.plan.clear();
         self.turn = self.turn.wrapping_add(1);
         let mut packed = 0;
@@ -139,7 +148,7 @@ impl<T: Transmit> Sender<T> {
                 let bytes = self.plan.gather(
                     &mut self.links,
                     &mut rings[index],
-                    Turn { ring: RingIndex { lane, index }, budget },
+                    Turn { ring: RingIndex { lane, index }, budget, now_ns },
                     &self.counters,
                 );
                 packed += bytes;
@@ -148,6 +157,10 @@ impl<T: Transmit> Sender<T> {
                     break;
                 }
             }
+        }
+        if !self.plan.held.is_empty() {
+            self.counters.add(Counter::WindowsUsedUp, self.plan.held.len() as u64);
+            self.held.extend(&self.plan.held);
         }
     }
 
@@ -194,29 +207,30 @@ impl<T: Transmit> Agent for Sender<T> {
                 return commands + resumed;
             }
         }
-        self.gather();
+        let asked = if self.held.is_empty() { 0 } else { self.tend_held(now_ns) };
+        self.gather(now_ns);
         let sent = if self.plan.is_empty() { 0 } else { self.send_plan(now_ns) };
         let released = self.release();
         let marked = if self.tails.is_due(now_ns) { self.mark_tails(now_ns) } else { 0 };
-        if sent + marked > 0 {
+        if sent + marked + asked > 0 {
             self.publish_io_counters();
             self.retry_ns = now_ns + RETRY_NS;
         }
-        commands + sent + released + marked
+        commands + sent + released + marked + asked
     }
 
     fn deadline_ns(&self) -> Option<u64> {
-        let retry_ns = self.is_blocked().then_some(self.retry_ns);
-        [self.tails.due_ns(), retry_ns].into_iter().flatten().min()
+        let retry_ns = (!self.stash.is_empty()).then_some(self.retry_ns);
+        [self.tails.due_ns(), self.ask_ns(), retry_ns].into_iter().flatten().min()
     }
 
     fn is_blocked(&self) -> bool {
-        !self.stash.is_empty()
+        !self.stash.is_empty() || !self.held.is_empty()
     }
 
     fn on_close(&mut self, _now_ns: u64) {
         // A marker must not overtake packets that still wait.
-        if !self.is_blocked() {
+        if self.stash.is_empty() {
             self.mark_every_tail();
         }
         self.publish_io_counters();

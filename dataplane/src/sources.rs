@@ -4,7 +4,11 @@
 
 use wireloom_wire::{NodeId, PacketHeader, ReceiveWindow, SessionId};
 
+use crate::advertise::Untold;
 use crate::limits::SOURCE_IDLE_NS;
+
+/// A stream heard within this long takes part in sharing the receive buffer.
+pub(crate) const LATELY_NS: u64 = 100_000_000;
 
 /// One stream.
 #[derive(Debug)]
@@ -12,6 +16,7 @@ pub(crate) struct Source {
     key: Key,
     heard_ns: u64,
     pub(crate) window: ReceiveWindow,
+    pub(crate) untold: Untold,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +106,12 @@ impl Sources {
 
     fn begin(&mut self, key: Key, slot: usize, now_ns: u64) -> Found<'_> {
         if self.sources.len() < self.capacity {
-            self.sources.push(Source { key, heard_ns: now_ns, window: ReceiveWindow::new() });
+            self.sources.push(Source {
+                key,
+                heard_ns: now_ns,
+                window: ReceiveWindow::new(),
+                untold: Untold::default(),
+            });
             self.last = self.sources.len() - 1;
             self.slots[slot] = u32::try_from(self.sources.len()).unwrap_or(u32::MAX);
             return Found::Source { source: &mut self.sources[self.last], evicted: false };
@@ -111,9 +121,18 @@ impl Sources {
         source.key = key;
         source.heard_ns = now_ns;
         source.window = ReceiveWindow::new();
+        source.untold = Untold::default();
         self.last = oldest;
         self.rebuild_slots();
         Found::Source { source: &mut self.sources[oldest], evicted: true }
+    }
+
+    /// How many streams that are told of windows have been heard lately.
+    pub(crate) fn sharing(&self, now_ns: u64) -> u64 {
+        let lately = |source: &&Source| {
+            source.untold.shares && now_ns.saturating_sub(source.heard_ns) < LATELY_NS
+        };
+        self.sources.iter().filter(lately).count() as u64
     }
 
     fn silent_longest(&self, now_ns: u64) -> Option<usize> {

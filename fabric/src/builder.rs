@@ -6,6 +6,7 @@ use wireloom_control::StartError;
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::config::{GroupMembership, IoBackend, Mode, PlaneConfig};
+use wireloom_dataplane::flow::FlowControl;
 use wireloom_dataplane::idle::Idle;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::limits::SOURCES_DEFAULT;
@@ -26,6 +27,8 @@ pub(crate) struct Sizes {
     /// Largest packet of every path, instead of asking the system for the path's MTU.
     pub(crate) path_bytes: Option<usize>,
     pub(crate) huge_pages: bool,
+    /// What happens when a peer takes no more.
+    pub(crate) flow: FlowControl,
     /// Streams each receiver follows; for the sum of [`Node::memory`].
     pub(crate) streams: usize,
 }
@@ -38,6 +41,7 @@ impl Default for Sizes {
             packet_bytes: 1_400,
             path_bytes: None,
             huge_pages: false,
+            flow: FlowControl::Hold,
             streams: SOURCES_DEFAULT,
         }
     }
@@ -189,6 +193,23 @@ impl NodeBuilder {
     #[must_use]
     pub const fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
         self.plane.receive_buffer_bytes = bytes;
+        self
+    }
+
+    /// What this node does with events beyond what a peer takes; default [`FlowControl::Hold`].
+    /// [`Node::set_flow_control`] decides for one target.
+    #[must_use]
+    pub const fn flow_control(mut self, flow: FlowControl) -> Self {
+        self.sizes.flow = flow;
+        self
+    }
+
+    /// Lets all senders together have this many bytes on their way to each receiver of this node
+    /// (default 1 MiB, and never more than its receive buffer has). More is for long fast paths:
+    /// bytes a second × round trip; less keeps buffers in the cache and queues short.
+    #[must_use]
+    pub const fn window_bytes(mut self, bytes: usize) -> Self {
+        self.plane.window_bytes = bytes;
         self
     }
 

@@ -106,7 +106,8 @@ pub struct Ringed {
     pub shed: u64,
 }
 
-const SENDER_SHED: [Counter; 2] = [Counter::EventsUnroutable, Counter::EventsOversized];
+const SENDER_SHED: [Counter; 3] =
+    [Counter::EventsUnroutable, Counter::EventsOversized, Counter::EventsShedWindow];
 
 const RECEIVER_SHED: [Counter; 7] = [
     Counter::EventsWrongSchema,

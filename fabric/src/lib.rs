@@ -83,6 +83,7 @@ pub use wireloom_dataplane::clock::Clock;
 pub use wireloom_dataplane::config::{IoBackend, Mode};
 pub use wireloom_dataplane::counters::CounterMeaning;
 pub use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
+pub use wireloom_dataplane::flow::FlowControl;
 pub use wireloom_dataplane::idle::Idle;
 pub use wireloom_dataplane::io::simulated;
 pub use wireloom_dataplane::socket::Interface;

@@ -10,6 +10,7 @@ use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::config::PlaneConfig;
 use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
+use wireloom_dataplane::flow::FlowControl;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::launch::{launch_invoker, simulate};
 use wireloom_wire::{Encoding, EventTypeId, NodeId};
@@ -23,10 +24,11 @@ use crate::json::JsonError;
 use crate::ledger::{Ledger, WorkerReport};
 use crate::outcome::{Refused, SubscribeError};
 use crate::publisher::Publisher;
-use crate::router::Router;
+use crate::router::{Router, way_of};
 use crate::shared::Shared;
 use crate::subscriber::{AnyEvent, AnySubscriber, Subscriber};
 use crate::target::Target;
+use crate::writer::Way;
 
 /// One node of the fabric. Cheap to share by reference; dropping it sends what it holds (one second
 /// at most), then ends its threads.
@@ -143,6 +145,19 @@ impl Node {
     /// [`Refused::NoRoute`] when the target cannot be reached from this node, [`Refused::Closed`].
     pub fn publisher<E: Event>(&self, target: &Target) -> Result<Publisher<E>, Refused> {
         Publisher::new(&self.shared, target)
+    }
+
+    /// What happens to events for `target` that it does not take now; before the first call it is
+    /// what [`NodeBuilder::flow_control`] said. Groups and broadcast stay without flow control,
+    /// and so does a target of the address family this node does not listen on.
+    ///
+    /// # Errors
+    /// [`Refused::NoRoute`] when the target cannot be reached from this node, [`Refused::Closed`].
+    pub fn set_flow_control(&self, target: &Target, flow: FlowControl) -> Result<(), Refused> {
+        match way_of(&self.shared, target)? {
+            Way::Link { id, .. } => self.shared.set_flow(id, flow),
+            Way::Local(_) => Ok(()),
+        }
     }
 
     /// Runs `handler` for every event of type `E` that reaches this node, on the receiving worker,

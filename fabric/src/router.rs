@@ -164,7 +164,8 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
         })),
         Target::Unresolved(error) => Err(NoRoute::from(error.clone()).into()),
         Target::Node(address) | Target::Multicast(address) | Target::Broadcast(address) => {
-            let Link { id, frame_bytes_max } = shared.link_to(*address)?;
+            let group = !matches!(target, Target::Node(_));
+            let Link { id, frame_bytes_max } = shared.link_to(*address, group)?;
             Ok(Way::Link { id, limit: frame_bytes_max })
         }
     }

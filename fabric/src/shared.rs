@@ -14,6 +14,7 @@ use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{Commands, ReceiverCommand, SenderCommand};
 use wireloom_dataplane::counters::{CounterMeaning, Counters};
 use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId, Wanted};
+use wireloom_dataplane::flow::{FlowControl, Watch};
 use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
 use wireloom_dataplane::launch::{ReceiverPort, SenderPort};
 use wireloom_dataplane::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX, STASH_BYTES, SUBSCRIPTIONS_MAX};
@@ -95,7 +96,8 @@ impl Shared {
             clock: plane.clock.clone(),
             sender: plane.sender.clone(),
             receivers: plane.receivers.clone(),
-            sessions: (random >> 32) as u32,
+            // Far enough below the end that no link's session wraps to another's.
+            sessions: (random >> 33) as u32,
             subscriptions: AtomicU64::new(1),
             books: Mutex::new(Books::default()),
             control: Mutex::new(Some(control)),
@@ -257,7 +259,7 @@ impl Shared {
     }
 
     /// The link to an address, made when it is new: the path's packet size is asked of the system.
-    pub(crate) fn link_to(&self, address: SocketAddr) -> Result<Link, Refused> {
+    pub(crate) fn link_to(&self, address: SocketAddr, group: bool) -> Result<Link, Refused> {
         let mut books = self.books();
         if let Some(entry) = books.links.get(&address) {
             return Ok(entry.link);
@@ -265,11 +267,13 @@ impl Shared {
         if books.links.len() == LINKS_MAX {
             return Err(NoRoute::LinksExhausted(LINKS_MAX).into());
         }
-        let destination = {
+        let (destination, hears_back) = {
             let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(control) = control.as_ref() else { return Err(Refused::Closed) };
             let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-            control.plane.destination(address).ok_or(NoRoute::Family(family))?
+            let plane = &control.plane;
+            let destination = plane.destination(address).ok_or(NoRoute::Family(family))?;
+            (destination, plane.hears_back(address))
         };
         let path = self.sizes.path_bytes.or_else(|| path_packet_bytes(address));
         let id = LinkId(u32::try_from(books.links.len()).unwrap_or(u32::MAX));
@@ -281,13 +285,35 @@ impl Shared {
             session: SessionId(self.sessions.wrapping_add(id.0).max(1)),
             packet_bytes: self.sizes.packet_bytes,
             packet_bytes_max: path.unwrap_or(1_400).min(DATAGRAM_BYTES_MAX),
-            multicast: address.ip().is_multicast(),
+            multicast: group,
+            flow: if hears_back { self.sizes.flow } else { FlowControl::Off },
         }));
+        self.watch(&link, group)?;
         let known = Link { id, frame_bytes_max: link.frame_bytes_max() };
         let counters = Arc::clone(link.counters());
         self.to_sender(SenderCommand::AddLink(link))?;
         books.links.insert(address, LinkEntry { link: known, counters });
         Ok(known)
+    }
+
+    /// Lets the receivers pass on what the link's peer says of it.
+    fn watch(&self, link: &SenderLink, group: bool) -> Result<(), Refused> {
+        for receiver in (0..self.receivers()).filter(|_| !group) {
+            let watch = Box::new(Watch {
+                source: self.id,
+                session: link.session(),
+                window: Arc::clone(link.window()),
+                wake: self.sender.wake.clone(),
+            });
+            self.to_receiver(receiver, ReceiverCommand::Watch(watch))
+                .map_err(|()| NoRoute::Stalled)?;
+        }
+        Ok(())
+    }
+
+    /// Changes what happens when the peer at a target takes no more.
+    pub(crate) fn set_flow(&self, link: LinkId, flow: FlowControl) -> Result<(), Refused> {
+        self.to_sender(SenderCommand::SetFlow(link, flow))
     }
 
     pub(crate) fn subscribe_one<E: Event>(

@@ -23,14 +23,19 @@ impl PacketFlags {
     pub const KEY_PHASE: Self = Self(16);
     /// Zero bytes may follow the packet, which make the segments of one send equally long.
     pub const PADDED: Self = Self(32);
-    /// Reserved: the body is control frames and not events. Refused in version 1.
-    pub const CONTROL: Self = Self(64);
+    /// Not a part of the stream but a word to its sender: how far the receiver has come.
+    pub const STATUS: Self = Self(64);
     /// Sent to a group and not to one peer.
     pub const MULTICAST: Self = Self(128);
 
     /// The flags that a version-1 receiver takes.
-    pub const SUPPORTED: Self =
-        Self(Self::CHECKSUMMED.0 | Self::SEQUENCED.0 | Self::PADDED.0 | Self::MULTICAST.0);
+    pub const SUPPORTED: Self = Self(
+        Self::CHECKSUMMED.0
+            | Self::SEQUENCED.0
+            | Self::PADDED.0
+            | Self::STATUS.0
+            | Self::MULTICAST.0,
+    );
 
     /// Every flag with its name, from the lowest bit.
     pub const NAMES: [(Self, &'static str); 8] = [
@@ -40,7 +45,7 @@ impl PacketFlags {
         (Self::COMPRESSED, "COMPRESSED"),
         (Self::KEY_PHASE, "KEY_PHASE"),
         (Self::PADDED, "PADDED"),
-        (Self::CONTROL, "CONTROL"),
+        (Self::STATUS, "STATUS"),
         (Self::MULTICAST, "MULTICAST"),
     ];
 }

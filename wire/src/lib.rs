@@ -15,6 +15,7 @@
 //! | check a datagram | [`decode_packet`] |
 //! | walk its frames | [`Packet::frames`], [`Frames`], [`Frame`] |
 //! | follow a stream: loss, duplicates, order | [`ReceiveWindow`] |
+//! | tell a stream's sender how far it may go | [`Status`], [`packet_charge`] |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -35,6 +36,7 @@ mod packet;
 mod priority;
 mod reason;
 mod receive_window;
+mod status;
 
 pub use checksum::{BodyHash, body_hash};
 pub use extension::{NAME_BYTES_MAX, TraceContext};
@@ -49,6 +51,7 @@ pub use packet::{
 pub use priority::{Encoding, LANES, Lane, Priority, UnknownName};
 pub use reason::{FrameError, PacketError};
 pub use receive_window::{Admission, Gap, ReceiveWindow, WINDOW_PACKETS};
+pub use status::{Status, packet_charge};
 
 /// Frames, packet headers and extensions start at multiples of this many bytes, so that a payload
 /// can be read in place as a type with an alignment of up to 16.

@@ -22,6 +22,7 @@ use crate::frame::{FRAME_HEADER_BYTES, Frames};
 use crate::ids::{NodeId, SessionId};
 use crate::priority::{LANES, Lane};
 use crate::reason::PacketError;
+use crate::status::flags_agree;
 use crate::{ALIGNMENT, align_up};
 
 /// The version of the layout that this crate reads and writes.
@@ -126,10 +127,11 @@ impl PacketHeader {
         let length = self.length as usize;
         let Some(body_bytes) = length.checked_sub(PACKET_HEADER_BYTES) else { return false };
         let frame_bytes_min = usize::from(self.frame_count) * FRAME_HEADER_BYTES;
-        let marks_tail = self.frame_count == 0;
+        let bodiless = self.frame_count == 0;
         align_up(length) == length
             && frame_bytes_min <= body_bytes
-            && (body_bytes == 0 || !marks_tail)
+            && (body_bytes == 0 || !bodiless)
+            && (bodiless || !self.flags.contains(PacketFlags::STATUS))
     }
 }
 
@@ -169,7 +171,8 @@ pub fn decode_packet(datagram: &[u8], require_checksum: bool) -> Result<Packet<'
     if bytes[0] != VERSION {
         return Err(PacketError::Version);
     }
-    if !header.flags.unsupported().is_empty() || bytes[3] != 0 || u16_at(bytes, 6) != 0 {
+    let unknown = !header.flags.unsupported().is_empty() || !flags_agree(header.flags);
+    if unknown || bytes[3] != 0 || u16_at(bytes, 6) != 0 {
         return Err(PacketError::Flags);
     }
     if usize::from(header.lane) >= LANES {

@@ -310,6 +310,13 @@ impl ReceiveWindow {
         self.newest.map(|newest| newest.sequence)
     }
 
+    /// The sequence after the newest packet's; 0 before the first packet.
+    #[inline]
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.newest.map_or(0, |newest| newest.sequence.saturating_add(1))
+    }
+
     /// The event after the newest packet's last: how many events the stream has carried as far as
     /// is known. 0 before the first packet.
     #[inline]

@@ -16,7 +16,7 @@ use crate::poller::Poller;
 
 /// A way out through real sockets.
 #[derive(Debug)]
-pub(crate) enum WayOut {
+pub(crate) enum SocketsOut {
     Mio(MioTransmit),
     #[cfg(feature = "io-uring")]
     Uring(Box<UringTransmit>),
@@ -24,7 +24,7 @@ pub(crate) enum WayOut {
 
 /// A way in through real sockets.
 #[derive(Debug)]
-pub(crate) enum WayIn {
+pub(crate) enum SocketsIn {
     Mio(MioReceive),
     #[cfg(feature = "io-uring")]
     Uring(Box<UringReceive>),
@@ -32,9 +32,9 @@ pub(crate) enum WayIn {
 
 /// The ways of a plane.
 pub(crate) struct Ways {
-    pub(crate) out: WayOut,
+    pub(crate) out: SocketsOut,
     /// One for each receiver.
-    pub(crate) ins: Vec<WayIn>,
+    pub(crate) ins: Vec<SocketsIn>,
     /// Why it is not the backend asked for.
     pub(crate) note: Option<String>,
 }
@@ -56,9 +56,9 @@ pub(crate) fn ways(
             Err(why) => note = Some(format!("no io_uring, system calls instead: {why}")),
         }
     }
-    let ins = receive.into_iter().map(|sockets| MioReceive::new(sockets).map(WayIn::Mio));
+    let ins = receive.into_iter().map(|sockets| MioReceive::new(sockets).map(SocketsIn::Mio));
     let ins = ins.collect::<io::Result<Vec<_>>>()?;
-    Ok(Ways { out: WayOut::Mio(MioTransmit::new(transmit)?), ins, note })
+    Ok(Ways { out: SocketsOut::Mio(MioTransmit::new(transmit)?), ins, note })
 }
 
 /// Rings over duplicates of these sockets, or why not.
@@ -68,9 +68,9 @@ fn rings(transmit: &[UdpSocket], receive: &[Vec<UdpSocket>]) -> Result<Ways, Str
         |sockets: &[UdpSocket]| sockets.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>();
     let make = || {
         let ins = receive.iter().map(|sockets| UringReceive::new(duplicates(sockets)?));
-        let ins = ins.map(|way| Ok(WayIn::Uring(Box::new(way?)))).collect::<io::Result<_>>()?;
+        let ins = ins.map(|way| Ok(SocketsIn::Uring(Box::new(way?)))).collect::<io::Result<_>>()?;
         let out = UringTransmit::new(duplicates(transmit)?)?;
-        Ok(Ways { out: WayOut::Uring(Box::new(out)), ins, note: None })
+        Ok(Ways { out: SocketsOut::Uring(Box::new(out)), ins, note: None })
     };
     uring::probe()?;
     make().map_err(|error: io::Error| error.to_string())
@@ -81,7 +81,7 @@ fn rings(_: &[UdpSocket], _: &[Vec<UdpSocket>]) -> Result<Ways, String> {
     Err("this program is built without the feature io-uring".into())
 }
 
-impl Transmit for WayOut {
+impl Transmit for SocketsOut {
     #[inline]
     fn send(&mut self, messages: &[Message<'_>]) -> Sent {
         match self {
@@ -110,7 +110,7 @@ impl Transmit for WayOut {
     }
 }
 
-impl Receive for WayIn {
+impl Receive for SocketsIn {
     #[inline]
     fn receive(&mut self, sink: &mut dyn FnMut(&Arrival<'_>)) -> Received {
         match self {

@@ -11,6 +11,7 @@ use wireloom_wire::{BodyHash, PACKET_HEADER_BYTES, PacketFlags, PacketHeader, bo
 use super::plan::{Plan, Span, Touched};
 use super::{Lanes, Links, Sender};
 use crate::counters::Counter;
+use crate::flow::FlowControl;
 use crate::io::{Message, Segmentation, Transmit};
 use crate::limits::{
     CYCLE_PACKETS_MAX, CYCLE_SPANS_MAX, MESSAGE_SLICES_MAX, PADDING_BYTES_MAX, TAIL_MARKER_NS,
@@ -156,6 +157,9 @@ impl Emission {
                 };
                 let hash = hash_of(plan.spans_of(packet), lanes);
                 self.headers.push(header.encode(Some(hash)));
+                if link.flow != FlowControl::Off {
+                    stream.credit.charge(bytes);
+                }
                 stream.sequence += 1;
                 stream.first_event += u64::from(packet.frames);
             }
@@ -263,6 +267,9 @@ impl<T: Transmit> Sender<T> {
             let Some(link) = self.links.get_mut(touched.link) else { continue };
             let stream = &mut link.streams[touched.lane];
             stream.chain = crate::link::Chain::default();
+            if link.flow != FlowControl::Off {
+                stream.credit.mark(stream.sequence);
+            }
             if !stream.tail.listed {
                 stream.tail.listed = true;
                 self.tails.list(*touched, stream.tail.due_ns);

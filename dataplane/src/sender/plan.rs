@@ -4,10 +4,11 @@
 //! packet may gather spans of several rings; a span is a run of whole frames lying side by side.
 
 use wireloom_ring::{record_length, record_spacing};
-use wireloom_wire::{FRAME_HEADER_BYTES, take_frames};
+use wireloom_wire::{FRAME_HEADER_BYTES, PACKET_HEADER_BYTES, packet_charge, take_frames};
 
 use crate::counters::{Counter, Counters};
-use crate::limits::{CYCLE_PACKETS_MAX, CYCLE_SPANS_MAX};
+use crate::flow::FlowControl;
+use crate::limits::{CYCLE_PACKETS_MAX, CYCLE_SPANS_MAX, OUTBOUNDS_MAX};
 use crate::link::{Link, LinkId};
 use crate::outbound::{MARK_BYTES, Outbound, marked_link};
 use crate::sender::Links;
@@ -25,6 +26,17 @@ pub(super) struct Turn {
     pub(super) ring: RingIndex,
     /// Bytes it may pack, about.
     pub(super) budget: usize,
+    pub(super) now_ns: u64,
+}
+
+/// What became of the frames at the front of a ring.
+enum Packed {
+    /// This many bytes of them are planned.
+    Bytes(usize),
+    /// The first fits in no packet of its link.
+    Oversized,
+    /// The peer takes no more of this stream now.
+    NoRoom,
 }
 
 /// Whole frames side by side in one ring's batch.
@@ -58,6 +70,8 @@ pub(super) struct Plan {
     pub(super) packets: Vec<PlannedPacket>,
     pub(super) spans: Vec<Span>,
     pub(super) touched: Vec<Touched>,
+    /// Streams that found no room at their peer in this cycle.
+    pub(super) held: Vec<Touched>,
 }
 
 impl Plan {
@@ -66,6 +80,7 @@ impl Plan {
             packets: Vec::with_capacity(CYCLE_PACKETS_MAX),
             spans: Vec::with_capacity(CYCLE_SPANS_MAX),
             touched: Vec::with_capacity(CYCLE_PACKETS_MAX),
+            held: Vec::with_capacity(OUTBOUNDS_MAX),
         }
     }
 
@@ -73,6 +88,7 @@ impl Plan {
         self.packets.clear();
         self.spans.clear();
         self.touched.clear();
+        self.held.clear();
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -143,49 +159,74 @@ impl Plan {
                 at += record_spacing(length).min(rest.len());
                 continue;
             };
-            let taken = self.pack(link, turn.ring, at, rest);
-            if taken == 0 {
-                counters.add(Counter::EventsTaken, 1);
-                counters.add(Counter::EventsOversized, 1);
-                at += record_spacing(length).min(rest.len());
-            }
-            at += taken;
-            packed += taken;
+            let reason = match self.pack(link, turn, at, rest) {
+                Packed::Bytes(bytes) => {
+                    at += bytes;
+                    packed += bytes;
+                    continue;
+                }
+                Packed::Oversized => Counter::EventsOversized,
+                Packed::NoRoom => {
+                    let stream = &mut link.streams[turn.ring.lane];
+                    if stream.credit.hold(turn.now_ns) {
+                        self.held.push(Touched { link: link.id, lane: turn.ring.lane });
+                    }
+                    if link.flow == FlowControl::Hold {
+                        break;
+                    }
+                    Counter::EventsShedWindow
+                }
+            };
+            counters.add(Counter::EventsTaken, 1);
+            counters.add(reason, 1);
+            at += record_spacing(length).min(rest.len());
         }
         outbound.taken = at;
         packed
     }
 
-    /// Packs what fits of `rest` into the stream's packet; 0 when its first frame fits in none.
-    fn pack(&mut self, link: &mut Link, ring: RingIndex, offset: usize, rest: &[u8]) -> usize {
+    /// Packs what fits of `rest` into the stream's packet.
+    fn pack(&mut self, link: &mut Link, turn: Turn, offset: usize, rest: &[u8]) -> Packed {
         let (body_bytes, body_bytes_max) = (link.body_bytes, link.body_bytes_max);
+        let ring = turn.ring;
         for _ in 0..2 {
-            let packet = self.open_packet(link, ring.lane);
+            let Some(packet) = self.open_packet(link, ring.lane, turn.now_ns) else {
+                return Packed::NoRoom;
+            };
             let filled = self.packets[packet as usize].body_bytes;
             let (mut bytes, mut frames) = take_frames(rest, body_bytes.saturating_sub(filled));
             if frames == 0 && filled == 0 {
                 // Larger than packets are filled, but the path may carry it alone.
                 let alone = record_spacing(record_length(rest)).min(rest.len());
                 if alone > body_bytes_max {
-                    return 0;
+                    return Packed::Oversized;
                 }
                 (bytes, frames) = (alone, 1);
             }
             if frames > 0 {
                 self.extend(packet, Span { ring, offset, bytes, next: None }, frames);
-                return bytes;
+                return Packed::Bytes(bytes);
             }
             link.streams[ring.lane].chain.open = false;
         }
-        0
+        Packed::Oversized
     }
 
-    /// The packet that takes the stream's next frames.
+    /// The packet that takes the stream's next frames; `None` when its peer has no room for one.
+    /// A new packet is taken for a full one, so that what is planned never exceeds the room.
     #[inline]
-    fn open_packet(&mut self, link: &mut Link, lane: usize) -> u32 {
-        let chain = &mut link.streams[lane].chain;
+    fn open_packet(&mut self, link: &mut Link, lane: usize, now_ns: u64) -> Option<u32> {
+        let stream = &mut link.streams[lane];
+        let chain = &mut stream.chain;
         if let (Some((_, last)), true) = (chain.ends, chain.open) {
-            return last;
+            return Some(last);
+        }
+        if link.flow != FlowControl::Off {
+            if chain.ends.is_none() {
+                chain.room = stream.credit.room(link.window.lane(lane), stream.sequence, now_ns);
+            }
+            let charge = packet_charge(PACKET_HEADER_BYTES + link.body_bytes);
+            chain.room = chain.room.checked_sub(charge)?;
         }
         let packet = u32::try_from(self.packets.len()).expect("a cycle has few packets");
         self.packets.push(PlannedPacket {
@@ -206,7 +247,7 @@ impl Plan {
             }
         }
         chain.open = true;
-        packet
+        Some(packet)
     }
 
     /// Appends frames to a packet: grows its last span when they lie side by side.

@@ -77,7 +77,7 @@ impl<T: Transmit> Sender<T> {
                 let waits = 3_u64.pow(1 + TAIL_MARKERS - tail.markers_left);
                 tail.markers_left -= 1;
                 tail.due_ns = now_ns + TAIL_MARKER_NS * waits;
-                self.send_marker(touched.link, touched.lane);
+                self.send_marker(touched.link, touched.lane, Counter::TailMarkers);
                 marked += 1;
             }
             let due_ns = self.links.get(touched.link).map(|l| l.streams[touched.lane].tail.due_ns);
@@ -95,13 +95,14 @@ impl<T: Transmit> Sender<T> {
                 let Some(link) = self.links.0[slot].as_deref() else { break };
                 if link.streams[lane].sequence > 0 {
                     let id = link.id;
-                    self.send_marker(id, lane);
+                    self.send_marker(id, lane, Counter::TailMarkers);
                 }
             }
         }
     }
 
-    fn send_marker(&mut self, id: LinkId, lane: usize) {
+    /// Sends an empty packet that says where a stream stands, and counts it as what it is for.
+    pub(super) fn send_marker(&mut self, id: LinkId, lane: usize, counter: Counter) {
         let Some(link) = self.links.get_mut(id) else { return };
         let header = marker(link, lane);
         let slices = [IoSlice::new(&header)];
@@ -114,7 +115,7 @@ impl<T: Transmit> Sender<T> {
         };
         let sent = self.transport.send(&[message]);
         if sent.messages == 1 {
-            self.counters.add(Counter::TailMarkers, 1);
+            self.counters.add(counter, 1);
             self.counters.add(Counter::PacketsSent, 1);
             self.counters.add(Counter::BytesSent, header.len() as u64);
         }

@@ -99,8 +99,10 @@ fn versions_lanes_and_reserved_bytes_are_refused() {
 fn reserved_flags_are_refused_and_named() {
     for (flag, name) in PacketFlags::NAMES {
         let refused = refusal(|bytes| bytes[1] |= flag.bits());
-        let reserved = ["SEALED", "COMPRESSED", "KEY_PHASE", "CONTROL"].contains(&name);
-        assert_eq!(refused, reserved.then_some(PacketError::Flags), "{name}");
+        let reserved = ["SEALED", "COMPRESSED", "KEY_PHASE"].contains(&name);
+        // A packet of a stream is no status packet.
+        let refuses = reserved || name == "STATUS";
+        assert_eq!(refused, refuses.then_some(PacketError::Flags), "{name}");
         assert_eq!(!flag.unsupported().is_empty(), reserved, "{name}");
     }
 }

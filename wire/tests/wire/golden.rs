@@ -98,6 +98,20 @@ fn the_tail_marker_is_written_as_drawn_and_read_back() {
 }
 
 #[test]
+fn the_status_packet_is_written_as_drawn_and_read_back() {
+    let status = Status {
+        source: NodeId(0x0123_4567_89ab_cdef),
+        session: SessionId(0x5e55_1077),
+        lane: Priority::Normal.lane(),
+        next_sequence: 1_001,
+        window_bytes: 1 << 20,
+    };
+    assert_bytes("status", &status.encode());
+    let bytes = golden("status");
+    assert_eq!(Status::of(&decode_packet(&bytes, true).unwrap()), Some(status));
+}
+
+#[test]
 fn the_packet_is_written_as_drawn_and_read_back() {
     let body = body();
     let mut header = header(2, &body);

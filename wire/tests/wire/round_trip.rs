@@ -16,8 +16,10 @@ prop_compose! {
         first_event in any::<u64>(),
     ) -> PacketHeader {
         let flags = PacketFlags::from_bits(flags & PacketFlags::SUPPORTED.bits());
+        let flags = flags.without(PacketFlags::CHECKSUMMED);
+        let status = flags.contains(PacketFlags::STATUS);
         PacketHeader {
-            flags: flags.without(PacketFlags::CHECKSUMMED),
+            flags: if status { PacketFlags::STATUS } else { flags },
             lane,
             frame_count: 0,
             length: 48,
@@ -156,6 +158,7 @@ proptest! {
             }
             let body = &batch[at..next];
             let header = PacketHeader {
+                flags: header.flags.without(PacketFlags::STATUS),
                 frame_count: count,
                 length: u32::try_from(48 + bytes).unwrap(),
                 ..header

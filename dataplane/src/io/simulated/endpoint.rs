@@ -15,8 +15,9 @@ const RECEIVE_DATAGRAMS: usize = 64;
 /// As a kernel with GSO would report, so that senders form the same runs.
 const SEGMENTATION: Segmentation = Segmentation { max_segments: 64, max_bytes: DATAGRAM_BYTES_MAX };
 
-/// An endpoint's way out. One socket only: index 0 or any other leaves from the same address.
-#[derive(Debug)]
+/// An endpoint's way out. One socket only: index 0 or any other leaves from the same address, and
+/// so does what is sent by a clone.
+#[derive(Debug, Clone)]
 pub struct SimulatedTransmit {
     network: SimulatedNetwork,
     endpoint: usize,

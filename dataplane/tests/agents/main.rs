@@ -1,160 +1,22 @@
-//! Sender and receiver agents on a simulated network: lanes, packing, back-pressure of the way out,
-//! records nobody can route, and datagrams nobody should believe.
+//! Sender and receiver agents on a simulated network: lanes, packing, flow control,
+//! back-pressure of the way out, records nobody can route, and datagrams nobody should believe.
 
 #![expect(clippy::disallowed_types, reason = "a test's notebook; no worker waits for it")]
 
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+mod flow;
+mod pair;
 
-use wireloom_dataplane::agent::Invoker;
-use wireloom_dataplane::clock::Clock;
-use wireloom_dataplane::command::{ReceiverCommand, SenderCommand};
+use wireloom_dataplane::command::SenderCommand;
 use wireloom_dataplane::counters::Counter;
-use wireloom_dataplane::dispatch::{
-    Lost, Origin, Subscriber, Subscription, SubscriptionId, Verdict, Wanted,
-};
-use wireloom_dataplane::io::simulated::{LinkModel, SimulatedNetwork, SimulatedTransmit};
-use wireloom_dataplane::io::{Destination, Message, Transmit};
-use wireloom_dataplane::launch::{Plane, simulate};
+use wireloom_dataplane::flow::FlowControl;
+use wireloom_dataplane::io::simulated::LinkModel;
 use wireloom_dataplane::limits::DATAGRAM_BYTES_MAX;
-use wireloom_dataplane::link::{Link, LinkConfig, LinkId};
-use wireloom_dataplane::outbound::{Outbound, mark};
-use wireloom_ring::{Producer, RingConfig, ring};
-use wireloom_wire::{
-    Encoding, EventTypeId, Fingerprint, Frame, FrameEncoder, FrameFlags, FrameHeader, NodeId,
-    Priority, SessionId,
-};
+use wireloom_dataplane::link::LinkId;
+use wireloom_dataplane::outbound::mark;
+use wireloom_ring::Producer;
+use wireloom_wire::Priority;
 
-/// (lane, sequence, payload length) of each event, and the gaps.
-type Seen = Arc<Mutex<(Vec<(u8, u64, usize)>, Vec<Lost>)>>;
-
-/// What each byte of a payload of this length is.
-fn tag(length: usize) -> u8 {
-    length.to_le_bytes()[0]
-}
-
-struct Recording(Seen);
-
-impl Subscriber for Recording {
-    fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
-        let payload = frame.payload();
-        assert!(payload.iter().all(|byte| *byte == tag(payload.len())), "altered payload");
-        let event = (origin.lane, frame.header.sequence, payload.len());
-        self.0.lock().expect("one thread").0.push(event);
-        Verdict::Delivered
-    }
-
-    fn on_lost(&mut self, lost: &Lost) {
-        self.0.lock().expect("one thread").1.push(*lost);
-    }
-}
-
-struct Pair {
-    network: SimulatedNetwork,
-    clock: Clock,
-    sender: Plane,
-    sending: Invoker,
-    receiver: Plane,
-    receiving: Invoker,
-    stranger: SimulatedTransmit,
-    seen: Seen,
-}
-
-fn host(number: u8) -> SocketAddr {
-    ([10, 0, 0, number], 7000).into()
-}
-
-impl Pair {
-    fn new() -> Self {
-        let network = SimulatedNetwork::new(1, LinkModel::LOSSLESS);
-        let clock = Clock::simulated();
-        let (transmit, receive) = network.endpoint(host(1), &[]);
-        let (sender, sending) = simulate(host(1), transmit, receive, clock.clone());
-        let (transmit, receive) = network.endpoint(host(2), &[]);
-        let (receiver, receiving) = simulate(host(2), transmit, receive, clock.clone());
-        let (stranger, _) = network.endpoint(host(3), &[]);
-        let seen = Seen::default();
-        let subscription = Subscription {
-            id: SubscriptionId(1),
-            wanted: Wanted::Every,
-            subscriber: Box::new(Recording(Arc::clone(&seen))),
-        };
-        let command = ReceiverCommand::Subscribe(Box::new(subscription));
-        receiver.receivers[0].commands.push(command).expect("room");
-        Self { network, clock, sender, sending, receiver, receiving, stranger, seen }
-    }
-
-    fn link(&self, id: u32, packet_bytes: usize, packet_bytes_max: usize) -> LinkId {
-        let link = Link::new(LinkConfig {
-            id: LinkId(id),
-            destination: self.sender.destination(host(2)).expect("a destination"),
-            source: NodeId(11),
-            session: SessionId(100 + id),
-            packet_bytes,
-            packet_bytes_max,
-            multicast: false,
-        });
-        self.sender.sender.commands.push(SenderCommand::AddLink(Box::new(link))).expect("room");
-        LinkId(id)
-    }
-
-    fn attach(&self, lane: Priority) -> Producer {
-        let config = RingConfig { capacity_bytes: 256 << 10, huge_pages: false };
-        let (producer, consumer) = ring(config).expect("memory");
-        let outbound = Box::new(Outbound::new(consumer, lane.index()));
-        self.sender.sender.commands.push(SenderCommand::Attach(outbound)).expect("room");
-        producer
-    }
-
-    fn settle(&mut self) {
-        for _ in 0..50 {
-            self.sending.drain(100);
-            self.clock.advance(std::time::Duration::from_micros(10));
-            self.network.advance_to(self.clock.now_ns());
-            self.receiving.drain(100);
-        }
-    }
-
-    fn events(&self) -> Vec<(u8, u64, usize)> {
-        std::mem::take(&mut self.seen.lock().expect("one thread").0)
-    }
-
-    fn sent(&self, counter: Counter) -> u64 {
-        self.sender.sender.counters.read(counter)
-    }
-
-    fn received(&self, counter: Counter) -> u64 {
-        self.receiver.receivers[0].counters.read(counter)
-    }
-
-    /// A datagram from a stranger.
-    fn throw(&mut self, bytes: &[u8]) {
-        let destination = Destination::new(0, host(2));
-        let slices = [std::io::IoSlice::new(bytes)];
-        self.stranger.send(&[Message::single(&destination, &slices)]);
-        self.settle();
-    }
-}
-
-fn encoder<'a>(sequence: u64, priority: Priority) -> FrameEncoder<'a> {
-    FrameEncoder::new(FrameHeader {
-        length: 0,
-        event_type: EventTypeId(77),
-        fingerprint: Fingerprint::NONE,
-        priority,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
-        sequence,
-        timestamp_ns: 0,
-    })
-}
-
-fn put(producer: &mut Producer, sequence: u64, payload: usize) {
-    let mut claim = producer.claim((32 + payload).next_multiple_of(16)).expect("room");
-    let bytes = vec![tag(payload); payload];
-    encoder(sequence, Priority::Normal).write(&bytes, &mut claim).expect("fits");
-    claim.commit(32 + payload);
-}
+use pair::{Pair, host, put};
 
 #[test]
 fn small_events_share_packets_and_a_run_of_packets_is_one_send() {
@@ -375,7 +237,8 @@ fn a_closed_ring_that_waits_for_its_link_is_not_dropped() {
 #[test]
 fn rings_that_fill_every_cycle_take_turns() {
     let mut pair = Pair::new();
-    let link = pair.link(0, 1_400, 1_400);
+    // Nobody answers within two cycles.
+    let link = pair.link_with(0, 1_400, 1_400, FlowControl::Off);
     let mut producers = [pair.attach(Priority::Normal), pair.attach(Priority::Normal)];
     for (producer, payload) in producers.iter_mut().zip([64, 65]) {
         mark(producer, link).expect("room");
