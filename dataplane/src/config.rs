@@ -17,6 +17,19 @@ pub enum Mode {
     Dedicated,
 }
 
+/// What carries the datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IoBackend {
+    /// What `wireloom bench udp --io …` shows best: system calls.
+    #[default]
+    Auto,
+    /// System calls ([`crate::io::mio`]).
+    Mio,
+    /// Rings (`io_uring`, Linux 6.1), if this kernel lets us and this program is built with the
+    /// feature `io-uring`; system calls and a note otherwise.
+    Uring,
+}
+
 /// A group to receive from: its own socket, bound to group and port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupMembership {
@@ -45,6 +58,8 @@ pub struct PlaneConfig {
     pub window_bytes: usize,
     /// Asked-for size of the send buffer.
     pub send_buffer_bytes: usize,
+    /// What carries the datagrams.
+    pub io: IoBackend,
     /// Threads.
     pub mode: Mode,
     /// Receivers sharing the listen port by SO_REUSEPORT; each peer's flow stays with one of them.
@@ -75,6 +90,7 @@ impl PlaneConfig {
             receive_buffer_bytes: 4 << 20,
             window_bytes: 1 << 20,
             send_buffer_bytes: 1 << 20,
+            io: IoBackend::default(),
             mode: Mode::default(),
             receivers: 1,
             cores: Vec::new(),

@@ -1,8 +1,8 @@
 //! How datagrams leave and enter: the contract between the agents and whatever carries their bytes.
 //!
-//! Two traits, [`Transmit`] and [`Receive`], implemented by real sockets ([`mio`]) and by a network
-//! in memory ([`simulated`]); one conformance suite (`tests/io_conformance.rs`) holds both to these
-//! rules:
+//! Two traits, [`Transmit`] and [`Receive`], implemented by real sockets through system calls
+//! ([`mio`]) or rings (`uring`), and by a network in memory ([`simulated`]); one conformance suite
+//! (`tests/io_conformance.rs`) holds all of them to these rules:
 //!
 //! 1. **Calls never block** and, after construction, never allocate, lock or log.
 //! 2. **Order holds.** Datagrams go out in the order of the messages and, within a message, of its
@@ -27,15 +27,20 @@
 //!    the bound of a receive call like any other.
 //! 10. **A receive call is bounded** (a few system calls a socket). It returns
 //!     [`Received::datagrams`] = 0 only after it has seen every socket empty (or failing), so a
-//!     caller may park on 0. Finding a socket empty costs one system call.
+//!     caller may park on 0. Finding a socket empty costs at most one system call.
 //! 11. **Nothing arrives torn.** A datagram longer than its slot is dropped and counted
 //!     ([`ReceiveCounters::truncated`]).
 //! 12. **What the kernel drops is counted**: [`ReceiveCounters::kernel_drops`].
 
 pub mod address;
+pub(crate) mod backend;
 mod batch;
 pub mod mio;
 pub mod simulated;
+mod source;
+mod transmit;
+#[cfg(feature = "io-uring")]
+pub mod uring;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -281,12 +286,14 @@ pub struct ReceiveCounters {
     pub errors: u64,
     /// System calls made to receive (simulated: calls of [`Receive::receive`]).
     pub calls: u64,
+    /// Times a ring had used up its buffers while more was there, and was armed again (`uring`).
+    pub rearmed: u64,
 }
 
 /// A way in for datagrams.
 pub trait Receive {
     /// Takes what is there, at most a bounded amount, and shows each arrival to `sink`.
-    /// Cost when nothing is there: one system call for each socket.
+    /// Cost when nothing is there: one system call for each socket, or none (`uring`).
     fn receive(&mut self, sink: &mut dyn FnMut(&Arrival<'_>)) -> Received;
 
     /// Lets arrivals end a park in `poller`. To be called once; a way in without file descriptors

@@ -5,6 +5,7 @@
 //! the ports through which control commands the agents and reads their counters.
 
 use std::io;
+use std::mem::take;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use crate::clock::Clock;
 use crate::command::{Commands, ReceiverCommand, Returns, SenderCommand};
 use crate::config::{ConfigError, Mode, PlaneConfig};
 use crate::counters::Counters;
-use crate::io::mio::{MioReceive, MioTransmit};
+use crate::io::backend::{SocketsIn, SocketsOut, ways};
+use crate::io::mio::MioTransmit;
 use crate::io::simulated::{SimulatedReceive, SimulatedTransmit};
 use crate::io::{Destination, Receive, Transmit};
 use crate::poller::Poller;
@@ -241,7 +243,7 @@ fn assemble<T: Transmit, R: Receive, A: Transmit>(
     Assembly { sender, receivers, sender_port, receiver_ports, returns }
 }
 
-type SocketAssembly = Assembly<MioTransmit, MioReceive, MioTransmit>;
+type SocketAssembly = Assembly<SocketsOut, SocketsIn, MioTransmit>;
 
 fn assemble_sockets(
     config: &PlaneConfig,
@@ -249,17 +251,20 @@ fn assemble_sockets(
 ) -> Result<(SocketAssembly, Sockets), LaunchError> {
     config.check()?;
     let mut sockets = open_sockets(config)?;
-    let transmit = MioTransmit::new(std::mem::take(&mut sockets.transmit))?;
-    let receive = std::mem::take(&mut sockets.receive)
-        .into_iter()
-        .zip(&sockets.reports)
-        .map(|(sockets, report)| {
-            let answers = sockets.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?;
-            let granted_bytes = report.receive_buffer.granted;
-            Ok((MioReceive::new(sockets)?, MioTransmit::new(answers)?, granted_bytes))
-        })
-        .collect::<io::Result<Vec<_>>>()?;
-    Ok((assemble(transmit, receive, config, clock), sockets))
+    let (transmit, receive) = (take(&mut sockets.transmit), take(&mut sockets.receive));
+    // Answers are few and small: system calls carry them whatever carries the events.
+    let answers = receive.iter().map(|sockets| {
+        let duplicates = sockets.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?;
+        MioTransmit::new(duplicates)
+    });
+    let answers = answers.collect::<io::Result<Vec<_>>>()?;
+    let ways = ways(config.io, transmit, receive)?;
+    let granted_bytes = sockets.reports.iter().map(|report| report.receive_buffer.granted);
+    let receive = ways.ins.into_iter().zip(answers).zip(granted_bytes);
+    let receive = receive.map(|((way, answers), granted)| (way, answers, granted)).collect();
+    let parts = assemble(ways.out, receive, config, clock);
+    sockets.reports[0].notes.extend(ways.note);
+    Ok((parts, sockets))
 }
 
 /// Opens the sockets and starts the workers.

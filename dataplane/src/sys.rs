@@ -1,4 +1,4 @@
-//! The system calls, and the only unsafe code of this crate.
+//! The system calls; with two files of `io/uring` the only unsafe code of this crate.
 //!
 //! One plain function for each call; what a caller must know stands in the types, so that every
 //! function here is safe to call. Each argument is governed by a sentence of its man page, quoted
@@ -266,7 +266,7 @@ const _: () = {
     assert!(std::mem::offset_of!(SegmentControl, segment_bytes) == CONTROL_DATA as usize);
 };
 
-const fn empty_message() -> libc::mmsghdr {
+pub(crate) const fn empty_message() -> libc::mmsghdr {
     // SAFETY: a msghdr is integers and pointers, for which all zeros is a value.
     unsafe { MaybeUninit::zeroed().assume_init() }
 }
@@ -344,6 +344,24 @@ impl SendBatch {
             controls: vec![segment_control(); capacity].into(),
         }
     }
+
+    /// Points headers at messages, as many as there is room for; returns how many.
+    #[inline]
+    pub(crate) fn fill<'a>(&mut self, outgoing: impl Iterator<Item = Outgoing<'a>>) -> usize {
+        let mut filled = 0;
+        let places = self.headers.iter_mut().zip(self.controls.iter_mut());
+        for ((header, control), outgoing) in places.zip(outgoing) {
+            point(&mut header.msg_hdr, control, outgoing);
+            filled += 1;
+        }
+        filled
+    }
+
+    /// The headers, for a ring, which is told of each by itself.
+    #[cfg(feature = "io-uring")]
+    pub(crate) fn headers(&self) -> impl Iterator<Item = *const libc::msghdr> {
+        self.headers.iter().map(|header| &raw const header.msg_hdr)
+    }
 }
 
 /// Sends messages in order, as many as the batch has room for; returns how many went. "An error is
@@ -353,12 +371,7 @@ pub(crate) fn send_messages<'a>(
     batch: &mut SendBatch,
     outgoing: impl Iterator<Item = Outgoing<'a>>,
 ) -> io::Result<usize> {
-    let mut filled = 0;
-    let places = batch.headers.iter_mut().zip(batch.controls.iter_mut());
-    for ((header, control), outgoing) in places.zip(outgoing) {
-        point(&mut header.msg_hdr, control, outgoing);
-        filled += 1;
-    }
+    let filled = batch.fill(outgoing);
     // sendmmsg(2): "The msgvec argument is a pointer to an array of mmsghdr structures. The size of
     // this array is specified in vlen." "The flags are the same as for sendmsg(2)."
     // SAFETY: the first `filled` headers were pointed just now at things that live for 'a, which
@@ -367,7 +380,7 @@ pub(crate) fn send_messages<'a>(
         libc::sendmmsg(
             socket.as_raw_fd(),
             batch.headers.as_mut_ptr(),
-            filled,
+            small(filled),
             libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
         )
     };
@@ -384,20 +397,21 @@ const CONTROL_BYTES: usize = 128;
 #[derive(Clone, Copy)]
 struct Control([u8; CONTROL_BYTES]);
 
+/// A cache line: what arrivals are aligned to.
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
-struct Line([u8; 64]);
+pub(crate) struct Line(pub(crate) [u8; 64]);
 
 /// Heap memory reached only through one raw pointer, because the kernel holds copies of it.
-struct RawArray<T>(NonNull<[T]>);
+pub(crate) struct RawArray<T>(NonNull<[T]>);
 
 impl<T: Copy> RawArray<T> {
-    fn new(value: T, length: usize) -> Self {
+    pub(crate) fn new(value: T, length: usize) -> Self {
         Self(NonNull::from(Box::leak(vec![value; length].into_boxed_slice())))
     }
 
     /// Pointer to element `index`, which must exist.
-    fn at(&self, index: usize) -> *mut T {
+    pub(crate) fn at(&self, index: usize) -> *mut T {
         assert!(index < self.0.len(), "element {index} of {}", self.0.len());
         let first: *mut T = self.0.as_ptr().cast();
         // SAFETY: the assertion above keeps it inside the allocation.
@@ -407,8 +421,8 @@ impl<T: Copy> RawArray<T> {
 
 impl<T> Drop for RawArray<T> {
     fn drop(&mut self) {
-        // SAFETY: the pointer came from a leaked Box and is freed once; no call is under way, since
-        // calls borrow the batch that owns this.
+        // SAFETY: the pointer came from a leaked Box and is freed once; the kernel is done with it,
+        // since calls borrow the batch that owns this, and a ring takes its buffers back first.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use wireloom_control::StartError;
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
-use wireloom_dataplane::config::{GroupMembership, Mode, PlaneConfig};
+use wireloom_dataplane::config::{GroupMembership, IoBackend, Mode, PlaneConfig};
 use wireloom_dataplane::flow::FlowControl;
 use wireloom_dataplane::idle::Idle;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
@@ -139,6 +139,14 @@ impl NodeBuilder {
         self.plane.multicast.ttl = ttl;
         self.plane.multicast.interface = interface;
         self.plane.multicast.loopback = loopback;
+        self
+    }
+
+    /// What carries the datagrams: system calls or io_uring; see [`IoBackend`]. Where the kernel
+    /// refuses io_uring, system calls do, and the reason stands in [`Node::notes`].
+    #[must_use]
+    pub const fn io(mut self, backend: IoBackend) -> Self {
+        self.plane.io = backend;
         self
     }
 

@@ -80,7 +80,7 @@ pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use target::{Target, TargetError};
 pub use wireloom_dataplane::agent::Invoker;
 pub use wireloom_dataplane::clock::Clock;
-pub use wireloom_dataplane::config::Mode;
+pub use wireloom_dataplane::config::{IoBackend, Mode};
 pub use wireloom_dataplane::counters::CounterMeaning;
 pub use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
 pub use wireloom_dataplane::flow::FlowControl;

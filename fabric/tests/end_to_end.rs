@@ -4,8 +4,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use wireloom::{
-    Encoding, Event, Mode, Node, NodeError, Polled, PolledAny, Priority, Refused, SubscribeError,
-    Target, TraceContext,
+    Encoding, Event, IoBackend, Mode, Node, NodeError, Polled, PolledAny, Priority, Refused,
+    SubscribeError, Target, TraceContext,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,6 +81,39 @@ fn a_typed_event_reaches_a_typed_handler_in_order_and_the_ledgers_balance() {
         assert_eq!((received.received.delivered, received.received.lost), (1_000, 0));
         assert!(received.balanced, "{received:?}");
         assert_eq!(received.handlers["user-interaction"].delivered, 1_000);
+    }
+}
+
+/// The same by rings, also where a worker parks between events; where the kernel has none, the
+/// nodes say so and work all the same.
+#[test]
+fn io_uring_carries_the_same_or_a_note_says_why_not() {
+    for mode in [Mode::Shared, Mode::Dedicated] {
+        let node = |name| Node::builder(name).mode(mode).io(IoBackend::Uring).start();
+        let (listener, speaker) =
+            (node("listener").expect("starts"), node("speaker").expect("starts"));
+        for note in listener.notes() {
+            assert!(note.starts_with("no io_uring, system calls instead: "), "{note}");
+        }
+        let hears = listen_for_interactions(&listener);
+        let mut router = speaker.router();
+        let target = Target::Node(listener.address());
+        let mut expected = 0..;
+        for (burst, pause) in [(1, 30), (1, 30), (1_000, 0), (3, 30), (1_000, 0)] {
+            let numbers: Vec<u64> = expected.by_ref().take(burst).collect();
+            for user_id in &numbers {
+                router.route(&interaction(*user_id), &target).expect("accepted");
+            }
+            for user_id in &numbers {
+                assert_eq!(hears.recv_timeout(PATIENCE).expect("arrives").0, *user_id);
+            }
+            std::thread::sleep(Duration::from_millis(pause));
+        }
+        let parked = |node: &Node| node.workers().iter().all(|worker| worker.parks > 0);
+        eventually("parked", || parked(&listener) && parked(&speaker));
+        let (sent, received) = (speaker.close(), listener.close());
+        assert_eq!((sent.published.sent, received.received.delivered), (2_005, 2_005));
+        assert!(sent.balanced && received.balanced, "{sent:?} {received:?}");
     }
 }
 

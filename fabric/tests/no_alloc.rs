@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use wireloom::{Event, Mode, Node, Polled, Target};
+use wireloom::{Event, IoBackend, Mode, Node, Polled, Target};
 
 struct Counting;
 
@@ -79,10 +79,18 @@ fn prove_the_watch() {
     assert!(ALLOCATIONS.swap(0, Ordering::SeqCst) >= 2, "an allocation and its end are seen");
 }
 
+/// One test for both, since there is one count.
 #[test]
 fn workers_do_not_allocate_after_start() {
     prove_the_watch();
-    let receiver = Node::builder("receiver").mode(Mode::Dedicated).start().expect("starts");
+    for backend in [IoBackend::Mio, IoBackend::Uring] {
+        watch_a_flow_through(backend);
+    }
+}
+
+fn watch_a_flow_through(backend: IoBackend) {
+    let node = |name| Node::builder(name).mode(Mode::Dedicated).io(backend).start();
+    let receiver = node("receiver").expect("starts");
     let handled = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&handled);
     receiver
@@ -92,7 +100,7 @@ fn workers_do_not_allocate_after_start() {
         })
         .expect("subscribes");
     let mut ring = receiver.subscribe::<Reading>().expect("subscribes");
-    let sender = Node::builder("sender").mode(Mode::Dedicated).start().expect("starts");
+    let sender = node("sender").expect("starts");
     let mut publisher =
         sender.publisher::<Reading>(&Target::Node(receiver.address())).expect("a route");
     let mut router = receiver.router();
@@ -122,5 +130,6 @@ fn workers_do_not_allocate_after_start() {
     WATCHING.store(false, Ordering::SeqCst);
 
     assert!(handled.load(Ordering::Relaxed) > 30_000, "the workers were under load");
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed), 0, "a worker allocated or freed memory");
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed);
+    assert_eq!(allocations, 0, "{backend:?}: a worker allocated or freed memory");
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use wireloom::IoBackend;
 
 use super::event::{FIXED_PAYLOAD_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN};
 use super::machine::allowed_cores;
@@ -34,6 +36,9 @@ pub(crate) struct FlowArgs {
     /// What a node does when it has nothing to do [default: adaptive with a rate, else spin].
     #[arg(long, value_name = "STRATEGY")]
     pub(super) idle: Option<IdleChoice>,
+    /// What carries the datagrams.
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
+    io: IoChoice,
     /// Cores for publisher and receiver; `none` leaves it to the system [default: the first two].
     #[arg(long, value_name = "CORES")]
     cores: Option<String>,
@@ -67,6 +72,35 @@ impl IdleChoice {
     }
 }
 
+/// What carries the datagrams of both nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub(crate) enum IoChoice {
+    /// What measures best: system calls.
+    Auto,
+    /// System calls.
+    Mio,
+    /// io_uring, or system calls and a note where the kernel refuses it.
+    Uring,
+}
+
+impl IoChoice {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Mio => "mio",
+            Self::Uring => "uring",
+        }
+    }
+
+    pub(super) const fn backend(self) -> IoBackend {
+        match self {
+            Self::Auto => IoBackend::Auto,
+            Self::Mio => IoBackend::Mio,
+            Self::Uring => IoBackend::Uring,
+        }
+    }
+}
+
 /// The shape of the published event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Payload {
@@ -86,6 +120,7 @@ pub(crate) struct Flow {
     pub(super) tick: Duration,
     pub(super) packet_bytes: usize,
     pub(super) idle: IdleChoice,
+    pub(super) io: IoChoice,
     /// Cores for publisher and receiver; empty: not pinned.
     pub(super) cores: Vec<usize>,
     payload: Payload,
@@ -124,6 +159,7 @@ impl Flow {
             tick: args.tick,
             packet_bytes: packet,
             idle: args.idle.unwrap_or(free),
+            io: args.io,
             cores: chosen_cores(args.cores.as_deref(), &allowed_cores())?,
             payload: args.payload,
             types: usize::from(args.types),
@@ -150,6 +186,7 @@ impl Flow {
             tick: Duration::from_millis(1),
             packet_bytes: 1_400,
             idle: IdleChoice::Spin,
+            io: IoChoice::Auto,
             cores: Vec::new(),
             payload: Payload::Typed,
             types: 1,
@@ -195,7 +232,8 @@ mod tests {
         let full = flow("udp").unwrap();
         assert_eq!((full.payload_bytes, full.packet_bytes), (64, 1_400));
         assert_eq!((full.duration, full.rate), (Duration::from_secs(5), None));
-        assert_eq!(full.idle, IdleChoice::Spin);
+        assert_eq!((full.idle, full.io), (IdleChoice::Spin, IoChoice::Auto));
+        assert_eq!(flow("udp --io uring").unwrap().io.backend(), IoBackend::Uring);
         assert!(full.is_fixed());
         let paced = flow("udp --rate 100k --payload-bytes 128").unwrap();
         assert_eq!((paced.rate, paced.idle), (Some(100_000.0), IdleChoice::Adaptive));
@@ -215,6 +253,7 @@ mod tests {
             ("udp --cores 9999", "not available"),
             ("udp --rate 0", "above 0"),
             ("udp --idle snooze", "adaptive"),
+            ("udp --io dpdk", "uring"),
         ] {
             let told = format!("{:#}", flow(line).unwrap_err());
             assert!(told.contains(word), "{line}: {told}");

@@ -17,7 +17,8 @@ const WARM_UP: std::time::Duration = std::time::Duration::from_millis(300);
 /// Starts a node and watches it do nothing.
 pub(super) fn run(flow: &Flow, output: &Output) -> Result<Report> {
     let idle = if flow.idle == IdleChoice::Spin { Idle::Spin } else { Idle::default() };
-    let node = Node::builder("bench-idle").idle(idle).cores(&flow.cores).start()?;
+    let node =
+        Node::builder("bench-idle").io(flow.io.backend()).idle(idle).cores(&flow.cores).start()?;
     let (progress, _times) = install::<BenchEvent>(&node, false)?;
     std::thread::sleep(WARM_UP);
     output.progress("an idle node, watched");
@@ -33,6 +34,7 @@ pub(super) fn run(flow: &Flow, output: &Output) -> Result<Report> {
     report.cpu_percent.insert("node", rounded(percent(cpu_ns, elapsed_ns)));
     report.peak_rss_bytes.insert("node", peak_rss_bytes());
     report.idle = flow.idle.name();
+    report.io = flow.io.name();
     report.cores = flow.cores.clone();
     report.notes = node.notes();
     report.ledger_balanced = Some(node.close().balanced);

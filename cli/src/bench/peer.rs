@@ -15,6 +15,7 @@ use wireloom::Clock;
 
 use super::arrivals::Counts;
 use super::figures::Percentiles;
+use super::flow::IoChoice;
 use super::machine::process_cpu_ns;
 
 /// Silence after which a receiver takes what was sent to it as all there is.
@@ -34,6 +35,8 @@ pub(super) struct PeerPlan {
     pub(super) list: bool,
     /// The caller's loop drives the node; else threads that idle adaptively do.
     pub(super) driven: bool,
+    /// What carries the node's datagrams.
+    pub(super) io: IoChoice,
     /// Measure the time from publishing to the handler.
     pub(super) timed: bool,
 }

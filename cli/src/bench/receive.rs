@@ -192,7 +192,7 @@ impl Receiving for NodeReceiver {
 
 /// The child process of a run: a node, its handler, and the loop that answers the parent.
 pub(super) fn serve_node(plan: &PeerPlan) -> Result<()> {
-    let mut builder = Node::builder("bench-receiver");
+    let mut builder = Node::builder("bench-receiver").io(plan.io.backend());
     if let Some(group) = plan.group {
         builder = builder.join_on(&group.to_string(), super::loopback());
     }

@@ -70,6 +70,8 @@ pub(super) struct Report {
     pub(super) ledger: Option<CrossLedger>,
     /// `adaptive` or `spin`.
     pub(super) idle: &'static str,
+    /// `auto`, `mio` or `uring`, as asked; what could not be had stands in the notes.
+    pub(super) io: &'static str,
     /// Cores the sides were pinned to, publisher first; empty: not pinned.
     pub(super) cores: Vec<usize>,
     /// What the system did not grant.
@@ -147,6 +149,7 @@ impl Report {
             ledger_balanced: None,
             ledger: None,
             idle: "adaptive",
+            io: "auto",
             cores: Vec::new(),
             notes: Vec::new(),
             counters: BTreeMap::new(),

@@ -79,6 +79,7 @@ impl<'a, E: Load> Run<'a, E> {
             frame_bytes,
             list: !flow.is_fixed(),
             driven,
+            io: flow.io,
             timed: flow.rate.is_some(),
         };
         let receiver = Peer::start(&plan)?;
@@ -89,11 +90,10 @@ impl<'a, E: Load> Run<'a, E> {
         };
         let raw_receiver = Peer::start(&raw_plan)?;
         pin(flow.core(0));
-        let builder = Node::builder("bench-publisher").packet_bytes(flow.packet_bytes).multicast(
-            1,
-            super::loopback(),
-            true,
-        );
+        let builder = Node::builder("bench-publisher")
+            .io(flow.io.backend())
+            .packet_bytes(flow.packet_bytes)
+            .multicast(1, super::loopback(), true);
         let mut node = Driven::start(builder, driven)?;
         let target = if flow.multicast {
             Target::Multicast(receiver.address)
@@ -108,6 +108,7 @@ impl<'a, E: Load> Run<'a, E> {
         report.frame_bytes = frame_bytes;
         report.packet_bytes = Some(flow.packet_bytes);
         report.idle = flow.idle.name();
+        report.io = flow.io.name();
         report.cores = flow.cores.clone();
         report.notes = receiver.notes.clone();
         let pump = Pump::new(publisher, flow.payload_bytes, frame_bytes);

@@ -1,12 +1,12 @@
 //! Between messages and system calls: cutting a segmented message into its datagrams without a
-//! copy, and reading the control messages of a filled slot. Sockets only; used by `io/mio.rs`.
+//! copy, and reading the control messages of a filled slot. For every backend with real sockets.
 
 use std::io::IoSlice;
 
 use super::{Message, SLICES_MAX};
 use crate::sys::Outgoing;
 
-/// Messages in one `sendmmsg`: enough that the call itself (about 110 ns) costs nothing beside a
+/// Messages in one batch: enough that the call itself (about 110 ns) costs nothing beside a
 /// datagram (1–2 µs); more only delays the next look at the rings.
 pub(super) const BATCH_MESSAGES: usize = 64;
 
@@ -54,7 +54,10 @@ impl<'a> Pieces<'a> {
     }
 
     /// The datagrams cut last, for the kernel.
-    pub(super) fn outgoing(&self, message: &'a Message<'_>) -> impl Iterator<Item = Outgoing<'_>> {
+    pub(super) fn outgoing(
+        &self,
+        message: &'a Message<'_>,
+    ) -> impl ExactSizeIterator<Item = Outgoing<'_>> {
         let address = message.destination.kernel_address();
         (0..self.datagrams).map(move |index| {
             let begin = if index == 0 { 0 } else { self.ends[index - 1] };

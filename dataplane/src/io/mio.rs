@@ -15,6 +15,8 @@ use std::sync::OnceLock;
 
 pub use self::receive::MioReceive;
 pub use self::transmit::MioTransmit;
+#[cfg(feature = "io-uring")]
+pub(super) use self::transmit::SendCalls;
 
 use super::address::KernelAddress;
 use super::{DATAGRAM_BYTES_MAX, Segmentation};
@@ -40,7 +42,7 @@ impl Default for MioOptions {
 }
 
 /// What this kernel's GSO takes, found out once by sending to a socket of our own on loopback.
-fn kernel_segmentation() -> Segmentation {
+pub(super) fn kernel_segmentation() -> Segmentation {
     static FOUND: OnceLock<Segmentation> = OnceLock::new();
     *FOUND.get_or_init(|| {
         // UDP_MAX_SEGMENTS: 128 since Linux 6.9, 64 before.

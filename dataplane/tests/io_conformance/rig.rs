@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use wireloom_dataplane::io::mio::{MioOptions, MioReceive, MioTransmit};
 use wireloom_dataplane::io::simulated::{LinkModel, SimulatedNetwork};
+#[cfg(feature = "io-uring")]
+use wireloom_dataplane::io::uring::{UringOptions, UringReceive, UringTransmit, probe};
 use wireloom_dataplane::io::{Destination, Message, Receive, Sent, Transmit};
 use wireloom_dataplane::socket::{SocketConfig, open};
 
@@ -18,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Backend {
     Mio(MioOptions),
+    #[cfg(feature = "io-uring")]
+    Uring(UringOptions),
     Simulated,
 }
 
@@ -38,8 +42,98 @@ impl Backend {
         Self::Mio(MioOptions { segmentation: false, coalescing: false, ..MioOptions::default() })
     }
 
+    #[cfg(feature = "io-uring")]
+    pub(crate) fn uring() -> Self {
+        Self::Uring(UringOptions::default())
+    }
+
+    #[cfg(feature = "io-uring")]
+    pub(crate) fn uring_plain() -> Self {
+        let options = UringOptions::default();
+        Self::Uring(UringOptions { segmentation: false, coalescing: false, ..options })
+    }
+
     pub(crate) fn simulated() -> Self {
         Self::Simulated
+    }
+
+    /// False, with the reason printed, where this machine cannot run the backend.
+    pub(crate) fn is_here(&self) -> bool {
+        #[cfg(feature = "io-uring")]
+        if matches!(self, Self::Uring(_))
+            && let Err(why) = probe()
+        {
+            println!("SKIPPED: no io_uring: {why}");
+            return false;
+        }
+        true
+    }
+
+    /// Cut datagram by datagram unless `segmenting`.
+    pub(crate) fn segmenting(mut self, segmenting: bool) -> Self {
+        match &mut self {
+            Self::Mio(options) => options.segmentation = segmenting,
+            #[cfg(feature = "io-uring")]
+            Self::Uring(options) => options.segmentation = segmenting,
+            Self::Simulated => {}
+        }
+        self
+    }
+
+    /// Receive slots of this length, without joining.
+    pub(crate) fn with_slots(mut self, slot_bytes: usize) -> Self {
+        match &mut self {
+            Self::Mio(options) => (options.slot_bytes, options.coalescing) = (slot_bytes, false),
+            #[cfg(feature = "io-uring")]
+            Self::Uring(options) => (options.slot_bytes, options.coalescing) = (slot_bytes, false),
+            Self::Simulated => {}
+        }
+        self
+    }
+
+    /// The full name of the test `case` of this backend.
+    pub(crate) fn test(&self, case: &str) -> String {
+        let module = if matches!(self, Self::Mio(_)) { "mio" } else { "uring" };
+        format!("{module}::{case}")
+    }
+
+    /// A way out of real sockets.
+    pub(crate) fn transmit(&self, sockets: Vec<UdpSocket>) -> Box<dyn Transmit> {
+        match self {
+            Self::Mio(options) => Box::new(MioTransmit::with_options(sockets, *options).unwrap()),
+            #[cfg(feature = "io-uring")]
+            Self::Uring(options) => {
+                Box::new(UringTransmit::with_options(sockets, *options).unwrap())
+            }
+            Self::Simulated => panic!("no sockets"),
+        }
+    }
+
+    /// A way in of real sockets.
+    pub(crate) fn receive(&self, sockets: Vec<UdpSocket>) -> Box<dyn Receive> {
+        match self {
+            Self::Mio(options) => {
+                let receive = MioReceive::with_options(sockets, *options).unwrap();
+                assert_eq!(receive.coalescing(), options.coalescing, "this kernel has GRO");
+                Box::new(receive)
+            }
+            #[cfg(feature = "io-uring")]
+            Self::Uring(options) => {
+                let receive = UringReceive::with_options(sockets, *options).unwrap();
+                assert_eq!(receive.coalescing(), options.coalescing, "this kernel has GRO");
+                Box::new(receive)
+            }
+            Self::Simulated => panic!("no sockets"),
+        }
+    }
+
+    const fn segments(&self) -> bool {
+        match self {
+            Self::Mio(options) => options.segmentation,
+            #[cfg(feature = "io-uring")]
+            Self::Uring(options) => options.segmentation,
+            Self::Simulated => true,
+        }
     }
 
     /// A sender and `receivers` receivers over IPv4.
@@ -57,10 +151,19 @@ impl Backend {
     }
 
     fn rig_with(&self, receivers: usize, v6: bool, buffer_bytes: usize) -> Rig {
-        match self {
-            Self::Mio(options) => mio_rig(*options, receivers, v6, buffer_bytes),
-            Self::Simulated => simulated_rig(receivers, v6, buffer_bytes),
+        if matches!(self, Self::Simulated) {
+            return simulated_rig(receivers, v6, buffer_bytes);
         }
+        let out = socket(loopback(v6), 0);
+        let source = out.local_addr().unwrap();
+        let ins: Vec<_> = (0..receivers).map(|_| socket(loopback(v6), buffer_bytes)).collect();
+        let destinations =
+            ins.iter().map(|socket| Destination::new(0, socket.local_addr().unwrap())).collect();
+        let receivers = ins.into_iter().map(|socket| self.receive(vec![socket])).collect();
+        let transmit = self.transmit(vec![out]);
+        let segments = transmit.segmentation().max_segments;
+        assert_eq!(segments > 1, self.segments(), "this kernel has GSO");
+        Rig { transmit, receivers, destinations, source }
     }
 }
 
@@ -79,26 +182,6 @@ fn loopback(v6: bool) -> SocketAddr {
 pub(crate) fn socket(bind: SocketAddr, buffer_bytes: usize) -> UdpSocket {
     let config = SocketConfig { receive_buffer_bytes: buffer_bytes, ..SocketConfig::new(bind) };
     open(&config).unwrap().socket
-}
-
-fn mio_rig(options: MioOptions, receivers: usize, v6: bool, buffer_bytes: usize) -> Rig {
-    let out = socket(loopback(v6), 0);
-    let source = out.local_addr().unwrap();
-    let ins: Vec<_> = (0..receivers).map(|_| socket(loopback(v6), buffer_bytes)).collect();
-    let destinations =
-        ins.iter().map(|socket| Destination::new(0, socket.local_addr().unwrap())).collect();
-    let receivers = ins
-        .into_iter()
-        .map(|socket| {
-            let receive = MioReceive::with_options(vec![socket], options).unwrap();
-            assert_eq!(receive.coalescing(), options.coalescing, "this kernel has GRO");
-            Box::new(receive) as Box<dyn Receive>
-        })
-        .collect();
-    let transmit = MioTransmit::with_options(vec![out], options).unwrap();
-    let segments = transmit.segmentation().max_segments;
-    assert_eq!(segments > 1, options.segmentation, "this kernel has GSO");
-    Rig { transmit: Box::new(transmit), receivers, destinations, source }
 }
 
 fn simulated_rig(receivers: usize, v6: bool, buffer_bytes: usize) -> Rig {
