@@ -5,20 +5,28 @@
 //! The method, and what each figure is not, stands in `bench/README.md`.
 
 mod arrivals;
+mod bare;
+mod echo;
 mod event;
 mod figures;
 mod flow;
+mod help;
 mod idle;
 mod local;
 mod loops;
 mod machine;
 mod peer;
+mod pingpong;
+mod place;
+mod priority;
 mod publish;
 mod raw;
 mod receive;
 mod report;
 mod ring;
+mod round_trip;
 mod table;
+mod times;
 mod udp;
 
 use std::net::Ipv4Addr;
@@ -31,7 +39,9 @@ use wireloom::Interface;
 use crate::output::Output;
 use flow::{Flow, FlowArgs, IdleChoice};
 use peer::{Answer, PeerPlan, PeerWork, say};
-use report::Report;
+use pingpong::PingpongArgs;
+use priority::PriorityArgs;
+use report::{Findings, Report};
 
 /// Asked of the kernel for each socket, of the bare loop as of the product.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
@@ -67,6 +77,12 @@ enum Bench {
     Ring(FlowArgs),
     /// A node with nothing to do.
     Idle(FlowArgs),
+    /// One event there and back between two processes, beside the raw round trip.
+    #[command(after_help = help::PINGPONG)]
+    Pingpong(PingpongArgs),
+    /// A critical event behind a bulk flow that saturates the link, and without it.
+    #[command(after_help = help::PRIORITY)]
+    Priority(PriorityArgs),
     /// The receiving process of a run; started by the others.
     #[command(hide = true)]
     Peer {
@@ -88,6 +104,12 @@ pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
         Bench::Local(flow) => (flow, local::run),
         Bench::Ring(flow) => (flow, ring::run),
         Bench::Idle(flow) => (flow, idle::run),
+        Bench::Priority(args) => {
+            return priority::run(args, output)?.print(output, args.place.json);
+        }
+        Bench::Pingpong(args) => {
+            return pingpong::run(args, output)?.print(output, args.place.json);
+        }
         Bench::Peer { plan } => return serve(plan),
     };
     let multicast = matches!(args.bench, Bench::Multicast(_));
@@ -96,8 +118,7 @@ pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
         checked.idle = flow.idle.unwrap_or(IdleChoice::Adaptive);
     }
     let report = mode(&checked, output)?;
-    report.print(output, flow.json)?;
-    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    report.print(output, flow.json)
 }
 
 /// The receiving process.
@@ -107,7 +128,8 @@ fn serve(plan: &str) -> Result<ExitCode> {
     machine::pin(plan.core);
     let served = match plan.work {
         PeerWork::Node => receive::serve_node(&plan),
-        PeerWork::Raw => raw::serve_raw(&plan),
+        PeerWork::Raw | PeerWork::RawChecked => raw::serve_raw(&plan),
+        PeerWork::RawEcho => echo::serve_echo(&plan),
     };
     if let Err(error) = served {
         say(&Answer::Failed(format!("{error:#}")))?;

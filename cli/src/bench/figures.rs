@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 /// Longest time a histogram tells apart, in nanoseconds: one minute. Longer counts as that long.
-const LATENCY_NS_MAX: u64 = 60_000_000_000;
+pub(super) const LATENCY_NS_MAX: u64 = 60_000_000_000;
 
 /// A count as a number to calculate with; exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run stay far below 2^53")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use super::event::{FIXED_PAYLOAD_BYTES, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN};
+use super::event::{FIXED_PAYLOAD_BYTES, payload_in_range};
 use super::machine::allowed_cores;
 use crate::values::{duration, rate, size};
 
@@ -96,13 +96,7 @@ impl Flow {
     /// Checks the options.
     pub(super) fn check(args: &FlowArgs, multicast: bool) -> Result<Self> {
         let payload = args.payload_bytes;
-        if !(PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&payload) {
-            let nearest = payload.clamp(PAYLOAD_BYTES_MIN, PAYLOAD_BYTES_MAX);
-            bail!(
-                "--payload-bytes {payload}: an event of this generator has {PAYLOAD_BYTES_MIN} to \
-                 {PAYLOAD_BYTES_MAX} bytes; try {nearest}"
-            );
-        }
+        payload_in_range(payload)?;
         let packet = args.packet_bytes;
         if !PACKET_BYTES.contains(&packet) {
             let (least, most) = (PACKET_BYTES.start(), PACKET_BYTES.end());
@@ -158,7 +152,7 @@ impl Flow {
 }
 
 /// The cores to pin to: those named, or the first two; none when there is only one.
-fn chosen_cores(named: Option<&str>, allowed: &[usize]) -> Result<Vec<usize>> {
+pub(super) fn chosen_cores(named: Option<&str>, allowed: &[usize]) -> Result<Vec<usize>> {
     let Some(named) = named else {
         return Ok(if allowed.len() < 2 { Vec::new() } else { allowed[..2].to_vec() });
     };

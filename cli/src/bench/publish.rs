@@ -72,6 +72,11 @@ impl<E: Load> Pump<E> {
         Ok(true)
     }
 
+    /// One burst of about what the sender takes in a duty cycle; false when the ring was full.
+    pub(super) fn one_burst(&mut self) -> Result<bool> {
+        self.burst(self.burst_events)
+    }
+
     /// One event of its own, seen by the sender at once; false when the ring was full.
     #[inline]
     fn single(&mut self) -> Result<bool> {
@@ -95,7 +100,7 @@ impl<E: Load> Pump<E> {
     pub(super) fn flood(&mut self, for_ns: u64, mut between: impl FnMut(bool)) -> Result<u64> {
         let from_ns = self.clock.now_ns();
         loop {
-            let complete = self.burst(self.burst_events)?;
+            let complete = self.one_burst()?;
             between(!complete);
             let elapsed_ns = self.clock.now_ns().saturating_sub(from_ns);
             if elapsed_ns >= for_ns {
