@@ -8,8 +8,12 @@ mod arrivals;
 mod bare;
 mod echo;
 mod event;
+mod fan;
+mod fanout;
 mod figures;
 mod flow;
+mod frontier;
+mod frontier_report;
 mod help;
 mod idle;
 mod local;
@@ -25,6 +29,8 @@ mod receive;
 mod report;
 mod ring;
 mod round_trip;
+mod scale;
+mod svg;
 mod table;
 mod times;
 mod udp;
@@ -37,11 +43,14 @@ use clap::{Args, Subcommand};
 use wireloom::Interface;
 
 use crate::output::Output;
+use fanout::FanoutArgs;
 use flow::{Flow, FlowArgs, IdleChoice};
+use frontier::FrontierArgs;
 use peer::{Answer, PeerPlan, PeerWork, say};
 use pingpong::PingpongArgs;
 use priority::PriorityArgs;
 use report::{Findings, Report};
+use scale::ScaleArgs;
 
 /// Asked of the kernel for each socket, of the bare loop as of the product.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
@@ -83,6 +92,15 @@ enum Bench {
     /// A critical event behind a bulk flow that saturates the link, and without it.
     #[command(after_help = help::PRIORITY)]
     Priority(PriorityArgs),
+    /// CPU against latency at a steady rate, by flush interval, beside the raw wake-ups.
+    #[command(after_help = help::FRONTIER)]
+    Frontier(FrontierArgs),
+    /// One event to many: handlers of one node, unicast targets, the nodes of a group.
+    #[command(after_help = help::FANOUT)]
+    Fanout(FanoutArgs),
+    /// What an event costs its sender as publishers, types and subscribers become more.
+    #[command(after_help = help::SCALE)]
+    Scale(ScaleArgs),
     /// The receiving process of a run; started by the others.
     #[command(hide = true)]
     Peer {
@@ -107,6 +125,13 @@ pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
         Bench::Priority(args) => {
             return priority::run(args, output)?.print(output, args.place.json);
         }
+        Bench::Frontier(args) => {
+            return frontier::run(args, output)?.print(output, args.place.json);
+        }
+        Bench::Fanout(args) => {
+            return fanout::run(args, output)?.print(output, args.place.json);
+        }
+        Bench::Scale(args) => return scale::run(args, output)?.print(output, args.place.json),
         Bench::Pingpong(args) => {
             return pingpong::run(args, output)?.print(output, args.place.json);
         }

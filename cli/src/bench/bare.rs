@@ -146,6 +146,11 @@ impl RawSender {
         }
     }
 
+    /// Events written so far.
+    pub(super) const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// Sends the first bytes of the run as packets.
     fn send(&mut self, bytes: usize) {
         let slices = [IoSlice::new(&self.run[..bytes])];

@@ -147,7 +147,7 @@ impl<'a, E: Load> Local<'a, E> {
 }
 
 /// Registers further types by name: their events would be taken by a ring of their own.
-fn other_types(node: &Node, count: usize) -> Result<Option<AnySubscriber>> {
+pub(super) fn other_types(node: &Node, count: usize) -> Result<Option<AnySubscriber>> {
     if count == 0 {
         return Ok(None);
     }

@@ -269,7 +269,7 @@ fn compare(report: &mut Report, raw: Bare, checked: Bare) -> Result<()> {
 }
 
 /// A group of this host alone and a port that is free now.
-fn group(last: u8) -> Result<SocketAddr> {
+pub(super) fn group(last: u8) -> Result<SocketAddr> {
     let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
     Ok(SocketAddr::new(Ipv4Addr::new(239, 255, 77, last).into(), probe.local_addr()?.port()))
 }
