@@ -68,7 +68,12 @@ const SEND_BUFFER_BYTES: usize = 1 << 20;
   wireloom bench udp --rate 100000            latency, CPU and memory at 100,000 events/s
   wireloom bench udp --payload-bytes 1024 --packet-bytes 8192 --json
   wireloom bench local --types 1000           cost of an event beside 999 other types
-  wireloom bench idle --duration 10s          what a node costs that has nothing to do")]
+  wireloom bench idle --duration 10s          what a node costs that has nothing to do
+  wireloom bench pingpong --idle adaptive     there and back, beside plain sockets
+  wireloom bench priority                     a critical event behind a bulk flow
+  wireloom bench frontier --svg curve.svg     CPU against latency, by flush interval
+  wireloom bench fanout --subscribers 16      one event to many
+  wireloom bench scale                        more publishers, types, subscribers")]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     bench: Bench,

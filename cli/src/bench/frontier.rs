@@ -6,6 +6,8 @@
 //! one packed send of the same bytes, and a receiver that sleeps in epoll. Latency counts from the
 //! time an event was due.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -61,6 +63,12 @@ pub(super) fn run(args: &FrontierArgs, output: &Output) -> Result<Frontier> {
     let place = Place::check(&args.place)?;
     let slice_ns = measured_ns(args.duration)?.div_ceil(ROUNDS);
     let machine = Machine::read();
+    // Before the work: a wrong name is told now.
+    let create = |path: &PathBuf| {
+        let cannot = || format!("--svg {}: cannot write it", path.display());
+        File::create(path).with_context(cannot)
+    };
+    let drawing = args.svg.as_ref().map(create).transpose()?;
     let mut run = Run::prepare(&place, args.rate)?;
     let mut points: Vec<Point> = INTERVALS_US.map(Point::new).into();
     output.progress("warming up");
@@ -78,9 +86,8 @@ pub(super) fn run(args: &FrontierArgs, output: &Output) -> Result<Frontier> {
     output.progress("");
     let mut found = run.finish(points, args.rate, place.cores)?;
     found.machine = machine;
-    if let Some(file) = &args.svg {
-        let cannot = || format!("--svg {}: cannot write it", file.display());
-        std::fs::write(file, found.plot().svg()).with_context(cannot)?;
+    if let Some(mut file) = drawing {
+        file.write_all(found.plot().svg().as_bytes()).context("--svg: cannot write it")?;
     }
     Ok(found)
 }

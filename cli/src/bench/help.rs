@@ -4,8 +4,9 @@
 pub(super) const PINGPONG: &str = "\
 One event at a time: this process publishes it, the other's handler publishes it
 back, the handler here takes the time. The raw round trip is one datagram of the
-same length between two plain sockets, in slices between the product's. Spinning,
-both poll and one thread a side drives its node; adaptive, both sleep until woken.
+same length between two plain sockets, in slices between the product's. With
+spin both poll, and one thread a side drives its node; with adaptive both sleep
+until woken.
 
 Examples:
   Busy on both sides, beside a busy recvfrom:
@@ -46,12 +47,12 @@ Exit status:
 
 /// Below the options of `frontier`.
 pub(super) const FRONTIER: &str = "\
-Events are due evenly at a rate. Each flush interval the publishing thread wakes,
-publishes what has become due, drives its node and sleeps; the receiving node's
-worker sleeps until packets come. A short interval costs CPU, a long one latency:
-the table has eight of them, each beside a raw loop with the same wake-ups and
-bytes. Latency counts from the time an event was due, so waiting for the flush is
-in it.
+Events are due evenly at a rate. Each flush interval the publishing thread
+wakes, publishes what has become due, drives its node and sleeps; the receiving
+node's worker sleeps until packets come. A short interval costs CPU, a long one
+latency: the table has eight of them, each beside a raw loop with the same
+wake-ups and bytes. Latency counts from the time an event was due, so waiting
+for the flush is in it.
 
 Examples:
   The whole curve at 100,000 events a second, in about 35 seconds:
@@ -95,9 +96,9 @@ Exit status:
 pub(super) const SCALE: &str = "\
 What one event costs its sender while something becomes more: publishers of one
 node (1 to 8 rings), types registered beside the published one (1 to 1,000),
-handlers of the type at the receiver (1 to 64). Five rounds over all rows in turn;
-a row is the median of its five slices, and its ratio is to the first row of its
-kind. Flat means: no ratio is above 1.1.
+handlers of the type at the receiver (1 to 64). Five rounds over all rows in
+turn; a row is the median of its five slices, and its ratio is to the first row
+of its kind. Flat means: no ratio is above 1.1.
 
 Examples:
   All rows, in about half a minute:
