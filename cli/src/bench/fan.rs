@@ -161,8 +161,8 @@ impl Fan {
         let mut now_ns = self.clock.now_ns();
         let until_ns = now_ns + for_ns;
         while now_ns < until_ns {
-            // One round that is not timed: the wait before it let the caches and the core cool down,
-            // and the longer the receiver took the more.
+            // One round that is not timed: the wait before it let the caches and the core cool
+            // down, and the longer the receiver took the more.
             self.publish(each, now_ns)?;
             now_ns = self.clock.now_ns();
             self.publish(each, now_ns)?;
