@@ -253,8 +253,12 @@ impl<E: Load> Run<E> {
     fn hear_tails(&mut self) -> Result<()> {
         self.peer.sample(Question::Run { timed_from_ns: u64::MAX })?;
         let until_ns = self.clock.now_ns() + TAIL_NS;
-        while self.driven && self.clock.now_ns() < until_ns {
-            self.node.drive();
+        while self.clock.now_ns() < until_ns {
+            if self.driven {
+                self.node.drive();
+            } else {
+                std::thread::sleep(Duration::from_nanos(TAIL_NS));
+            }
         }
         self.peer.sample(Question::Pause)?;
         Ok(())
