@@ -19,8 +19,8 @@ use super::receive::{Driven, Watch, install};
 use super::report::CrossLedger;
 use super::udp::group;
 
-/// Events of a round for each target: less than the sender takes in a duty cycle.
-const ROUND_EVENTS: u64 = 512;
+/// Events of a round inside one process.
+const LOCAL_ROUND_EVENTS: u64 = 512;
 /// How long a round may take to arrive; what is missing then is lost.
 const PATIENCE_NS: u64 = 50_000_000;
 /// Silence in which the sender marks how far its streams have come, before the end.
@@ -89,6 +89,7 @@ pub(super) struct Account {
 /// A publishing node and the process that receives.
 pub(super) struct Fan {
     shape: Shape,
+    round_events: u64,
     node: Driven,
     pumps: Vec<Pump<BenchEvent>>,
     peer: Peer,
@@ -98,7 +99,8 @@ pub(super) struct Fan {
 }
 
 impl Fan {
-    pub(super) fn start(place: &Place, shape: Shape) -> Result<Self> {
+    /// A fan whose rounds have so many events a target: fewer than the sender takes in a cycle.
+    pub(super) fn start(place: &Place, shape: Shape, round_events: u64) -> Result<Self> {
         let mut plan =
             PeerPlan { core: place.core(1), driven: true, busy: true, ..PeerPlan::default() };
         match shape {
@@ -123,15 +125,17 @@ impl Fan {
             pumps.push(pump(&node, target)?);
             while node.drive() > 0 {}
         }
-        Ok(Self { shape, node, pumps, peer, sequence: 0, clock: Clock::system() })
+        let clock = Clock::system();
+        Ok(Self { shape, round_events, node, pumps, peer, sequence: 0, clock })
     }
 
     /// Events of each publisher in a round, events of the round, and handler calls.
     const fn round(&self) -> (u64, u64, u64) {
+        let events = self.round_events;
         match self.shape {
-            Shape::Publishers(many) => (ROUND_EVENTS / many as u64, ROUND_EVENTS, ROUND_EVENTS),
+            Shape::Publishers(many) => (events / many as u64, events, events),
             Shape::Handlers(many) | Shape::Targets(many) | Shape::Group(many) => {
-                (ROUND_EVENTS, ROUND_EVENTS, ROUND_EVENTS * many as u64)
+                (events, events, events * many as u64)
             }
         }
     }
@@ -246,12 +250,12 @@ impl LocalFan {
         let until_ns = now_ns + for_ns;
         while now_ns < until_ns {
             let from_ns = now_ns;
-            self.pump.burst_of(ROUND_EVENTS, |_| from_ns)?;
+            self.pump.burst_of(LOCAL_ROUND_EVENTS, |_| from_ns)?;
             while self.node.drive() > 0 {}
             now_ns = self.clock.now_ns();
             rounds.add(now_ns - from_ns, 0);
         }
-        Ok(rounds.cost(ROUND_EVENTS, ROUND_EVENTS))
+        Ok(rounds.cost(LOCAL_ROUND_EVENTS, LOCAL_ROUND_EVENTS))
     }
 
     pub(super) fn finish(self) -> Account {

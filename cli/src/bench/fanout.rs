@@ -17,6 +17,9 @@ use crate::output::Output;
 use crate::text::count;
 use crate::values::duration;
 
+/// Events of a round for each target: few, so that a round of many targets is over before the
+/// machine interrupts it.
+const ROUND_EVENTS: u64 = 128;
 /// Slices of a row, of which the median counts.
 const SLICES: u64 = 5;
 
@@ -125,7 +128,7 @@ pub(super) fn run(args: &FanoutArgs, output: &Output) -> Result<Fanout> {
     for (way, shape) in WAYS {
         for subscribers in &counts {
             output.progress(&format!("{way}, {subscribers} of {most}"));
-            let mut fan = Fan::start(&place, shape(*subscribers))?;
+            let mut fan = Fan::start(&place, shape(*subscribers), ROUND_EVENTS)?;
             fan.slice(slice_ns.min(50_000_000))?;
             let costs: Vec<Cost> =
                 (0..SLICES).map(|_| fan.slice(slice_ns)).collect::<Result<_>>()?;

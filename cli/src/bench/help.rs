@@ -75,7 +75,7 @@ One event to 1, 2, 4, … subscribers, three ways:
   handlers   so many handlers of the type in one node of the other process
   unicast    so many nodes in the other process, each a target of its own
   multicast  the same nodes as members of one group
-Events go in rounds of 512 a target, each taken before the next is published, so
+Events go in rounds of 128 a target, each taken before the next is published, so
 that times are costs and not queues: the sender's of publishing and sending, the
 receiving loop's of the turns that found work. The slopes are of the straight
 lines nearest to the rows.

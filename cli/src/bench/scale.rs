@@ -17,6 +17,8 @@ use crate::output::Output;
 use crate::text::count;
 use crate::values::duration;
 
+/// Events of a round: most of what the sender takes in a duty cycle.
+const ROUND_EVENTS: u64 = 512;
 /// Times all rows are gone through; a row is the median.
 const ROUNDS: usize = 5;
 /// What a flat cost may rise by.
@@ -115,7 +117,8 @@ pub(super) fn run(args: &ScaleArgs, output: &Output) -> Result<Scale> {
 
 /// All rows, ready to go; those whose turn it is not rest.
 fn start(place: &Place) -> Result<Vec<Measured>> {
-    let network = |shape| Fan::start(place, shape).map(|fan| Way::Network(Box::new(fan)));
+    let network =
+        |shape| Fan::start(place, shape, ROUND_EVENTS).map(|fan| Way::Network(Box::new(fan)));
     let mut rows = Vec::new();
     let mut add = |kind, count, way| rows.push(Measured { kind, count, way, costs: Vec::new() });
     for count in PUBLISHERS {
