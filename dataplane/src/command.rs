@@ -21,6 +21,8 @@ pub enum SenderCommand {
     AddLink(Box<Link>),
     /// A destination that is gone; events still marked for it are shed as unroutable.
     RemoveLink(LinkId),
+    /// What a link's path takes now: what packets are filled to, and the largest one.
+    SetPath(LinkId, usize, usize),
     /// What to do with a link's events when its peer takes no more.
     SetFlow(LinkId, FlowControl),
     /// A publisher's ring to drain.

@@ -120,20 +120,30 @@ impl Link {
     /// datagram carries.
     #[must_use]
     pub fn new(config: LinkConfig) -> Self {
-        let body = |packet: usize| (packet.min(DATAGRAM_BYTES_MAX) & !15) - PACKET_HEADER_BYTES;
-        Self {
+        let mut link = Self {
             id: config.id,
             destination: config.destination,
             source: config.source,
             session: config.session,
-            body_bytes: body(config.packet_bytes.min(config.packet_bytes_max)),
-            body_bytes_max: body(config.packet_bytes_max),
+            body_bytes: 0,
+            body_bytes_max: 0,
             multicast: config.multicast,
             flow: if config.multicast { FlowControl::Off } else { config.flow },
             window: Arc::default(),
             streams: std::array::from_fn(|_| Stream::default()),
             counters: Arc::new(LinkCounters::default()),
-        }
+        };
+        link.set_path(config.packet_bytes, config.packet_bytes_max);
+        link
+    }
+
+    /// Fills packets to `packet_bytes` from now on, and sends none longer than `packet_bytes_max`.
+    pub(crate) fn set_path(&mut self, packet_bytes: usize, packet_bytes_max: usize) {
+        let body = |packet: usize| {
+            (packet.min(DATAGRAM_BYTES_MAX) & !15).saturating_sub(PACKET_HEADER_BYTES)
+        };
+        self.body_bytes = body(packet_bytes.min(packet_bytes_max));
+        self.body_bytes_max = body(packet_bytes_max);
     }
 
     /// Changes what happens when the peer takes no more. A group stays without flow control.

@@ -117,6 +117,11 @@ impl<T: Transmit> Sender<T> {
                         self.returns.give_back(old, &self.counters);
                     }
                 }
+                SenderCommand::SetPath(id, packet_bytes, packet_bytes_max) => {
+                    if let Some(link) = self.links.get_mut(id) {
+                        link.set_path(packet_bytes, packet_bytes_max);
+                    }
+                }
                 SenderCommand::SetFlow(id, flow) => {
                     if let Some(link) = self.links.get_mut(id) {
                         link.set_flow(flow);

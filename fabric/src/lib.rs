@@ -59,6 +59,7 @@ pub mod json;
 mod ledger;
 mod node;
 mod outcome;
+mod paths;
 mod publisher;
 mod router;
 pub mod schema;

@@ -70,7 +70,7 @@ impl Node {
         plane: &PlaneConfig,
     ) -> Result<Self, NodeError> {
         let control = Control::start(plane)?;
-        Ok(Self { shared: Arc::new(Shared::new(name, sizes, control)) })
+        Ok(Self::of(Shared::new(name, sizes, control)))
     }
 
     pub(crate) fn start_invoker(
@@ -81,7 +81,14 @@ impl Node {
         let (plane, mut invoker) =
             launch_invoker(plane, Clock::system()).map_err(StartError::DataPlane)?;
         let control = Control::attend(plane, &mut invoker);
-        Ok((Self { shared: Arc::new(Shared::new(name, sizes, control)) }, invoker))
+        Ok((Self::of(Shared::new(name, sizes, control)), invoker))
+    }
+
+    /// A node on real paths.
+    fn of(shared: Shared) -> Self {
+        let shared = Arc::new(shared);
+        shared.follow_paths();
+        Self { shared }
     }
 
     pub(crate) fn start_simulated(

@@ -12,7 +12,7 @@ use std::time::Duration;
 use wireloom_control::{Control, Task};
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{Commands, ReceiverCommand, SenderCommand};
-use wireloom_dataplane::counters::{CounterMeaning, Counters};
+use wireloom_dataplane::counters::{Counter, CounterMeaning, Counters};
 use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId, Wanted};
 use wireloom_dataplane::flow::{FlowControl, Watch};
 use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
@@ -32,6 +32,7 @@ use crate::handler::{HandlerCounters, LostHandler};
 use crate::json::JsonCodec;
 use crate::ledger::WorkerReport;
 use crate::outcome::{NoRoute, Refused, SubscribeError};
+use crate::paths::Paths;
 use crate::writer::{Handed, RingWriter};
 
 /// How long control waits for a worker to take a command before it calls it stalled.
@@ -47,6 +48,7 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) struct LinkEntry {
     link: Link,
+    path_bytes: usize,
     pub(crate) counters: Arc<LinkCounters>,
 }
 
@@ -280,8 +282,7 @@ impl Shared {
             let destination = plane.destination(address).ok_or(NoRoute::Family(family))?;
             (destination, plane.hears_back(address))
         };
-        let path_bytes = self.sizes.path_bytes.or_else(|| path_packet_bytes(address));
-        let path_bytes = path_bytes.unwrap_or(Sizes::unknown_path_bytes()).min(DATAGRAM_BYTES_MAX);
+        let path_bytes = self.path_bytes(address);
         let id = LinkId(u32::try_from(books.links.len()).unwrap_or(u32::MAX));
         let link = Box::new(SenderLink::new(LinkConfig {
             id,
@@ -298,8 +299,48 @@ impl Shared {
         let known = Link { id, frame_bytes_max: link.frame_bytes_max() };
         let counters = Arc::clone(link.counters());
         self.to_sender(SenderCommand::AddLink(link))?;
-        books.links.insert(address, LinkEntry { link: known, counters });
+        books.links.insert(address, LinkEntry { link: known, path_bytes, counters });
         Ok(known)
+    }
+
+    /// The largest datagram the path to an address takes, as far as is known.
+    fn path_bytes(&self, address: SocketAddr) -> usize {
+        let known = self.sizes.path_bytes.or_else(|| path_packet_bytes(address));
+        known.unwrap_or(Sizes::unknown_path_bytes()).min(DATAGRAM_BYTES_MAX)
+    }
+
+    /// Asks the system for every path again and tells the sender of those that have changed; returns
+    /// how many. Costs a scratch socket for each link.
+    pub(crate) fn look_at_paths(&self) -> usize {
+        let links: Vec<(SocketAddr, LinkId, usize)> = {
+            let books = self.books();
+            let links = books.links.iter();
+            links.map(|(address, entry)| (*address, entry.link.id, entry.path_bytes)).collect()
+        };
+        let mut changed = 0;
+        for (address, id, known_bytes) in links {
+            let path_bytes = self.path_bytes(address);
+            let packet_bytes = self.sizes.packet_bytes(path_bytes);
+            let command = SenderCommand::SetPath(id, packet_bytes, path_bytes);
+            if path_bytes != known_bytes && self.to_sender(command).is_ok() {
+                if let Some(entry) = self.books().links.get_mut(&address) {
+                    entry.path_bytes = path_bytes;
+                }
+                changed += 1;
+            }
+        }
+        changed
+    }
+
+    /// Datagrams the kernel has refused for ever.
+    pub(crate) fn datagrams_refused(&self) -> u64 {
+        self.sender.counters.read(Counter::DatagramsRefused)
+    }
+
+    /// Lets the control thread follow the paths of the links.
+    pub(crate) fn follow_paths(self: &Arc<Self>) {
+        // A control thread that takes no task has ended, and its node with it.
+        let _ = self.add_task(Box::new(Paths::new(Arc::downgrade(self))));
     }
 
     /// Lets the receivers pass on what the link's peer says of it.
