@@ -5,20 +5,34 @@
 //! The method, and what each figure is not, stands in `bench/README.md`.
 
 mod arrivals;
+mod bare;
+mod echo;
 mod event;
+mod fan;
+mod fanout;
 mod figures;
 mod flow;
+mod frontier;
+mod frontier_report;
+mod help;
 mod idle;
 mod local;
 mod loops;
 mod machine;
 mod peer;
+mod pingpong;
+mod place;
+mod priority;
 mod publish;
 mod raw;
 mod receive;
 mod report;
 mod ring;
+mod round_trip;
+mod scale;
+mod svg;
 mod table;
+mod times;
 mod udp;
 
 use std::net::Ipv4Addr;
@@ -29,9 +43,14 @@ use clap::{Args, Subcommand};
 use wireloom::Interface;
 
 use crate::output::Output;
+use fanout::FanoutArgs;
 use flow::{Flow, FlowArgs, IdleChoice};
+use frontier::FrontierArgs;
 use peer::{Answer, PeerPlan, PeerWork, say};
-use report::Report;
+use pingpong::PingpongArgs;
+use priority::PriorityArgs;
+use report::{Findings, Report};
+use scale::ScaleArgs;
 
 /// Asked of the kernel for each socket, of the bare loop as of the product.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
@@ -49,7 +68,12 @@ const SEND_BUFFER_BYTES: usize = 1 << 20;
   wireloom bench udp --rate 100000            latency, CPU and memory at 100,000 events/s
   wireloom bench udp --payload-bytes 1024 --packet-bytes 8192 --json
   wireloom bench local --types 1000           cost of an event beside 999 other types
-  wireloom bench idle --duration 10s          what a node costs that has nothing to do")]
+  wireloom bench idle --duration 10s          what a node costs that has nothing to do
+  wireloom bench pingpong --idle adaptive     there and back, beside plain sockets
+  wireloom bench priority                     a critical event behind a bulk flow
+  wireloom bench frontier --svg curve.svg     CPU against latency, by flush interval
+  wireloom bench fanout --subscribers 16      one event to many
+  wireloom bench scale                        more publishers, types, subscribers")]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     bench: Bench,
@@ -67,6 +91,21 @@ enum Bench {
     Ring(FlowArgs),
     /// A node with nothing to do.
     Idle(FlowArgs),
+    /// One event there and back between two processes, beside the raw round trip.
+    #[command(after_help = help::PINGPONG)]
+    Pingpong(PingpongArgs),
+    /// A critical event behind a bulk flow that saturates the link, and without it.
+    #[command(after_help = help::PRIORITY)]
+    Priority(PriorityArgs),
+    /// CPU against latency at a steady rate, by flush interval, beside the raw wake-ups.
+    #[command(after_help = help::FRONTIER)]
+    Frontier(FrontierArgs),
+    /// One event to many: handlers of one node, unicast targets, the nodes of a group.
+    #[command(after_help = help::FANOUT)]
+    Fanout(FanoutArgs),
+    /// What an event costs its sender as publishers, types and subscribers become more.
+    #[command(after_help = help::SCALE)]
+    Scale(ScaleArgs),
     /// The receiving process of a run; started by the others.
     #[command(hide = true)]
     Peer {
@@ -88,6 +127,19 @@ pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
         Bench::Local(flow) => (flow, local::run),
         Bench::Ring(flow) => (flow, ring::run),
         Bench::Idle(flow) => (flow, idle::run),
+        Bench::Priority(args) => {
+            return priority::run(args, output)?.print(output, args.place.json);
+        }
+        Bench::Frontier(args) => {
+            return frontier::run(args, output)?.print(output, args.place.json);
+        }
+        Bench::Fanout(args) => {
+            return fanout::run(args, output)?.print(output, args.place.json);
+        }
+        Bench::Scale(args) => return scale::run(args, output)?.print(output, args.place.json),
+        Bench::Pingpong(args) => {
+            return pingpong::run(args, output)?.print(output, args.place.json);
+        }
         Bench::Peer { plan } => return serve(plan),
     };
     let multicast = matches!(args.bench, Bench::Multicast(_));
@@ -96,8 +148,7 @@ pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
         checked.idle = flow.idle.unwrap_or(IdleChoice::Adaptive);
     }
     let report = mode(&checked, output)?;
-    report.print(output, flow.json)?;
-    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    report.print(output, flow.json)
 }
 
 /// The receiving process.
@@ -107,7 +158,8 @@ fn serve(plan: &str) -> Result<ExitCode> {
     machine::pin(plan.core);
     let served = match plan.work {
         PeerWork::Node => receive::serve_node(&plan),
-        PeerWork::Raw => raw::serve_raw(&plan),
+        PeerWork::Raw | PeerWork::RawChecked => raw::serve_raw(&plan),
+        PeerWork::RawEcho => echo::serve_echo(&plan),
     };
     if let Err(error) = served {
         say(&Answer::Failed(format!("{error:#}")))?;

@@ -47,8 +47,13 @@ fn accounted_for(figures: &Value) {
     assert!((number(figures, "lost") - (published - delivered)).abs() < 0.5, "{figures}");
     assert!((number(figures, "ledger.accepted") - published).abs() < 0.5, "{figures}");
     assert!((number(figures, "ledger.unaccounted")).abs() < 0.5, "{figures}");
-    let ratio = number(figures, "delivered_per_s") / number(figures, "raw_ceiling_per_s");
-    assert!((number(figures, "ratio_to_raw") - ratio).abs() < 0.001, "{figures}");
+    for (ceiling, ratio) in
+        [("raw_ceiling_per_s", "ratio_to_raw"), ("checked_ceiling_per_s", "ratio_to_checked")]
+    {
+        let expected = number(figures, "delivered_per_s") / number(figures, ceiling);
+        assert!((number(figures, ratio) - expected).abs() < 0.001, "{ratio}: {figures}");
+    }
+    assert_eq!(figures["counters"]["checked_corrupt"], 0, "{figures}");
     assert!(number(figures, "cpu_s_per_million") > 0.0, "{figures}");
     for side in ["publisher", "receiver"] {
         let peak = number(figures, &format!("peak_rss_bytes.{side}"));
@@ -132,6 +137,129 @@ fn ring_beside_naive_loops() {
     }
 }
 
+/// Percentiles are there, in order and of this many times.
+fn timed(figures: &Value, field: &str) -> f64 {
+    let percentiles =
+        ["p50", "p99", "p99_9", "max"].map(|p| number(figures, &format!("{field}.{p}")));
+    assert!(percentiles.is_sorted() && percentiles[0] > 0.0, "{field}: {figures}");
+    number(figures, &format!("{field}.count"))
+}
+
+fn round_trips(words: &str) -> Value {
+    let figures = figures(words);
+    let count = timed(&figures, "round_trip_us");
+    assert!(count > 10.0 && timed(&figures, "raw_round_trip_us") > 10.0, "{figures}");
+    assert!((number(&figures, "count") - count).abs() < 0.5, "{figures}");
+    for slices in ["slice_p50_us", "raw_slice_p50_us"] {
+        assert_eq!(figures[slices].as_array().map(Vec::len), Some(5), "{figures}");
+    }
+    let ratio = number(&figures, "round_trip_us.p50") / number(&figures, "raw_round_trip_us.p50");
+    assert!((number(&figures, "ratio_p50") - ratio).abs() < 0.001, "{figures}");
+    // A busy machine may hold up an answer; one in ten is a fault.
+    for lost in ["lost", "raw_lost"] {
+        assert!(number(&figures, lost) * 10.0 <= count, "{lost}: {figures}");
+    }
+    // Every event begun came back or is lost; the warm-up's are in the ledgers too.
+    for way in ["ledger_there", "ledger_back"] {
+        assert!(number(&figures, &format!("{way}.accepted")) >= count, "{figures}");
+        assert!(number(&figures, &format!("{way}.unaccounted")).abs() < 0.5, "{figures}");
+    }
+    figures
+}
+
+#[test]
+fn pingpong_spinning() {
+    let figures = round_trips("pingpong --duration 500ms");
+    assert_eq!((&figures["idle"], &figures["payload_bytes"]), (&"spin".into(), &64.into()));
+    assert_eq!(figures["datagram_bytes"], 144);
+}
+
+#[test]
+fn pingpong_with_workers_that_park() {
+    let figures = round_trips("pingpong --idle adaptive --payload-bytes 1000 --duration 500ms");
+    assert_eq!(figures["idle"], "adaptive");
+    assert_eq!(figures["payload_bytes"], 1000);
+}
+
+#[test]
+fn priority_behind_bulk_and_alone() {
+    let figures = figures("priority --duration 500ms");
+    let timed = timed(&figures, "idle_us") + timed(&figures, "loaded_us");
+    let delivered = number(&figures, "critical_delivered");
+    assert!(timed > 20.0 && timed <= delivered, "{figures}");
+    assert!(delivered <= number(&figures, "critical_published"), "{figures}");
+    assert!(number(&figures, "bulk_per_s") > 1e3, "{figures}");
+    let bound = 2.0 * number(&figures, "p99_idle_us") + number(&figures, "gso_send_us");
+    assert!((number(&figures, "bound_us") - bound).abs() < 0.01, "{figures}");
+    let within = number(&figures, "p99_loaded_us") <= number(&figures, "bound_us");
+    assert_eq!(figures["within_bound"], within, "{figures}");
+}
+
+#[test]
+fn frontier_with_its_plot() {
+    let file = std::env::temp_dir().join(format!("wireloom-frontier-{}.svg", std::process::id()));
+    let words = format!("frontier --rate 20k --duration 100ms --svg {}", file.display());
+    let figures = figures(&words);
+    let points = figures["points"].as_array().expect("points");
+    assert_eq!(points.len(), 8);
+    for point in points {
+        for side in ["product", "raw"] {
+            assert!(timed(&point[side], "latency_us") > 10.0, "{point}");
+            for cost in ["publisher_cpu_percent", "receiver_cpu_percent", "receiver_wakes_per_s"] {
+                assert!(number(&point[side], cost) > 0.0, "{side} {cost}: {point}");
+            }
+        }
+        let most = 1e6 / number(point, "interval_us");
+        let wakes = number(point, "product.publisher_wakes_per_s");
+        assert!(wakes > 0.0 && wakes < most * 1.2 + 50.0, "{point}");
+    }
+    // An event waits for the flush: half an interval on average, whatever the machine.
+    let p50 = |index: usize| number(&points[index], "product.latency_us.p50");
+    assert!(p50(7) > 1_000.0 && p50(7) > p50(0), "{figures}");
+    assert!((number(&figures, "ledger.accepted") - number(&figures, "published")).abs() < 0.5);
+    let svg = std::fs::read_to_string(&file).expect("the plot");
+    let _ = std::fs::remove_file(&file);
+    assert_eq!(svg.matches("<polyline").count(), 4, "{svg}");
+}
+
+#[test]
+fn fanout_three_ways() {
+    let figures = figures("fanout --subscribers 3 --duration 100ms");
+    let rows = figures["rows"].as_array().expect("rows");
+    let counts: Vec<_> = rows.iter().map(|row| row["subscribers"].as_u64()).collect();
+    assert_eq!(counts, [1, 2, 3].map(Some).repeat(3));
+    let mut due = 0.0;
+    for row in rows {
+        let (events, calls) = (number(row, "events"), number(row, "deliveries_due"));
+        assert!((events * number(row, "subscribers") - calls).abs() < 0.5, "{row}");
+        for cost in ["sender_ns_per_event", "receiver_ns_per_delivery", "deliveries_per_s"] {
+            assert!(number(row, cost) > 0.0, "{cost}: {row}");
+        }
+        due += calls;
+    }
+    // The warm-up of each row is in the account and not in the rows.
+    assert!(due > 0.0 && due <= number(&figures, "published"), "{figures}");
+    assert!(number(&figures, "lost") < number(&figures, "published") / 2.0, "{figures}");
+    for way in ["handlers", "unicast", "multicast"] {
+        number(&figures, &format!("slopes.{way}.sender_ns_per_subscriber"));
+    }
+}
+
+#[test]
+fn scale_of_publishers_types_and_subscribers() {
+    let figures = figures("scale --duration 20ms");
+    let rows = figures["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 12);
+    for row in rows {
+        let kind = row["kind"].as_str().expect("a kind");
+        let first = rows.iter().find(|other| other["kind"] == kind).expect("this one at least");
+        let ratio = number(row, "ns_per_event") / number(first, "ns_per_event");
+        assert!((number(row, "ratio") - ratio).abs() < 0.01, "{row}");
+        assert_eq!(row["slices_ns_per_event"].as_array().map(Vec::len), Some(5), "{row}");
+        assert!(number(row, "ns_per_event") > 0.0 && figures["flat"][kind].is_boolean(), "{row}");
+    }
+}
+
 #[test]
 fn idle_node() {
     let figures = figures("idle --duration 1s");
@@ -148,6 +276,19 @@ fn a_person_gets_a_table() {
         assert!(table.contains(word), "{word:?} in\n{table}");
     }
     assert!(!table.contains('\x1b'), "no colours without a terminal");
+    for (words, parts) in [
+        ("pingpong --duration 50ms", ["round trip", "raw, same datagrams", "product by raw"]),
+        ("priority --duration 50ms", ["critical, behind bulk", "bound of the p99", "GSO send"]),
+        ("frontier --duration 20ms", ["250 µs", "4 ms", "p99 < 1 ms up to"]),
+        ("fanout --subscribers 1 --duration 10ms", ["handlers", "unicast", "multicast"]),
+        ("scale --duration 10ms", ["publishers", "1,000", "subscribers"]),
+    ] {
+        let output = bench(words);
+        let table = String::from_utf8_lossy(&output.stdout);
+        for part in parts.into_iter().chain(["machine", "balanced"]) {
+            assert!(table.contains(part), "{words}: {part:?} in\n{table}");
+        }
+    }
 }
 
 #[test]
@@ -157,6 +298,13 @@ fn wrong_words_are_told_and_end_with_2() {
         ("udp --cores 77", "not available"),
         ("peer nonsense", "started by"),
         ("mutlicast", "multicast"),
+        ("pingpong --payload-bytes 70000", "try 65000"),
+        ("pingpong --idle snooze", "adaptive"),
+        ("priority --duration 1ms", "try 1s"),
+        ("frontier --rate 0", "above 0"),
+        ("frontier --rate 20k --duration 10ms --svg /no/such/folder/x.svg", "cannot write"),
+        ("fanout --subscribers 65", "1..=64"),
+        ("scale --cores 99", "not available"),
     ] {
         let output = bench(words);
         assert_eq!(output.status.code(), Some(2), "{words}");

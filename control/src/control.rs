@@ -58,6 +58,7 @@ impl Control {
                 yielding: Duration::ZERO,
                 park: Duration::from_secs(1),
             },
+            flush_interval: Duration::ZERO,
             agents: vec![Box::new(conductor)],
             poller,
             wake: Arc::clone(&wake),

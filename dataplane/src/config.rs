@@ -1,6 +1,7 @@
 //! What the user of the data plane says, checked before anything starts.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::idle::Idle;
 use crate::limits::SOURCES_DEFAULT;
@@ -67,6 +68,10 @@ pub struct PlaneConfig {
     pub cores: Vec<usize>,
     /// What a worker does without work.
     pub idle: Idle,
+    /// Lets published events wait this long for company: while they flow, the sender comes round
+    /// once in this time instead of being woken for each. 0 (the default) sends what there is at
+    /// once. Critical events, events for this process, and a full ring wake it all the same.
+    pub flush_interval: Duration,
     /// Streams each receiver follows at a time.
     pub sources_max: usize,
     /// Refuse packets without a checksum.
@@ -90,6 +95,7 @@ impl PlaneConfig {
             receivers: 1,
             cores: Vec::new(),
             idle: Idle::default(),
+            flush_interval: Duration::ZERO,
             sources_max: SOURCES_DEFAULT,
             require_checksum: true,
         }

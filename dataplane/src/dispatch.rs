@@ -6,9 +6,13 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use wireloom_wire::{EventTypeId, Frame, NodeId, SessionId};
+mod run;
 
-use crate::counters::Counter;
+pub use run::Run;
+
+use wireloom_wire::{EventTypeId, Frame, Frames, NodeId, SessionId};
+
+use crate::counters::{Counter, Counters};
 use crate::limits::{SUBSCRIPTIONS_MAX, TYPE_SLOTS};
 
 /// Which subscription of a node. Never reused.
@@ -71,6 +75,12 @@ pub trait Subscriber: Send {
     /// An event of a type this subscriber asked for. The frame's bytes are borrowed from the
     /// receive buffer: what is to be kept must be copied.
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict;
+
+    /// Events of one type side by side, when nobody else asked for the type: one call for all.
+    /// There is no reason to write another one than this.
+    fn on_run(&mut self, run: &mut Run<'_, '_>, origin: &Origin) {
+        run.each(|frame| self.on_event(frame, origin));
+    }
 
     /// A gap in some stream; events of this subscriber's types may have been in it.
     fn on_lost(&mut self, lost: &Lost) {
@@ -254,6 +264,43 @@ impl Dispatch {
         }
     }
 
+    /// Gives the frames at the front that make a run of one type to those who asked for it, and
+    /// counts what became of each. Returns how many there were; 0 when the next frame is none.
+    #[inline]
+    pub(crate) fn deliver_run(
+        &mut self,
+        frames: &mut Frames<'_>,
+        origin: &Origin,
+        counters: &Counters,
+    ) -> u16 {
+        let Some(event_type) = frames.next_type() else { return 0 };
+        let alone = self.alone(event_type);
+        let entry = alone.and_then(|index| self.entries[index as usize].as_mut().zip(alone));
+        let Some((entry, index)) = entry else {
+            let Some(frame) = frames.next_of(event_type) else { return 0 };
+            counters.add(self.deliver(&frame, origin), 1);
+            return 1;
+        };
+        if !entry.called {
+            entry.called = true;
+            self.called.push(index);
+        }
+        let subscriber = &mut entry.subscription.subscriber;
+        let mut run = Run::new(frames, event_type, counters);
+        while catch_unwind(AssertUnwindSafe(|| subscriber.on_run(&mut run, origin))).is_err()
+            && run.panicked()
+        {}
+        run.end()
+    }
+
+    /// The entry of the only one who asked for a type.
+    #[inline]
+    fn alone(&self, event_type: EventTypeId) -> Option<u32> {
+        let head = self.slots[self.slot_of(event_type.0)].head?;
+        let place = self.places[head as usize];
+        (place.next.is_none() && self.every.is_none()).then_some(place.entry)
+    }
+
     /// Gives one event to everybody who asked for it; returns the counter of what became of it.
     #[inline]
     pub(crate) fn deliver(&mut self, frame: &Frame<'_>, origin: &Origin) -> Counter {
@@ -271,14 +318,9 @@ impl Dispatch {
                 }
                 let subscriber = &mut entry.subscription.subscriber;
                 let verdict = catch_unwind(AssertUnwindSafe(|| subscriber.on_event(frame, origin)));
-                let counter = match verdict {
-                    Ok(Verdict::Delivered) => Counter::EventsDelivered,
-                    Ok(Verdict::WrongSchema) => Counter::EventsWrongSchema,
-                    Ok(Verdict::WrongEncoding) => Counter::EventsWrongEncoding,
-                    Ok(Verdict::BadArchive) => Counter::EventsBadArchive,
-                    Ok(Verdict::RingFull) => Counter::EventsShedRingFull,
-                    Ok(Verdict::Unconverted) => Counter::EventsUnconverted,
-                    Ok(Verdict::Passed) => continue,
+                let counter = match verdict.map(run::counter_of) {
+                    Ok(Some(counter)) => counter,
+                    Ok(None) => continue,
                     Err(_) => Counter::EventsHandlerPanicked,
                 };
                 // Delivered to one is delivered; otherwise the first real reason stands.

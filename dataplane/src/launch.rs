@@ -8,6 +8,7 @@ use std::io;
 use std::mem::take;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::agent::{Agent, Invoker};
 use crate::clock::Clock;
@@ -293,6 +294,7 @@ pub fn launch(config: &PlaneConfig, clock: Clock) -> Result<Plane, LaunchError> 
             name,
             core: config.cores.get(index % config.cores.len().max(1)).copied(),
             idle: config.idle,
+            flush_interval: if index == 0 { config.flush_interval } else { Duration::ZERO },
             agents,
             poller,
             wake,

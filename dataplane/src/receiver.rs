@@ -242,16 +242,13 @@ impl<T: Transmit> Intake<T> {
 
     #[inline]
     fn deliver(&mut self, packet: &Packet<'_>, origin: &Origin) {
-        let (mut read, mut delivered) = (0_u16, 0);
-        for frame in packet.frames() {
-            let Ok(frame) = frame else { break };
-            read += 1;
-            match self.dispatch.deliver(&frame, origin) {
-                Counter::EventsDelivered => delivered += 1,
-                other => self.counters.add(other, 1),
+        let (mut read, mut frames) = (0_u16, packet.frames());
+        loop {
+            match self.dispatch.deliver_run(&mut frames, origin, &self.counters) {
+                0 => break,
+                run => read += run,
             }
         }
-        self.counters.add(Counter::EventsDelivered, delivered);
         let malformed = packet.header.frame_count.saturating_sub(read);
         if malformed > 0 {
             self.counters.add(Counter::EventsMalformed, u64::from(malformed));

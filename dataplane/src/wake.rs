@@ -9,9 +9,9 @@
 //!
 //! ```text
 //!  publisher                          worker
-//!  W1  ring tail = new                W2  parked = true
+//!  W1  ring tail = new                W2  sleep = parked
 //!      order                              order
-//!  R2  parked?  → wake                R1  ring tail?  → do not sleep
+//!  R2  sleep?   → wake                R1  ring tail?  → do not sleep
 //! ```
 //!
 //! It suffices that one of R2 and R1 sees the other side's write.
@@ -28,12 +28,12 @@
 //! *Symmetric* (a kernel without membarrier): both orders are `SeqCst` fences, the textbook
 //! store-buffer case: at least one of the two reads sees the other's write.
 //!
-//! After R2 saw `parked`, one publisher (the swap chooses) writes the worker's eventfd. Written
+//! After R2 saw the sleep, one publisher (the swap chooses) writes the worker's eventfd. Written
 //! before the worker sleeps, it ends the sleep at once; written later, it wakes it; written after
 //! the worker has woken for another reason, the next park returns early once. A worker re-arms
-//! `parked` each time it parks, and W2 happens before R1 each time.
+//! `sleep` each time it parks, and W2 happens before R1 each time.
 
-use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
+use std::sync::atomic::{AtomicU8, Ordering, compiler_fence, fence};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
@@ -43,10 +43,17 @@ use crate::sys;
 /// Registered for membarrier: asked once in a process, before the first worker parks.
 static MEMBARRIER: OnceLock<bool> = OnceLock::new();
 
+/// The worker runs.
+const AWAKE: u8 = 0;
+/// It sleeps until its flush interval is over: only what is urgent wakes it.
+const DOZING: u8 = 1;
+/// It sleeps until there is something to do.
+const PARKED: u8 = 2;
+
 /// How one worker is woken. Publishers and control hold clones of the `Arc`.
 #[derive(Debug)]
 pub struct Wake {
-    parked: CachePadded<AtomicBool>,
+    sleep: CachePadded<AtomicU8>,
     waker: Arc<mio::Waker>,
     asymmetric: bool,
 }
@@ -66,8 +73,8 @@ impl Wake {
     }
 
     fn with(waker: Arc<mio::Waker>, asymmetric: bool) -> Arc<Self> {
-        let parked = CachePadded::new(AtomicBool::new(false));
-        Arc::new(Self { parked, waker, asymmetric })
+        let sleep = CachePadded::new(AtomicU8::new(AWAKE));
+        Arc::new(Self { sleep, waker, asymmetric })
     }
 
     /// Whether publishers are spared the fence (membarrier is available).
@@ -79,7 +86,17 @@ impl Wake {
     /// The worker announces that it is about to sleep. After this it must look for work once more
     /// and sleep only if there is none. Cost: a membarrier, 1–3 µs; only on the way to a sleep.
     pub fn park_begin(&self) {
-        self.parked.store(true, Ordering::Relaxed);
+        self.begin(PARKED);
+    }
+
+    /// As [`Wake::park_begin`], for a sleep that [`Wake::notify_soon`] does not end: the worker
+    /// comes round by itself when its flush interval is over.
+    pub fn doze_begin(&self) {
+        self.begin(DOZING);
+    }
+
+    fn begin(&self, sleep: u8) {
+        self.sleep.store(sleep, Ordering::Relaxed);
         if self.asymmetric {
             compiler_fence(Ordering::SeqCst);
             // It cannot fail once registered ("guaranteed to always return the same value until
@@ -94,7 +111,7 @@ impl Wake {
 
     /// The worker is awake.
     pub fn park_end(&self) {
-        self.parked.store(false, Ordering::Relaxed);
+        self.sleep.store(AWAKE, Ordering::Relaxed);
     }
 
     /// Wakes the worker if it sleeps or is about to. To be called after records, a command or a
@@ -102,19 +119,34 @@ impl Wake {
     /// parks; if it is parked, one `write(2)` for the first caller.
     #[inline]
     pub fn notify(&self) {
+        if self.sleep() != AWAKE {
+            self.wake();
+        }
+    }
+
+    /// As [`Wake::notify`] for what may wait for the worker's flush interval: a dozing worker
+    /// sleeps on.
+    #[inline]
+    pub fn notify_soon(&self) {
+        if self.sleep() == PARKED {
+            self.wake();
+        }
+    }
+
+    /// What the worker does, read after everything written before.
+    #[inline]
+    fn sleep(&self) -> u8 {
         if self.asymmetric {
             compiler_fence(Ordering::SeqCst);
         } else {
             fence(Ordering::SeqCst);
         }
-        if self.parked.load(Ordering::Relaxed) {
-            self.wake();
-        }
+        self.sleep.load(Ordering::Relaxed)
     }
 
     #[cold]
     fn wake(&self) {
-        if self.parked.swap(false, Ordering::AcqRel) {
+        if self.sleep.swap(AWAKE, Ordering::AcqRel) != AWAKE {
             // An eventfd write fails only if the descriptor is broken; the park timeout is the net.
             let woken = self.waker.wake();
             debug_assert!(woken.is_ok(), "{woken:?}");

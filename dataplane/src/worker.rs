@@ -29,6 +29,8 @@ pub struct WorkerGauges {
     pub cycles_useful: AtomicU64,
     /// Monotonic time spent in cycles that found work, ns.
     pub useful_ns: AtomicU64,
+    /// Monotonic time at which the worker started, ns.
+    pub started_ns: AtomicU64,
     /// Times the worker parked.
     pub parks: AtomicU64,
     /// The longest time from the start of one useful cycle to the start of the next, ns: a stall
@@ -48,6 +50,9 @@ pub struct WorkerPlan {
     pub core: Option<usize>,
     /// What to do between cycles without work.
     pub idle: Idle,
+    /// While events flow, come round this often and sleep in between, whatever is published (0: at
+    /// once): see [`crate::config::PlaneConfig::flush_interval`].
+    pub flush_interval: Duration,
     /// The agents, run in this order each cycle.
     pub agents: Vec<Box<dyn Agent + Send>>,
     /// Where the worker parks.
@@ -86,8 +91,14 @@ impl Worker {
         let stop = Arc::new(AtomicBool::new(false));
         let gauges = Arc::new(WorkerGauges::default());
         let (wake, name) = (Arc::clone(&plan.wake), plan.name.clone());
-        let running =
-            Running { plan, stop: Arc::clone(&stop), gauges: Arc::clone(&gauges), worked_at_ns: 0 };
+        gauges.started_ns.store(plan.clock.now_ns(), Ordering::Relaxed);
+        let running = Running {
+            plan,
+            stop: Arc::clone(&stop),
+            gauges: Arc::clone(&gauges),
+            worked_at_ns: 0,
+            flows: false,
+        };
         let thread = std::thread::Builder::new().name(name.clone()).spawn(move || running.run())?;
         Ok(Self { thread: Some(thread), stop, wake, gauges, name })
     }
@@ -126,6 +137,8 @@ struct Running {
     stop: Arc<AtomicBool>,
     gauges: Arc<WorkerGauges>,
     worked_at_ns: u64,
+    /// There was work since the last sleep.
+    flows: bool,
 }
 
 impl Running {
@@ -135,7 +148,9 @@ impl Running {
             // configuration was checked against the allowed cores before.
             core_affinity::set_for_current(core_affinity::CoreId { id });
         }
-        let mut idling = Idling::new(self.plan.idle);
+        let waits_for_company = !self.plan.flush_interval.is_zero();
+        let idle = self.plan.idle;
+        let mut idling = Idling::new(if waits_for_company { idle.without_spin() } else { idle });
         while !self.stop.load(Ordering::Acquire) {
             let now_ns = self.plan.clock.now_ns();
             let work = self.cycle(now_ns);
@@ -162,14 +177,21 @@ impl Running {
         }
         self.worked_at_ns = if work > 0 { now_ns } else { 0 };
         if work > 0 {
+            self.flows = true;
             add(&self.gauges.cycles_useful, 1);
         }
         work
     }
 
-    /// Parks unless work came in between: announce first, look once more, then sleep.
-    fn park(&mut self, longest: Duration) {
-        self.plan.wake.park_begin();
+    /// Parks unless work came in between: announce first, look once more, then sleep. While events
+    /// flow and may wait for company, the sleep is one flush interval, which publishers do not end.
+    fn park(&mut self, mut longest: Duration) {
+        if std::mem::take(&mut self.flows) && !self.plan.flush_interval.is_zero() {
+            longest = longest.min(self.plan.flush_interval);
+            self.plan.wake.doze_begin();
+        } else {
+            self.plan.wake.park_begin();
+        }
         let now_ns = self.plan.clock.now_ns();
         if self.cycle(now_ns) == 0 && !self.stop.load(Ordering::Acquire) {
             let deadline = self.plan.agents.iter().filter_map(|agent| agent.deadline_ns()).min();

@@ -247,3 +247,19 @@ fn a_wake_before_the_park_ends_it_at_once_and_an_awake_worker_costs_no_call() {
     wake.park_end();
     assert_eq!(poller.park(Duration::ZERO), ParkedBy::Timeout);
 }
+
+#[test]
+fn a_dozing_worker_sleeps_through_what_may_wait_and_wakes_for_what_may_not() {
+    let mut poller = Poller::new().unwrap();
+    let wake = Wake::new(poller.waker());
+    wake.doze_begin();
+    wake.notify_soon();
+    assert_eq!(poller.park(Duration::from_millis(1)), ParkedBy::Timeout);
+    wake.notify();
+    assert_eq!(poller.park(LOST), ParkedBy::Wake);
+    wake.park_end();
+    wake.park_begin();
+    wake.notify_soon();
+    assert_eq!(poller.park(LOST), ParkedBy::Wake, "a parked one wakes for both");
+    wake.park_end();
+}

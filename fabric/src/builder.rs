@@ -1,6 +1,7 @@
 //! How a node is set up before it starts.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use wireloom_control::StartError;
 use wireloom_dataplane::agent::Invoker;
@@ -22,8 +23,8 @@ pub(crate) struct Sizes {
     pub(crate) outbound_ring_bytes: usize,
     /// Ring of one subscriber, bytes.
     pub(crate) subscriber_ring_bytes: usize,
-    /// Packets are filled up to this, bytes.
-    pub(crate) packet_bytes: usize,
+    /// Packets are filled up to this, bytes; `None` leaves it to the path.
+    pub(crate) packet_bytes: Option<usize>,
     /// Largest packet of every path, instead of asking the system for the path's MTU.
     pub(crate) path_bytes: Option<usize>,
     pub(crate) huge_pages: bool,
@@ -33,12 +34,33 @@ pub(crate) struct Sizes {
     pub(crate) streams: usize,
 }
 
+/// What packets are filled to where the path is not known to take more: the common 1,500 bytes of
+/// an Ethernet less headers and room for a tunnel's.
+const PACKET_BYTES_UNKNOWN: usize = 1_400;
+
+/// A path that takes as much as this is the loopback interface (MTU 65,536).
+const LOOPBACK_PATH_BYTES: usize = 65_000;
+
+impl Sizes {
+    /// What packets to a path of `path_bytes` are filled to.
+    pub(crate) fn packet_bytes(&self, path_bytes: usize) -> usize {
+        let usual =
+            if path_bytes >= LOOPBACK_PATH_BYTES { path_bytes } else { PACKET_BYTES_UNKNOWN };
+        self.packet_bytes.unwrap_or(usual)
+    }
+
+    /// The largest packet of a path the system says nothing of.
+    pub(crate) const fn unknown_path_bytes() -> usize {
+        PACKET_BYTES_UNKNOWN
+    }
+}
+
 impl Default for Sizes {
     fn default() -> Self {
         Self {
             outbound_ring_bytes: 256 << 10,
             subscriber_ring_bytes: 1 << 20,
-            packet_bytes: 1_400,
+            packet_bytes: None,
             path_bytes: None,
             huge_pages: false,
             flow: FlowControl::Hold,
@@ -157,11 +179,23 @@ impl NodeBuilder {
         self
     }
 
-    /// Fills packets up to this many bytes (default 1,400; at least 256, at most 65,504). One event
-    /// larger than that still travels, alone, as far as the path's MTU carries it.
+    /// Lets published events wait up to this long for company (default 0: what there is leaves at
+    /// once). While events flow, the worker then comes round once an interval instead of being
+    /// woken for each: a wake-up costs tens of microseconds of CPU on a virtual machine. Critical
+    /// events and events for this process do not wait. Without effect on a node its caller drives.
+    #[must_use]
+    pub const fn flush_interval(mut self, interval: Duration) -> Self {
+        self.plane.flush_interval = interval;
+        self
+    }
+
+    /// Fills packets up to this many bytes (at least 256, at most 65,504). By default it is 1,400,
+    /// which every ordinary path takes, and on the loopback interface, which cuts nothing, all that
+    /// a datagram holds. One event larger than that still travels, alone, as far as the path's MTU
+    /// carries it.
     #[must_use]
     pub fn packet_bytes(mut self, bytes: usize) -> Self {
-        self.sizes.packet_bytes = bytes.clamp(256, 65_504);
+        self.sizes.packet_bytes = Some(bytes.clamp(256, 65_504));
         self
     }
 
@@ -253,7 +287,8 @@ impl NodeBuilder {
         clock: Clock,
     ) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
-        self.sizes.path_bytes.get_or_insert(self.sizes.packet_bytes);
+        let packet_bytes = self.sizes.packet_bytes.unwrap_or(PACKET_BYTES_UNKNOWN);
+        self.sizes.path_bytes.get_or_insert(packet_bytes);
         Ok(Node::start_simulated(self.name, self.sizes, &self.plane, network, clock))
     }
 

@@ -81,7 +81,7 @@ pub struct Handled {
 }
 
 /// What one worker thread has done since it started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WorkerReport {
     /// The thread's name.
     pub name: String,
@@ -91,6 +91,9 @@ pub struct WorkerReport {
     pub cycles_useful: u64,
     /// Time spent in cycles that found work, ns.
     pub useful_ns: u64,
+    /// The same as the share of the time since the worker started, in percent. Beside the CPU time
+    /// of the thread it says how much of that was spinning.
+    pub useful_percent: f64,
     /// Times the worker went to sleep.
     pub parks: u64,
     /// The longest useful cycle, ns: a stall when its work does not explain it.

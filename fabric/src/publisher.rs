@@ -99,7 +99,7 @@ impl<E: Event> Burst<'_, E> {
     pub fn publish(&mut self, event: &E) -> Result<Accepted, Refused> {
         let outcome = self.publisher.write(event, self.timestamp_ns, Visible::Later);
         if outcome.is_err() {
-            self.publisher.writer.publish();
+            self.publisher.writer.publish(true);
         }
         outcome
     }
@@ -107,6 +107,6 @@ impl<E: Event> Burst<'_, E> {
 
 impl<E: Event> Drop for Burst<'_, E> {
     fn drop(&mut self) {
-        self.publisher.writer.publish();
+        self.publisher.writer.publish(false);
     }
 }

@@ -183,11 +183,15 @@ impl Shared {
         workers
             .map(|worker| {
                 let (gauges, name) = (worker.gauges(), worker.name().to_owned());
+                let started_ns = gauges.started_ns.load(Ordering::Relaxed);
+                let up_ns = self.clock.now_ns().saturating_sub(started_ns).max(1);
+                let useful_ns = gauges.useful_ns.load(Ordering::Relaxed);
                 WorkerReport {
                     name,
                     cycles: gauges.cycles.load(Ordering::Relaxed),
                     cycles_useful: gauges.cycles_useful.load(Ordering::Relaxed),
-                    useful_ns: gauges.useful_ns.load(Ordering::Relaxed),
+                    useful_ns,
+                    useful_percent: 100.0 * (useful_ns as f64) / (up_ns as f64),
                     parks: gauges.parks.load(Ordering::Relaxed),
                     cycle_ns_max: gauges.cycle_ns_max.load(Ordering::Relaxed),
                 }
@@ -255,7 +259,8 @@ impl Shared {
                 self.receivers[0].wake.clone()
             }
         };
-        Ok(RingWriter::new(producer, wake, handed))
+        let urgent = priority.is_none_or(|priority| priority == Priority::Critical);
+        Ok(RingWriter::new(producer, wake, urgent, handed))
     }
 
     /// The link to an address, made when it is new: the path's packet size is asked of the system.
@@ -275,7 +280,8 @@ impl Shared {
             let destination = plane.destination(address).ok_or(NoRoute::Family(family))?;
             (destination, plane.hears_back(address))
         };
-        let path = self.sizes.path_bytes.or_else(|| path_packet_bytes(address));
+        let path_bytes = self.sizes.path_bytes.or_else(|| path_packet_bytes(address));
+        let path_bytes = path_bytes.unwrap_or(Sizes::unknown_path_bytes()).min(DATAGRAM_BYTES_MAX);
         let id = LinkId(u32::try_from(books.links.len()).unwrap_or(u32::MAX));
         let link = Box::new(SenderLink::new(LinkConfig {
             id,
@@ -283,8 +289,8 @@ impl Shared {
             source: self.id,
             // Never 0, which means this process; never the same for two links of a life.
             session: SessionId(self.sessions.wrapping_add(id.0).max(1)),
-            packet_bytes: self.sizes.packet_bytes,
-            packet_bytes_max: path.unwrap_or(1_400).min(DATAGRAM_BYTES_MAX),
+            packet_bytes: self.sizes.packet_bytes(path_bytes),
+            packet_bytes_max: path_bytes,
             multicast: group,
             flow: if hears_back { self.sizes.flow } else { FlowControl::Off },
         }));

@@ -57,6 +57,8 @@ fn bump(cell: &AtomicU64) {
 pub(crate) struct RingWriter {
     producer: Producer,
     wake: Option<Arc<Wake>>,
+    /// Frames do not wait for the worker's flush interval.
+    urgent: bool,
     handed: Arc<Handed>,
     /// The link frames go to since the last mark.
     marked: Option<LinkId>,
@@ -68,9 +70,10 @@ impl RingWriter {
     pub(crate) const fn new(
         producer: Producer,
         wake: Option<Arc<Wake>>,
+        urgent: bool,
         handed: Arc<Handed>,
     ) -> Self {
-        Self { producer, wake, handed, marked: None, room_bytes: FIRST_ROOM_BYTES }
+        Self { producer, wake, urgent, handed, marked: None, room_bytes: FIRST_ROOM_BYTES }
     }
 
     /// Writes one frame: `head` and then the payload, which `payload` writes into the bytes it is
@@ -89,12 +92,18 @@ impl RingWriter {
             (Ok(()), Way::Local(_)) => bump(&self.handed.to_local),
             (Err(_), _) => bump(&self.handed.refused),
         }
-        if visible == Visible::Now
-            && let Some(wake) = &self.wake
-        {
-            wake.notify();
+        if visible == Visible::Now {
+            self.wake(written.is_err());
         }
         written
+    }
+
+    /// Wakes the worker for frames it can see; a refusal is a full ring, and does not wait.
+    #[inline]
+    fn wake(&self, refused: bool) {
+        if let Some(wake) = &self.wake {
+            if self.urgent || refused { wake.notify() } else { wake.notify_soon() }
+        }
     }
 
     #[inline(always)]
@@ -168,13 +177,12 @@ impl RingWriter {
         }
     }
 
-    /// Makes staged frames visible and wakes the worker if it sleeps.
+    /// Makes staged frames visible and wakes the worker if it sleeps; `refused` is as for
+    /// [`RingWriter::wake`].
     #[inline]
-    pub(crate) fn publish(&mut self) {
+    pub(crate) fn publish(&mut self, refused: bool) {
         self.producer.publish();
-        if let Some(wake) = &self.wake {
-            wake.notify();
-        }
+        self.wake(refused);
     }
 }
 

@@ -61,7 +61,7 @@ const TEST_EDGES: &[(&str, &str)] = &[("wireloom-derive", "wireloom")];
 /// What the core crates may use from outside (tests and benches apart): short, so that each is a
 /// decision. `wire` hashes and names its errors, and that is all.
 const OUTSIDE: &[(&str, &[&str])] = &[
-    ("wireloom-wire", &["thiserror", "xxhash-rust"]),
+    ("wireloom-wire", &["thiserror", "twox-hash", "xxhash-rust"]),
     ("wireloom-ring", &["crossbeam-utils", "libc", "loom", "thiserror"]),
     (
         "wireloom-dataplane",

@@ -1,41 +1,51 @@
-//! The tuning profiles: each is read by `tuning/inspect`, key for key, on any machine.
+//! The tuning profiles: each is read by `tuning/inspect`, key for key, on any machine; what
+//! `tuning/apply` changes comes back.
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::{fs, str};
+#[path = "tuning/apply.rs"]
+mod apply;
+#[path = "tuning/tree.rs"]
+mod tree;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
+use std::process::{Command, Output};
+use std::str;
+
+use tree::{keys, profiles, repository};
 
 fn inspect(arguments: &[&str]) -> Output {
-    let script = root().join("tuning/inspect");
+    let script = repository().join("tuning/inspect");
     Command::new(script).args(arguments).output().expect("tuning/inspect is executable")
-}
-
-/// The lines of a profile that state a value.
-fn keys(profile: &str) -> usize {
-    profile.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count()
 }
 
 #[test]
 fn every_key_of_every_profile_is_judged() {
-    let mut profiles = 0;
-    for entry in fs::read_dir(root().join("tuning/profiles")).expect("profiles exist").flatten() {
-        let path = entry.path();
-        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("names are plain");
-        let expected = keys(&fs::read_to_string(&path).expect("profiles are text"));
-        let output = inspect(&[name]);
+    for name in profiles() {
+        let output = inspect(&[&name]);
         let said = str::from_utf8(&output.stdout).expect("the output is text");
         assert!(output.status.success(), "{name}: {said}");
         let verdicts = ["ok ", "absent ", "differs "];
         let judged = |line: &&str| verdicts.iter().any(|verdict| line.starts_with(verdict));
-        assert_eq!(said.lines().filter(judged).count(), expected, "{name}:\n{said}");
-        assert!(expected > 0, "{name} states nothing");
-        profiles += 1;
+        assert_eq!(said.lines().filter(judged).count(), keys(&name).len(), "{name}:\n{said}");
+        assert!(!keys(&name).is_empty(), "{name} states nothing");
+        for (key, _) in keys(&name) {
+            let place = said.find(&format!(" {key} = ")).expect("every key is judged by name");
+            let next = said[place..].lines().nth(1).unwrap_or_default();
+            let reason = next.trim_start().strip_prefix("why: ").expect("the reason comes next");
+            assert!(reason.len() > 10 && !reason.contains("the profile asks"), "{key}: {reason}");
+        }
+        let count = |start: &str| said.lines().filter(|line| line.starts_with(start)).count();
+        assert!(count("         mend: ") >= count("differs "), "{name}:\n{said}");
     }
-    assert!(profiles > 0, "no profile found");
+}
+
+#[test]
+fn facts_are_one_json_object_if_asked() {
+    let facts: serde_json::Value =
+        serde_json::from_slice(&inspect(&["--json"]).stdout).expect("an object");
+    let lines = inspect(&[]).stdout;
+    let lines = str::from_utf8(&lines).expect("the output is text").lines().count();
+    assert_eq!(facts.as_object().map(serde_json::Map::len), Some(lines), "{facts}");
+    assert!(facts["kernel"].as_str().is_some_and(|kernel| kernel.contains('.')), "{facts}");
 }
 
 #[test]

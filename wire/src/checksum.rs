@@ -4,16 +4,18 @@
 //! header, which is each link's own. Owns no memory but the streaming state on the caller's stack.
 //! It finds bits that changed on the way, not bits that somebody changed: XXH3 has no key.
 
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
+use twox_hash::XxHash3_64;
+use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::packet::{CHECKSUM_OFFSET, PACKET_HEADER_BYTES};
 
 /// The hash of a packet's frames, for [`PacketHeader::encode`](crate::PacketHeader::encode).
-/// Some 60 ns for 1,400 bytes; fewer where the build has AVX2.
+/// Some 42 ns for 1,400 bytes and 1.3 µs for 65,000 where the processor has AVX2, 62 ns and 2.5 µs
+/// without.
 #[inline]
 #[must_use]
 pub fn body_hash(frames: &[u8]) -> u64 {
-    xxh3_64(frames)
+    XxHash3_64::oneshot(frames)
 }
 
 /// [`body_hash`] of frames that lie in several pieces. Gives the same value as one call over the
@@ -58,7 +60,7 @@ impl core::fmt::Debug for BodyHash {
 /// The checksum of a packet: of the header without its checksum, and of the body's hash.
 #[inline]
 pub(crate) fn packet_checksum(header: &[u8; PACKET_HEADER_BYTES], body_hash: u64) -> u64 {
-    xxh3_64(&header[..CHECKSUM_OFFSET]) ^ body_hash
+    XxHash3_64::oneshot(&header[..CHECKSUM_OFFSET]) ^ body_hash
 }
 
 #[cfg(test)]
@@ -71,6 +73,19 @@ mod tests {
         // docs/wire.md were hashed by another implementation.
         assert_eq!(body_hash(&[]), 0x2d06_8005_38d3_94c2);
         assert_eq!(BodyHash::new().finish(), 0x2d06_8005_38d3_94c2);
+    }
+
+    /// Two implementations, one value: whole, and in pieces of every kind of length.
+    #[test]
+    fn pieces_hash_as_the_whole_does() {
+        let bytes = std::vec::Vec::from_iter((0..3_000_u32).map(|i| i.to_le_bytes()[0] ^ 0x5a));
+        for length in (0..bytes.len()).step_by(16) {
+            let (whole, cut) = (&bytes[..length], length / 3);
+            let mut pieces = BodyHash::new();
+            pieces.update(&whole[..cut]);
+            pieces.update(&whole[cut..]);
+            assert_eq!(pieces.finish(), body_hash(whole), "{length} bytes");
+        }
     }
 
     #[test]

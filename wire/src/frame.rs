@@ -213,6 +213,30 @@ impl<'a> Frames<'a> {
         Self { rest: body, left: Some(count) }
     }
 
+    /// What the next frame says is its type, before anything of it is checked.
+    #[inline]
+    #[must_use]
+    pub fn next_type(&self) -> Option<EventTypeId> {
+        let head = self.rest.first_chunk::<FRAME_HEADER_BYTES>()?;
+        Some(EventTypeId(u32_at(head, TYPE_OFFSET)))
+    }
+
+    /// The next frame, if it says it is of this type and nothing is wrong with it. Otherwise
+    /// nothing is taken, except that after a malformed frame there is no next one.
+    #[inline(always)]
+    pub fn next_of(&mut self, event_type: EventTypeId) -> Option<Frame<'a>> {
+        if self.next_type() != Some(event_type) {
+            return None;
+        }
+        match self.take_frame() {
+            Ok(frame) => Some(frame),
+            Err(_) => {
+                *self = Self { rest: &[], left: None };
+                None
+            }
+        }
+    }
+
     /// Takes one frame and its padding off the front.
     #[inline]
     fn take_frame(&mut self) -> Result<Frame<'a>, FrameError> {

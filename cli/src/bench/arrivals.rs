@@ -5,6 +5,7 @@
 //! remembered so that an event that comes late is told from one that comes twice.
 
 use std::collections::VecDeque;
+use std::iter::Sum;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,24 @@ pub(super) struct Counts {
     pub(super) duplicated: u64,
     /// Events whose hash is not that of their bytes.
     pub(super) corrupt: u64,
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |sum, one| Self {
+            delivered: sum.delivered + one.delivered,
+            late: sum.late + one.late,
+            duplicated: sum.duplicated + one.duplicated,
+            corrupt: sum.corrupt + one.corrupt,
+        })
+    }
+}
+
+impl Counts {
+    /// Every call of a handler, whatever it found.
+    pub(super) const fn handled(&self) -> u64 {
+        self.delivered + self.duplicated + self.corrupt
+    }
 }
 
 impl Arrivals {

@@ -7,11 +7,23 @@
 use wireloom::Event;
 
 /// The smallest archived event: sequence, time, hash and an empty list.
-pub(super) const PAYLOAD_BYTES_MIN: usize = 32;
+const PAYLOAD_BYTES_MIN: usize = 32;
 /// The largest event the generator makes: it must fit one UDP datagram with its headers.
-pub(super) const PAYLOAD_BYTES_MAX: usize = 65_000;
+const PAYLOAD_BYTES_MAX: usize = 65_000;
 /// The archived size of a [`BenchEvent`].
 pub(super) const FIXED_PAYLOAD_BYTES: usize = 64;
+
+/// Checks a size asked for.
+pub(super) fn payload_in_range(payload_bytes: usize) -> anyhow::Result<()> {
+    if (PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&payload_bytes) {
+        return Ok(());
+    }
+    let nearest = payload_bytes.clamp(PAYLOAD_BYTES_MIN, PAYLOAD_BYTES_MAX);
+    anyhow::bail!(
+        "--payload-bytes {payload_bytes}: an event of this generator has {PAYLOAD_BYTES_MIN} to \
+         {PAYLOAD_BYTES_MAX} bytes; try {nearest}"
+    )
+}
 
 /// What a handler reads out of an archived event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +36,7 @@ pub(super) struct Reading {
 }
 
 /// An event the generator can publish and its handler can check.
-pub(super) trait Load: Event {
+pub(super) trait Load: Event + Send {
     /// An event whose archive has `payload_bytes`, or the next possible size above.
     fn with_payload(payload_bytes: usize) -> Self;
 
@@ -35,15 +47,46 @@ pub(super) trait Load: Event {
     fn read(archived: &Self::Archived) -> Reading;
 }
 
-/// Exactly 64 bytes archived: numbers only, the shape of a tick or a reading.
-#[derive(Debug, Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
-#[event(type = "bench-event")]
-pub(super) struct BenchEvent {
-    sequence: u64,
-    sent_ns: u64,
-    hash: u64,
-    content: [u64; 5],
+/// Exactly 64 bytes archived: numbers only, the shape of a tick or a reading. One for each lane the
+/// generator uses.
+macro_rules! fixed_event {
+    ($name:ident, $event_type:literal, $priority:literal) => {
+        #[derive(Debug, Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+        #[event(type = $event_type, priority = $priority)]
+        pub(super) struct $name {
+            sequence: u64,
+            sent_ns: u64,
+            hash: u64,
+            content: [u64; 5],
+        }
+
+        impl Load for $name {
+            fn with_payload(_payload_bytes: usize) -> Self {
+                Self { sequence: 0, sent_ns: 0, hash: 0, content: [0; 5] }
+            }
+
+            #[inline]
+            fn fill(&mut self, sequence: u64, sent_ns: u64) {
+                (self.sequence, self.sent_ns) = (sequence, sent_ns);
+                self.content = [0, 1, 2, 3, 4].map(|index| word(sequence, index));
+                self.hash = hash(sequence, sent_ns, self.content.iter().copied());
+            }
+
+            #[inline]
+            fn read(archived: &Self::Archived) -> Reading {
+                let (sequence, sent_ns) =
+                    (archived.sequence.to_native(), archived.sent_ns.to_native());
+                let words = archived.content.iter().map(|word| word.to_native());
+                let intact = archived.hash == hash(sequence, sent_ns, words);
+                Reading { sequence, sent_ns, intact }
+            }
+        }
+    };
 }
+
+fixed_event!(BenchEvent, "bench-event", "normal");
+fixed_event!(BenchAlarm, "bench-alarm", "critical");
+fixed_event!(BenchBulk, "bench-bulk", "low");
 
 /// Any size from 32 bytes, in steps of 8: a list of words after the numbers.
 #[derive(Debug, Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -81,27 +124,6 @@ fn hash(sequence: u64, sent_ns: u64, words: impl Iterator<Item = u64>) -> u64 {
         .zip(words)
         .fold(head, |sum, (index, word)| sum.wrapping_add(word.wrapping_mul(word_factor(index))));
     sum ^ (sum >> 32)
-}
-
-impl Load for BenchEvent {
-    fn with_payload(_payload_bytes: usize) -> Self {
-        Self { sequence: 0, sent_ns: 0, hash: 0, content: [0; 5] }
-    }
-
-    #[inline]
-    fn fill(&mut self, sequence: u64, sent_ns: u64) {
-        (self.sequence, self.sent_ns) = (sequence, sent_ns);
-        self.content = [0, 1, 2, 3, 4].map(|index| word(sequence, index));
-        self.hash = hash(sequence, sent_ns, self.content.iter().copied());
-    }
-
-    #[inline]
-    fn read(archived: &Self::Archived) -> Reading {
-        let (sequence, sent_ns) = (archived.sequence.to_native(), archived.sent_ns.to_native());
-        let words = archived.content.iter().map(|word| word.to_native());
-        let intact = archived.hash == hash(sequence, sent_ns, words);
-        Reading { sequence, sent_ns, intact }
-    }
 }
 
 impl Load for BenchList {

@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 /// Longest time a histogram tells apart, in nanoseconds: one minute. Longer counts as that long.
-const LATENCY_NS_MAX: u64 = 60_000_000_000;
+pub(super) const LATENCY_NS_MAX: u64 = 60_000_000_000;
 
 /// A count as a number to calculate with; exact up to 2^53.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run stay far below 2^53")]
@@ -38,6 +38,17 @@ pub(super) fn median(values: &[f64]) -> Option<f64> {
     let upper = *sorted.get(sorted.len() / 2)?;
     let lower = *sorted.get(sorted.len().checked_sub(1)? / 2)?;
     Some(lower.midpoint(upper))
+}
+
+/// The straight line nearest to points by least squares, as `(slope, height at 0)`; `None` where
+/// fewer than two differ in x.
+pub(super) fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let count = real(points.len() as u64);
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x_mean, y_mean) = (mean(|point| point.0), mean(|point| point.1));
+    let spread: f64 = points.iter().map(|(x, _)| (x - x_mean).powi(2)).sum();
+    let common: f64 = points.iter().map(|(x, y)| (x - x_mean) * (y - y_mean)).sum();
+    (spread > 0.0).then(|| (common / spread, y_mean - common / spread * x_mean))
 }
 
 /// Rounded to three decimals, so that a line of JSON can be read.
@@ -107,6 +118,16 @@ mod tests {
         assert_eq!(median(&[7.0]), Some(7.0));
         assert_eq!(median(&[9.0, 1.0, 5.0]), Some(5.0));
         assert_eq!(median(&[9.0, 1.0, 5.0, 2.0]), Some(3.5));
+    }
+
+    #[test]
+    fn the_nearest_line_goes_through_points_that_lie_on_one() {
+        let (slope, height) = line(&[(1.0, 5.0), (2.0, 7.0), (64.0, 131.0)]).unwrap();
+        assert!((slope - 2.0).abs() < 1e-9 && (height - 3.0).abs() < 1e-9);
+        let (slope, height) = line(&[(0.0, 1.0), (1.0, 0.0), (2.0, 2.0)]).unwrap();
+        assert!((slope - 0.5).abs() < 1e-9 && (height - 0.5).abs() < 1e-9);
+        assert_eq!(line(&[(3.0, 1.0), (3.0, 2.0)]), None);
+        assert_eq!(line(&[]), None);
     }
 
     #[test]

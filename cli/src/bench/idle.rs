@@ -19,7 +19,7 @@ pub(super) fn run(flow: &Flow, output: &Output) -> Result<Report> {
     let idle = if flow.idle == IdleChoice::Spin { Idle::Spin } else { Idle::default() };
     let node =
         Node::builder("bench-idle").io(flow.io.backend()).idle(idle).cores(&flow.cores).start()?;
-    let (progress, _times) = install::<BenchEvent>(&node, false)?;
+    let watch = install::<BenchEvent>(&node, 0)?;
     std::thread::sleep(WARM_UP);
     output.progress("an idle node, watched");
     let clock = Clock::system();
@@ -29,7 +29,7 @@ pub(super) fn run(flow: &Flow, output: &Output) -> Result<Report> {
     output.progress("");
     let mut report = Report::new("idle");
     report.seconds = rounded(real(elapsed_ns) / 1e9);
-    report.delivered = progress.counts().delivered;
+    report.delivered = watch.progress.counts().delivered;
     report.delivered_per_s = per_second(report.delivered, elapsed_ns);
     report.cpu_percent.insert("node", rounded(percent(cpu_ns, elapsed_ns)));
     report.peak_rss_bytes.insert("node", peak_rss_bytes());

@@ -4,12 +4,9 @@
 //! One process, two cores. Nothing may be lost here: a full ring refuses, and the event is offered
 //! again. Further types may be registered beside the one that is published, to see what they cost.
 
-use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use hdrhistogram::Histogram;
 use wireloom::{AnySubscriber, Clock, Idle, Node, Target};
 
 use super::event::{BenchEvent, BenchList, Load, archived_bytes};
@@ -17,8 +14,9 @@ use super::figures::{Percentiles, cpu_s_per_million, per_second, percent, real, 
 use super::flow::{Flow, IdleChoice};
 use super::machine::{peak_rss_bytes, pin, process_cpu_ns};
 use super::publish::{Pace, Pump};
-use super::receive::{Progress, install};
+use super::receive::{Watch, install};
 use super::report::Report;
+use super::times::distribution;
 use crate::output::Output;
 
 const WARM_UP_NS: u64 = 200_000_000;
@@ -41,8 +39,7 @@ struct Local<'a, E: Load> {
     flow: &'a Flow,
     node: Node,
     pump: Pump<E>,
-    progress: Arc<Progress>,
-    times: Receiver<Histogram<u64>>,
+    watch: Watch,
     /// Held so that the further types stay registered.
     _others: Option<AnySubscriber>,
     clock: Clock,
@@ -61,7 +58,7 @@ impl<'a, E: Load> Local<'a, E> {
             .cores(&worker_core)
             .ring_bytes(256 << 10, 4 << 10)
             .start()?;
-        let (progress, times) = install::<E>(&node, flow.rate.is_some())?;
+        let watch = install::<E>(&node, u64::from(flow.rate.is_some()))?;
         let others = other_types(&node, flow.types.saturating_sub(1))?;
         let publisher = node.publisher::<E>(&Target::Local)?;
         let mut report = Report::new("local");
@@ -77,8 +74,7 @@ impl<'a, E: Load> Local<'a, E> {
             flow,
             node,
             pump: Pump::new(publisher, flow.payload_bytes, frame_bytes),
-            progress,
-            times,
+            watch,
             _others: others,
             clock: Clock::system(),
             report,
@@ -88,13 +84,13 @@ impl<'a, E: Load> Local<'a, E> {
     fn measure(mut self) -> Result<Report> {
         let for_ns = u64::try_from(self.flow.duration.as_nanos()).unwrap_or(u64::MAX);
         self.slice(WARM_UP_NS.min(for_ns))?;
-        self.progress.time_from(self.clock.now_ns());
+        self.watch.progress.time_from(self.clock.now_ns());
         let (before, cpu_ns) = (self.pump.accepted, process_cpu_ns());
         let elapsed_ns = self.slice(for_ns)?;
         let (events, cpu_ns) = (self.pump.accepted - before, process_cpu_ns() - cpu_ns);
         let Pump { accepted, refused, .. } = self.pump;
         let ledger = self.node.close();
-        let counts = self.progress.counts();
+        let counts = self.watch.progress.counts();
         let mut report = self.report;
         report.seconds = rounded(real(elapsed_ns) / 1e9);
         report.delivered_per_s = per_second(events, elapsed_ns).round();
@@ -108,12 +104,9 @@ impl<'a, E: Load> Local<'a, E> {
         report.peak_rss_bytes.insert("process", peak_rss_bytes());
         let received = &ledger.received;
         report.ledger_balanced = Some(
-            ledger.balanced
-                && received.local == accepted
-                && received.delivered == counts.delivered + counts.duplicated + counts.corrupt,
+            ledger.balanced && received.local == accepted && received.delivered == counts.handled(),
         );
-        let times = self.times.recv_timeout(Duration::from_secs(1)).ok();
-        report.latency_us = times.as_ref().and_then(Percentiles::of);
+        report.latency_us = Percentiles::of(&distribution(&self.watch.take_times()));
         Ok(report)
     }
 
@@ -141,8 +134,8 @@ impl<'a, E: Load> Local<'a, E> {
         }
         let drain_until_ns = self.clock.now_ns() + DRAIN_NS_MAX;
         loop {
-            let counts = self.progress.counts();
-            if counts.delivered + counts.corrupt + counts.duplicated >= self.pump.accepted {
+            let counts = self.watch.progress.counts();
+            if counts.handled() >= self.pump.accepted {
                 return Ok(self.clock.now_ns() - from_ns);
             }
             if self.clock.now_ns() > drain_until_ns {
@@ -154,7 +147,7 @@ impl<'a, E: Load> Local<'a, E> {
 }
 
 /// Registers further types by name: their events would be taken by a ring of their own.
-fn other_types(node: &Node, count: usize) -> Result<Option<AnySubscriber>> {
+pub(super) fn other_types(node: &Node, count: usize) -> Result<Option<AnySubscriber>> {
     if count == 0 {
         return Ok(None);
     }

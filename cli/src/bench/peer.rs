@@ -11,18 +11,18 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use wireloom::Clock;
+use wireloom::{Clock, Ledger};
 
 use super::arrivals::Counts;
-use super::figures::Percentiles;
 use super::flow::IoChoice;
 use super::machine::process_cpu_ns;
+use super::times::Counted;
 
 /// Silence after which a receiver takes what was sent to it as all there is.
 const SILENCE_NS: u64 = 3_000_000;
 
 /// What a receiving process does.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct PeerPlan {
     pub(super) work: PeerWork,
     /// The group to join; else the peer listens on a port of its own.
@@ -31,21 +31,46 @@ pub(super) struct PeerPlan {
     pub(super) payload_bytes: usize,
     /// Bytes of one frame with its padding, for the raw receiver.
     pub(super) frame_bytes: usize,
-    /// Events of list type instead of the fixed one.
-    pub(super) list: bool,
-    /// The caller's loop drives the node; else threads that idle adaptively do.
+    pub(super) events: Events,
+    /// The caller's loop drives the node; else threads that idle adaptively do. A raw receiver
+    /// polls; else it waits in the kernel.
     pub(super) driven: bool,
     /// What carries the node's datagrams.
     pub(super) io: IoChoice,
-    /// Measure the time from publishing to the handler.
-    pub(super) timed: bool,
+    /// Measure the time from publishing to the handler of each event whose sequence is a multiple
+    /// of this; 0 of none.
+    pub(super) timed_every: u64,
+    /// Where every event is answered to.
+    pub(super) reply_to: Option<SocketAddr>,
+    /// Nodes in the process, each with a socket of its own; 0 is 1.
+    pub(super) nodes: usize,
+    /// Handlers of the type in each node; 0 is 1.
+    pub(super) handlers: usize,
+    /// Measure how long turns take that find work.
+    pub(super) busy: bool,
 }
 
 /// A node with a typed handler, or the bare loop it is compared with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum PeerWork {
+    #[default]
     Node,
+    /// Counts events that arrive joined.
     Raw,
+    /// As `Raw`, and checks the hash of each packet.
+    RawChecked,
+    /// Sends every datagram back.
+    RawEcho,
+}
+
+/// The types of event a peer has handlers for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Events {
+    #[default]
+    Fixed,
+    List,
+    /// Critical ones, which are timed, and bulk.
+    Priorities,
 }
 
 /// What the parent asks.
@@ -64,28 +89,37 @@ pub(super) enum Question {
 /// What the child answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Answer {
-    Ready { address: SocketAddr, notes: Vec<String> },
+    Ready { addresses: Vec<SocketAddr>, notes: Vec<String> },
     Sample(Sample),
     Finished(Box<Account>),
     Failed(String),
 }
 
 /// How far a receiver has come.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Sample {
     pub(super) now_ns: u64,
     pub(super) cpu_ns: u64,
     /// From the first delivery since [`Question::Run`] to the last one; 0 when not known.
     pub(super) active_ns: u64,
     pub(super) counts: Counts,
+    /// Times it woke from sleep so far.
+    pub(super) wakes: u64,
+    /// Time spent in turns that found work so far; with [`PeerPlan::busy`] only.
+    pub(super) busy_ns: u64,
+    /// Times measured since the last [`Question::Pause`]; with that question only.
+    pub(super) times: Counted,
 }
 
 /// A receiver's final account. The raw receiver fills in the counts alone.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Account {
     pub(super) counts: Counts,
+    /// Of those, what the first handler took as whole.
+    pub(super) first_delivered: u64,
     pub(super) peak_rss_bytes: u64,
-    pub(super) latency: Option<Percentiles>,
+    /// Events published by this side: taken by its nodes, and handed to the kernel.
+    pub(super) replies: (u64, u64),
     /// The node's own ledger, in events.
     pub(super) balanced: bool,
     pub(super) received: u64,
@@ -98,12 +132,29 @@ pub(super) struct Account {
     pub(super) counters: Vec<(String, u64)>,
 }
 
+impl Account {
+    /// Adds the account of one node.
+    pub(super) fn add(&mut self, ledger: &Ledger) {
+        let received = &ledger.received;
+        self.balanced &= ledger.balanced;
+        self.received += received.events;
+        self.delivered += received.delivered;
+        self.lost += received.lost;
+        self.before_join += received.before_join;
+        self.kernel_drops += ledger.kernel_drops;
+        self.replies.0 += ledger.published.accepted;
+        self.replies.1 += ledger.published.sent;
+    }
+}
+
 /// A receiver as the child's loop drives it.
 pub(super) trait Receiving {
     /// One turn of the loop; returns the work done. Never called when `driven` is false.
     fn drive(&mut self) -> usize;
     fn counts(&self) -> Counts;
-    fn time_from(&mut self, timed_from_ns: u64);
+    fn time_from(&mut self, _timed_from_ns: u64) {}
+    /// Adds what else it knows to a sample.
+    fn complete(&mut self, _sample: &mut Sample, _paused: bool) {}
     fn finish(self) -> Account;
 }
 
@@ -153,12 +204,15 @@ pub(super) fn serve(mut receiver: impl Receiving, driven: bool) -> Result<()> {
             }
         }
         delivered = receiver.counts().delivered;
-        say(&Answer::Sample(Sample {
+        let mut sample = Sample {
             now_ns: clock.now_ns(),
             cpu_ns: process_cpu_ns(),
             active_ns: if driven { last_ns.saturating_sub(first_ns) } else { 0 },
             counts: receiver.counts(),
-        }))?;
+            ..Sample::default()
+        };
+        receiver.complete(&mut sample, question == Question::Pause);
+        say(&Answer::Sample(sample))?;
     }
 }
 
@@ -209,7 +263,8 @@ pub(super) struct Peer {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
-    pub(super) address: SocketAddr,
+    /// Where its nodes receive.
+    pub(super) addresses: Vec<SocketAddr>,
     pub(super) notes: Vec<String>,
 }
 
@@ -227,15 +282,21 @@ impl Peer {
         let (Some(to), Some(from)) = (to, from) else {
             bail!("the receiving process has no pipes")
         };
-        let address = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut peer = Self { child, to, from: BufReader::new(from), address, notes: Vec::new() };
+        let from = BufReader::new(from);
+        let mut peer = Self { child, to, from, addresses: Vec::new(), notes: Vec::new() };
         match peer.answer()? {
-            Answer::Ready { address, notes } => {
-                (peer.address, peer.notes) = (plan.group.unwrap_or(address), notes);
+            Answer::Ready { addresses, notes } => {
+                (peer.addresses, peer.notes) = (addresses, notes);
                 Ok(peer)
             }
             other => bail!("the receiving process began with {other:?}"),
         }
+    }
+
+    /// Where to send to: its group, or its first node.
+    pub(super) fn address(&self, plan: &PeerPlan) -> SocketAddr {
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        plan.group.or_else(|| self.addresses.first().copied()).unwrap_or(unspecified)
     }
 
     fn answer(&mut self) -> Result<Answer> {

@@ -47,15 +47,16 @@ impl<E: Load> Pump<E> {
         }
     }
 
-    /// One burst of up to `events`; false when the ring was full before its end.
-    fn burst(&mut self, mut events: usize) -> Result<bool> {
-        let sent_ns = self.clock.now_ns();
+    /// One burst of up to `events`, of which `sent_ns` gives each its time by its sequence; false
+    /// when the ring was full before its end.
+    #[inline]
+    fn burst(&mut self, mut events: usize, sent_ns: impl Fn(u64) -> u64) -> Result<bool> {
         let mut burst = self.publisher.burst();
         while events > 0 {
             let take = events.min(self.prepared.len());
             let prepared = &mut self.prepared[..take];
             for (event, sequence) in prepared.iter_mut().zip(self.accepted..) {
-                event.fill(sequence, sent_ns);
+                event.fill(sequence, sent_ns(sequence));
             }
             for event in prepared.iter() {
                 match burst.publish(event) {
@@ -70,6 +71,18 @@ impl<E: Load> Pump<E> {
             events -= take;
         }
         Ok(true)
+    }
+
+    /// One burst of about what the sender takes in a duty cycle; false when the ring was full.
+    pub(super) fn one_burst(&mut self) -> Result<bool> {
+        let now_ns = self.clock.now_ns();
+        self.burst(self.burst_events, |_| now_ns)
+    }
+
+    /// As [`Pump::one_burst`] of at most `events`, each with a time of its own.
+    pub(super) fn burst_of(&mut self, events: u64, sent_ns: impl Fn(u64) -> u64) -> Result<bool> {
+        let events = usize::try_from(events).unwrap_or(usize::MAX).min(self.burst_events);
+        self.burst(events, sent_ns)
     }
 
     /// One event of its own, seen by the sender at once; false when the ring was full.
@@ -95,7 +108,7 @@ impl<E: Load> Pump<E> {
     pub(super) fn flood(&mut self, for_ns: u64, mut between: impl FnMut(bool)) -> Result<u64> {
         let from_ns = self.clock.now_ns();
         loop {
-            let complete = self.burst(self.burst_events)?;
+            let complete = self.one_burst()?;
             between(!complete);
             let elapsed_ns = self.clock.now_ns().saturating_sub(from_ns);
             if elapsed_ns >= for_ns {

@@ -1,28 +1,34 @@
-//! The bare loop the product is compared with: the same frames in the same packets, sent as
-//! segmented runs and received joined, with nothing around it.
+//! The receiving process of a bare loop: datagrams joined by the kernel, one word read of each
+//! event, the hash of each packet verified where that is asked for.
 //!
-//! The sender sends the same prepared run again and again; the receiver reads one word of each
-//! event and counts. No rings, no encoding, no checksums, no checks, no dispatch: what the kernel
-//! and the copies cost, and so the ceiling for anything built on them.
+//! Owns its socket and its counts; `bare.rs` is the sending side.
 
-use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use wireloom::Clock;
-use wireloom_dataplane::io::mio::{MioReceive, MioTransmit};
-use wireloom_dataplane::io::{DATAGRAM_BYTES_MAX, Destination, Message, Receive, Transmit};
+use wireloom_dataplane::io::Receive;
+use wireloom_dataplane::io::mio::MioReceive;
+use wireloom_dataplane::poller::Poller;
 use wireloom_dataplane::socket::{GroupJoin, MulticastOptions, SocketConfig, SocketReport, open};
-use wireloom_wire::PACKET_HEADER_BYTES;
+use wireloom_wire::{PACKET_HEADER_BYTES, body_hash};
 
 use super::arrivals::Counts;
-use super::peer::{Account, Answer, PeerPlan, Receiving, say, serve};
+use super::machine::peak_rss_bytes;
+use super::peer::{Account, Answer, PeerPlan, PeerWork, Receiving, Sample, say, serve};
+use super::times::Times;
 
 /// Bytes of a frame before its payload.
 const FRAME_HEADER_BYTES: usize = wireloom_wire::FRAME_HEADER_BYTES;
+/// Where a packet's header has its hash.
+pub(super) const HASH_OFFSET: usize = PACKET_HEADER_BYTES - size_of::<u64>();
 
 /// A socket like the product's: same buffers, same options.
-fn socket(bind: SocketAddr, group: Option<SocketAddr>) -> Result<(UdpSocket, SocketReport)> {
+pub(super) fn socket(
+    bind: SocketAddr,
+    group: Option<SocketAddr>,
+) -> Result<(UdpSocket, SocketReport)> {
     let joins = group.map(|group| GroupJoin { group: group.ip(), interface: super::loopback() });
     let opened = open(&SocketConfig {
         bind,
@@ -37,92 +43,113 @@ fn socket(bind: SocketAddr, group: Option<SocketAddr>) -> Result<(UdpSocket, Soc
     Ok((opened.socket, opened.report))
 }
 
-const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Sends a prepared run of packets.
-pub(super) struct RawSender {
-    transmit: MioTransmit,
-    destination: Destination,
-    run: Vec<u8>,
-    packet_bytes: usize,
-    clock: Clock,
-}
-
-impl RawSender {
-    /// Prepares the largest run the kernel takes, of packets filled with frames of `frame_bytes`.
-    pub(super) fn new(to: SocketAddr, frame_bytes: usize, packet_bytes: usize) -> Result<Self> {
-        let (socket, _) = socket(ANY_PORT, None)?;
-        let transmit = MioTransmit::new(vec![socket]).context("the raw sender's socket")?;
-        let packet_bytes = filled_packet_bytes(frame_bytes, packet_bytes);
-        let limits = transmit.segmentation();
-        let fitting = limits.max_bytes.min(DATAGRAM_BYTES_MAX) / packet_bytes;
-        let packets = fitting.clamp(1, limits.max_segments);
-        Ok(Self {
-            transmit,
-            destination: Destination::new(0, to),
-            run: (0..packets * packet_bytes).map(|byte| byte.to_le_bytes()[0]).collect(),
-            packet_bytes,
-            clock: Clock::system(),
-        })
-    }
-
-    /// Sends for `for_ns`.
-    pub(super) fn flood(&mut self, for_ns: u64) {
-        let slices = [IoSlice::new(&self.run)];
-        let message = if self.run.len() == self.packet_bytes {
-            Message::single(&self.destination, &slices)
-        } else {
-            Message::segmented(&self.destination, &slices, self.packet_bytes)
-        };
-        let until_ns = self.clock.now_ns().saturating_add(for_ns);
-        while self.clock.now_ns() < until_ns {
-            self.transmit.send(&[message]);
-        }
-    }
-}
-
-/// A packet's length when it is filled with whole frames, as the product fills it.
-pub(super) const fn filled_packet_bytes(frame_bytes: usize, packet_bytes: usize) -> usize {
-    let room = packet_bytes.saturating_sub(PACKET_HEADER_BYTES);
-    let frames = if room < frame_bytes { 1 } else { room / frame_bytes };
-    PACKET_HEADER_BYTES + frames * frame_bytes
+/// One word of the payload of an event.
+#[inline]
+fn word(frame: &[u8], index: usize) -> u64 {
+    let bytes = frame.get(FRAME_HEADER_BYTES + 8 * index..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Receives and counts.
 struct RawReceiver {
     receive: MioReceive,
+    reader: Reader,
+    sleep: Option<Sleep>,
+}
+
+/// What a receiver does with the events of a datagram.
+struct Reader {
     frame_bytes: usize,
-    events: u64,
+    checked: bool,
+    counts: Counts,
     /// What was read, so that the reads cannot be left out.
     words: u64,
+    timing: Option<Timing>,
+}
+
+/// What a receiver has that times events.
+struct Timing {
+    times: Times,
+    every: u64,
+    from_ns: u64,
+    clock: Clock,
+}
+
+/// What a receiver has that sleeps between arrivals.
+struct Sleep {
+    poller: Poller,
+    wakes: u64,
+}
+
+/// The longest sleep of a receiver: how soon it sees the next question.
+const PARK: Duration = Duration::from_millis(20);
+
+impl Reader {
+    #[inline]
+    fn take(&mut self, datagram: &[u8]) {
+        let Some((header, body)) = datagram.split_at_checked(PACKET_HEADER_BYTES) else { return };
+        if self.checked && header[HASH_OFFSET..] != body_hash(body).to_le_bytes() {
+            self.counts.corrupt += (body.len() / self.frame_bytes) as u64;
+            return;
+        }
+        for frame in body.chunks_exact(self.frame_bytes) {
+            self.words = self.words.wrapping_add(word(frame, 0));
+            self.counts.delivered += 1;
+        }
+        let Some(timing) = &self.timing else { return };
+        for frame in body.chunks_exact(self.frame_bytes) {
+            let (sent_ns, sequence) = (word(frame, 0), word(frame, 1));
+            if sent_ns >= timing.from_ns && sequence.is_multiple_of(timing.every) {
+                timing.times.record(timing.clock.now_ns().saturating_sub(sent_ns));
+            }
+        }
+    }
 }
 
 impl Receiving for RawReceiver {
     fn drive(&mut self) -> usize {
-        let Self { receive, frame_bytes, events, words } = self;
-        let received = receive.receive(&mut |arrival| {
-            for datagram in arrival.datagrams() {
-                let Some(body) = datagram.get(PACKET_HEADER_BYTES..) else { continue };
-                for frame in body.chunks_exact(*frame_bytes) {
-                    let word = frame[FRAME_HEADER_BYTES..].first_chunk().copied();
-                    *words = words.wrapping_add(word.map_or(0, u64::from_le_bytes));
-                    *events += 1;
-                }
+        let Self { receive, reader, sleep } = self;
+        if let Some(sleep) = sleep {
+            sleep.poller.park(PARK);
+            sleep.wakes += 1;
+        }
+        let mut datagrams = 0;
+        loop {
+            let received = receive.receive(&mut |arrival| {
+                arrival.datagrams().for_each(|datagram| reader.take(datagram));
+            });
+            datagrams += received.datagrams;
+            // Asleep, it is told of the next arrival only when it has taken all before.
+            if received.would_block || sleep.is_none() {
+                return datagrams;
             }
-        });
-        received.datagrams
+        }
     }
 
     fn counts(&self) -> Counts {
-        Counts { delivered: self.events, ..Counts::default() }
+        self.reader.counts
     }
 
-    fn time_from(&mut self, _timed_from_ns: u64) {}
+    fn time_from(&mut self, timed_from_ns: u64) {
+        if let Some(timing) = &mut self.reader.timing {
+            timing.from_ns = timed_from_ns;
+        }
+    }
+
+    fn complete(&mut self, sample: &mut Sample, paused: bool) {
+        sample.wakes = self.sleep.as_ref().map_or(0, |sleep| sleep.wakes);
+        if paused && let Some(timing) = &self.reader.timing {
+            sample.times = timing.times.take();
+        }
+    }
 
     fn finish(self) -> Account {
-        std::hint::black_box(self.words);
+        std::hint::black_box(self.reader.words);
         Account {
-            counts: self.counts(),
+            counts: self.reader.counts,
+            peak_rss_bytes: peak_rss_bytes(),
             kernel_drops: self.receive.counters().kernel_drops,
             ..Account::default()
         }
@@ -132,21 +159,51 @@ impl Receiving for RawReceiver {
 /// The child process of a raw run.
 pub(super) fn serve_raw(plan: &PeerPlan) -> Result<()> {
     let (socket, report) = socket(plan.group.unwrap_or(ANY_PORT), plan.group)?;
-    let receive = MioReceive::new(vec![socket]).context("the raw receiver's socket")?;
-    let receiver =
-        RawReceiver { receive, frame_bytes: plan.frame_bytes.max(48), events: 0, words: 0 };
-    say(&Answer::Ready { address: report.local, notes: report.notes })?;
-    serve(receiver, true)
+    let mut receive = MioReceive::new(vec![socket]).context("the raw receiver's socket")?;
+    let sleep = if plan.driven {
+        None
+    } else {
+        let mut poller = Poller::new().context("the raw receiver's poller")?;
+        receive.register(&mut poller).context("the raw receiver's poller")?;
+        Some(Sleep { poller, wakes: 0 })
+    };
+    let timing = (plan.timed_every > 0).then(|| Timing {
+        times: Times::new(),
+        every: plan.timed_every,
+        from_ns: u64::MAX,
+        clock: Clock::system(),
+    });
+    let reader = Reader {
+        frame_bytes: plan.frame_bytes.max(48),
+        checked: plan.work == PeerWork::RawChecked,
+        counts: Counts::default(),
+        words: 0,
+        timing,
+    };
+    say(&Answer::Ready { addresses: vec![report.local], notes: report.notes })?;
+    serve(RawReceiver { receive, reader, sleep }, true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::bare::write_frame;
 
     #[test]
-    fn packets_are_filled_with_whole_frames() {
-        assert_eq!(filled_packet_bytes(96, 1_400), 48 + 14 * 96);
-        assert_eq!(filled_packet_bytes(96, 143), 48 + 96, "one frame always goes");
-        assert_eq!(filled_packet_bytes(2_000, 1_400), 2_048);
+    fn a_checked_packet_is_counted_and_a_changed_bit_is_seen() {
+        let mut packet = [0; PACKET_HEADER_BYTES + 2 * 96];
+        let (header, body) = packet.split_at_mut(PACKET_HEADER_BYTES);
+        for (frame, sequence) in body.chunks_exact_mut(96).zip(7..) {
+            write_frame(frame, sequence, 1_000 + sequence);
+        }
+        assert_eq!((word(body, 0), word(body, 1), word(&body[96..], 1)), (1_007, 7, 8));
+        header[HASH_OFFSET..].copy_from_slice(&body_hash(body).to_le_bytes());
+        let counts = Counts::default();
+        let mut reader = Reader { frame_bytes: 96, checked: true, counts, words: 0, timing: None };
+        reader.take(&packet);
+        assert_eq!((reader.counts.delivered, reader.counts.corrupt), (2, 0));
+        packet[PACKET_HEADER_BYTES + 99] ^= 4;
+        reader.take(&packet);
+        assert_eq!((reader.counts.delivered, reader.counts.corrupt), (2, 2));
     }
 }

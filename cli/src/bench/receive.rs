@@ -1,22 +1,22 @@
 //! The receiving node of a run: a typed handler that checks every event, run by threads of the node
 //! or by the caller's loop.
 //!
-//! The handler owns its account and its histogram; what others may see of them while it runs stands
-//! in [`Progress`], which the handler alone writes.
+//! The handler owns its account; what others may see of it while it runs stands in [`Progress`] and
+//! [`Times`], which the handler alone writes.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::Result;
-use hdrhistogram::Histogram;
-use wireloom::{Clock, Idle, Invoker, Ledger, Node, NodeBuilder};
+use wireloom::{Clock, Idle, Invoker, Ledger, Node, NodeBuilder, Target};
 
 use super::arrivals::{Arrivals, Counts};
-use super::event::{BenchEvent, BenchList, Load, Reading};
-use super::figures::{Percentiles, histogram};
+use super::event::{BenchAlarm, BenchBulk, BenchEvent, BenchList, Load, Reading};
 use super::machine::peak_rss_bytes;
-use super::peer::{Account, Answer, PeerPlan, Receiving, say, serve};
+use super::peer::{Account, Answer, Events, PeerPlan, Receiving, Sample, say, serve};
+use super::times::{Counted, Times};
 
 /// What a handler has counted, to be read from elsewhere. On cache lines of its own: whoever else
 /// writes beside it would slow the handler down.
@@ -59,56 +59,86 @@ impl Progress {
     }
 }
 
-/// The handler's own: checks events, and gives its histogram away when it is dropped.
-struct Checker {
+/// The handler's own: checks events and times them.
+pub(super) struct Checker {
     arrivals: Arrivals,
     progress: Arc<Progress>,
-    times: Option<Histogram<u64>>,
+    times: Option<Arc<Times>>,
+    timed_every: u64,
     clock: Clock,
-    gives: Sender<Histogram<u64>>,
 }
 
 impl Checker {
+    /// A checker that times each event whose sequence is a multiple of `timed_every`; 0 of none.
+    pub(super) fn new(timed_every: u64) -> Self {
+        let progress = Arc::new(Progress::default());
+        progress.time_from(u64::MAX);
+        Self {
+            arrivals: Arrivals::default(),
+            progress,
+            times: (timed_every > 0).then(|| Arc::new(Times::new())),
+            timed_every: timed_every.max(1),
+            clock: Clock::system(),
+        }
+    }
+
+    /// What others may see of it while it runs.
+    pub(super) fn watch(&self) -> Watch {
+        Watch { progress: Arc::clone(&self.progress), times: self.times.clone() }
+    }
+
     #[inline]
-    fn check(&mut self, reading: Reading) {
+    pub(super) fn check(&mut self, reading: Reading) {
         self.arrivals.take(reading);
         self.progress.show(self.arrivals.counts());
-        if let Some(times) = &mut self.times
+        if let Some(times) = &self.times
             && reading.intact
             && reading.sent_ns >= self.progress.timed_from_ns.load(Ordering::Relaxed)
+            && reading.sequence.is_multiple_of(self.timed_every)
         {
-            times.saturating_record(self.clock.now_ns().saturating_sub(reading.sent_ns));
+            times.record(self.clock.now_ns().saturating_sub(reading.sent_ns));
         }
     }
 }
 
-impl Drop for Checker {
-    fn drop(&mut self) {
-        if let Some(times) = self.times.take() {
-            // Nobody waits for it when the run was broken off.
-            let _ = self.gives.send(times);
-        }
+/// One handler as seen from outside.
+#[derive(Debug, Clone)]
+pub(super) struct Watch {
+    pub(super) progress: Arc<Progress>,
+    pub(super) times: Option<Arc<Times>>,
+}
+
+impl Watch {
+    /// What was timed since the last call.
+    pub(super) fn take_times(&self) -> Counted {
+        self.times.as_ref().map(|times| times.take()).unwrap_or_default()
     }
 }
 
-/// Installs the handler of a run; gives what can be read while it runs, and where its histogram
-/// arrives when the node has ended.
-pub(super) fn install<E: Load>(
-    node: &Node,
-    timed: bool,
-) -> Result<(Arc<Progress>, Receiver<Histogram<u64>>)> {
-    let progress = Arc::new(Progress::default());
-    progress.time_from(u64::MAX);
-    let (gives, takes) = channel();
-    let mut checker = Checker {
-        arrivals: Arrivals::default(),
-        progress: Arc::clone(&progress),
-        times: timed.then(histogram),
-        clock: Clock::system(),
-        gives,
-    };
+/// Installs the handler of a run.
+pub(super) fn install<E: Load>(node: &Node, timed_every: u64) -> Result<Watch> {
+    let mut checker = Checker::new(timed_every);
+    let watch = checker.watch();
     node.on::<E>(move |event, _envelope| checker.check(E::read(event)))?;
-    Ok((progress, takes))
+    Ok(watch)
+}
+
+/// Installs a handler that answers every event with the same one.
+fn install_reply<E: Load>(node: &Node, plan: &PeerPlan, to: SocketAddr) -> Result<Watch> {
+    let mut checker = Checker::new(0);
+    let watch = checker.watch();
+    let mut publisher = node.publisher::<E>(&Target::Node(to))?;
+    let mut reply = E::with_payload(plan.payload_bytes);
+    node.on::<E>(move |event, _envelope| {
+        let reading = E::read(event);
+        checker.check(reading);
+        if reading.intact {
+            reply.fill(reading.sequence, reading.sent_ns);
+            // Refused: the other side misses the answer and counts it as lost.
+            let _ = publisher.publish(&reply);
+        }
+    })?;
+    Ok(watch)
 }
 
 /// A node and whoever drives it.
@@ -149,63 +179,114 @@ impl Driven {
     }
 }
 
-/// A receiving node as the child process drives it.
+/// Turns of a node that answers, before its loop looks for questions again.
+const REPLY_TURNS: usize = 16;
+
+/// The receiving nodes of a child process, and whoever drives them.
 struct NodeReceiver {
-    node: Driven,
-    progress: Arc<Progress>,
-    times: Receiver<Histogram<u64>>,
+    nodes: Vec<Driven>,
+    watches: Vec<Watch>,
+    turns: usize,
+    busy: Option<(Clock, u64)>,
+}
+
+impl NodeReceiver {
+    #[inline]
+    fn turn(&mut self) -> usize {
+        self.nodes.iter_mut().map(Driven::drive).sum()
+    }
 }
 
 impl Receiving for NodeReceiver {
     #[inline]
     fn drive(&mut self) -> usize {
-        self.node.drive()
+        let Some((clock, busy_ns)) = &mut self.busy else {
+            return (0..self.turns).map(|_| self.turn()).sum();
+        };
+        let from_ns = clock.now_ns();
+        let work = self.nodes.iter_mut().map(Driven::drive).sum();
+        if work > 0 {
+            *busy_ns += clock.now_ns() - from_ns;
+        }
+        work
     }
 
     fn counts(&self) -> Counts {
-        self.progress.counts()
+        self.watches.iter().map(|watch| watch.progress.counts()).sum()
     }
 
     fn time_from(&mut self, timed_from_ns: u64) {
-        self.progress.time_from(timed_from_ns);
+        self.watches.iter().for_each(|watch| watch.progress.time_from(timed_from_ns));
+    }
+
+    fn complete(&mut self, sample: &mut Sample, paused: bool) {
+        let workers = self.nodes.iter().flat_map(|node| node.node.workers());
+        sample.wakes = workers.map(|worker| worker.parks).sum();
+        sample.busy_ns = self.busy.as_ref().map_or(0, |(_, busy_ns)| *busy_ns);
+        if paused && let [first, ..] = &self.watches[..] {
+            sample.times = first.take_times();
+        }
     }
 
     fn finish(self) -> Account {
-        let counts = self.progress.counts();
-        let peak_rss_bytes = peak_rss_bytes();
-        let (ledger, counters) = self.node.close();
-        let times = self.times.recv_timeout(std::time::Duration::from_secs(1)).ok();
-        Account {
-            counts,
-            peak_rss_bytes,
-            latency: times.as_ref().and_then(Percentiles::of),
-            balanced: ledger.balanced,
-            received: ledger.received.events,
-            delivered: ledger.received.delivered,
-            lost: ledger.received.lost,
-            before_join: ledger.received.before_join,
-            kernel_drops: ledger.dropped_datagrams.get("kernel_drops").copied().unwrap_or(0),
-            counters,
+        let first = self.watches.first().map(|watch| watch.progress.counts());
+        let mut account = Account {
+            counts: self.counts(),
+            first_delivered: first.unwrap_or_default().delivered,
+            peak_rss_bytes: peak_rss_bytes(),
+            balanced: true,
+            ..Account::default()
+        };
+        let mut counters = BTreeMap::<String, u64>::new();
+        for node in self.nodes {
+            let (ledger, counted) = node.close();
+            account.add(&ledger);
+            for (name, value) in counted {
+                *counters.entry(name).or_default() += value;
+            }
         }
+        account.counters = counters.into_iter().collect();
+        account
     }
 }
 
-/// The child process of a run: a node, its handler, and the loop that answers the parent.
-pub(super) fn serve_node(plan: &PeerPlan) -> Result<()> {
-    let mut builder = Node::builder("bench-receiver").io(plan.io.backend());
-    if let Some(group) = plan.group {
-        builder = builder.join_on(&group.to_string(), super::loopback());
-    }
-    let node = Driven::start(builder, plan.driven)?;
-    let (progress, times) = if plan.list {
-        install::<BenchList>(&node.node, plan.timed)?
-    } else {
-        install::<BenchEvent>(&node.node, plan.timed)?
+/// The handlers of one node, as planned.
+fn handlers(node: &Node, plan: &PeerPlan) -> Result<Vec<Watch>> {
+    let one = || match (plan.events, plan.reply_to) {
+        (Events::List, Some(to)) => install_reply::<BenchList>(node, plan, to),
+        (_, Some(to)) => install_reply::<BenchEvent>(node, plan, to),
+        (Events::List, None) => install::<BenchList>(node, plan.timed_every),
+        (Events::Fixed, None) => install::<BenchEvent>(node, plan.timed_every),
+        (Events::Priorities, None) => install::<BenchAlarm>(node, plan.timed_every),
     };
-    let (address, notes) = (node.node.address(), node.node.notes());
-    let mut receiver = NodeReceiver { node, progress, times };
-    // The handler is installed by a command: a turn of the loop takes it.
-    while receiver.drive() > 0 {}
-    say(&Answer::Ready { address, notes })?;
+    let mut watches = (0..plan.handlers.max(1)).map(|_| one()).collect::<Result<Vec<_>>>()?;
+    if plan.events == Events::Priorities {
+        watches.push(install::<BenchBulk>(node, 0)?);
+    }
+    Ok(watches)
+}
+
+/// The child process of a run: nodes, their handlers, and the loop that answers the parent.
+pub(super) fn serve_node(plan: &PeerPlan) -> Result<()> {
+    let mut receiver = NodeReceiver {
+        nodes: Vec::new(),
+        watches: Vec::new(),
+        turns: if plan.reply_to.is_some() { REPLY_TURNS } else { 1 },
+        busy: plan.busy.then(|| (Clock::system(), 0)),
+    };
+    for index in 0..plan.nodes.max(1) {
+        let mut builder = Node::builder(&format!("bench-receiver-{index}")).io(plan.io.backend());
+        if let Some(group) = plan.group {
+            builder = builder.join_on(&group.to_string(), super::loopback());
+        }
+        let mut node = Driven::start(builder, plan.driven)?;
+        receiver.watches.extend(handlers(&node.node, plan)?);
+        // The handlers are installed by commands: turns of the loop take them.
+        while node.drive() > 0 {}
+        receiver.nodes.push(node);
+    }
+    let addresses = receiver.nodes.iter().map(|node| node.node.address()).collect();
+    let notes = receiver.nodes.first().map(|node| node.node.notes()).unwrap_or_default();
+    say(&Answer::Ready { addresses, notes })?;
     serve(receiver, plan.driven)
 }

@@ -4,12 +4,15 @@
 //! method behind each figure: `bench/README.md`.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
+use wireloom::Published;
 
 use super::figures::{BySide, Percentiles};
 use super::machine::Machine;
+use super::peer::Account;
 use super::table::table;
 use crate::output::Output;
 
@@ -48,12 +51,19 @@ pub(super) struct Report {
     pub(super) raw_ceiling_per_s: Option<f64>,
     /// `delivered_per_s` / `raw_ceiling_per_s`.
     pub(super) ratio_to_raw: Option<f64>,
+    /// The bare loop that writes every event and hashes every packet, and whose receiver verifies
+    /// each: events a second (median of its slices).
+    pub(super) checked_ceiling_per_s: Option<f64>,
+    /// `delivered_per_s` / `checked_ceiling_per_s`.
+    pub(super) ratio_to_checked: Option<f64>,
     /// The naive loops of the ring's run, by name.
     pub(super) naive_per_s: BTreeMap<&'static str, f64>,
     /// Each slice of the product, events a second.
     pub(super) slices_per_s: Vec<f64>,
     /// Each slice of the bare loop.
     pub(super) raw_slices_per_s: Vec<f64>,
+    /// Each slice of the checked bare loop.
+    pub(super) checked_slices_per_s: Vec<f64>,
     /// CPU seconds, user and system, of all processes for a million delivered events.
     pub(super) cpu_s_per_million: Option<f64>,
     /// Share of one core by process, in the measured part.
@@ -83,7 +93,7 @@ pub(super) struct Report {
 }
 
 /// One publisher's and one receiver's account side by side, in events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(super) struct CrossLedger {
     /// Taken by the publishing node.
     pub(super) accepted: u64,
@@ -106,6 +116,22 @@ pub(super) struct CrossLedger {
 }
 
 impl CrossLedger {
+    /// What one node sent beside what others received, settled.
+    pub(super) fn between(published: &Published, account: &Account) -> (Self, bool) {
+        Self {
+            accepted: published.accepted,
+            shed: published.shed.values().sum(),
+            sent: published.sent,
+            received: account.received,
+            lost: account.lost,
+            before_join: account.before_join,
+            delivered: account.delivered,
+            handled: account.counts.handled(),
+            unaccounted: 0,
+        }
+        .settle()
+    }
+
     /// Fills in what is left over, and says whether nothing is.
     pub(super) fn settle(mut self) -> (Self, bool) {
         let seen = self.received + self.lost + self.before_join;
@@ -138,9 +164,12 @@ impl Report {
             packet_bytes: None,
             raw_ceiling_per_s: None,
             ratio_to_raw: None,
+            checked_ceiling_per_s: None,
+            ratio_to_checked: None,
             naive_per_s: BTreeMap::new(),
             slices_per_s: Vec::new(),
             raw_slices_per_s: Vec::new(),
+            checked_slices_per_s: Vec::new(),
             cpu_s_per_million: None,
             cpu_percent: BySide::new(),
             peak_rss_bytes: BySide::new(),
@@ -156,20 +185,37 @@ impl Report {
             machine: Machine::read(),
         }
     }
+}
 
-    /// Whether the run found a fault: a damaged or repeated event, or an account that is open.
-    pub(super) fn is_sound(&self) -> bool {
+impl Findings for Report {
+    fn is_sound(&self) -> bool {
         self.corrupt == 0 && self.duplicated == 0 && self.ledger_balanced != Some(false)
     }
 
-    /// Prints it: one line of JSON, or a table.
-    pub(super) fn print(&self, output: &Output, json: bool) -> Result<()> {
+    fn table(&self, output: &Output) -> String {
+        table(self, output)
+    }
+}
+
+/// What a mode found.
+pub(super) trait Findings: Serialize {
+    /// False when the run found a fault: a damaged or repeated event, or an account that is open.
+    fn is_sound(&self) -> bool;
+
+    /// A table for people, without the last line break.
+    fn table(&self, output: &Output) -> String;
+
+    /// Prints it: one line of JSON, or the table. Gives the exit status of the command.
+    fn print(&self, output: &Output, json: bool) -> Result<ExitCode>
+    where
+        Self: Sized,
+    {
         if json {
             output.json(self)?;
         } else {
-            output.line(table(self, output))?;
+            output.line(self.table(output))?;
         }
-        Ok(())
+        Ok(if self.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -226,6 +272,8 @@ mod tests {
             "payload_bytes",
             "raw_ceiling_per_s",
             "ratio_to_raw",
+            "checked_ceiling_per_s",
+            "ratio_to_checked",
             "cpu_s_per_million",
             "peak_rss_bytes",
             "latency_us",

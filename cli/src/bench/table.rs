@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 
 use super::figures::Percentiles;
+use super::machine::Machine;
 use super::report::Report;
 use crate::output::{Output, Style};
 use crate::text::{bytes, count};
 
 /// The table, without the last line break.
 pub(super) fn table(report: &Report, output: &Output) -> String {
-    let mut table = Table::default();
     let title =
         format!("{} for {:.1} s, {} bytes", report.bench, report.seconds, report.payload_bytes);
-    table.text = output.paint(Style::Bold, title) + "\n";
+    let mut table = Table::new(&title, output);
     if report.bench != "idle" {
         rates(report, &mut table);
     }
@@ -25,31 +25,24 @@ pub(super) fn table(report: &Report, output: &Output) -> String {
     for (side, peak) in &report.peak_rss_bytes {
         table.row(&format!("peak memory, {side}"), &bytes(*peak));
     }
-    let times = [("latency", &report.latency_us), ("published late by", &report.publish_lag_us)];
-    for (name, times) in times {
-        let Some(Percentiles { p50, p99, p99_9, max, .. }) = times else { continue };
-        let text = format!("p50 {p50:.1} µs, p99 {p99:.1}, p99.9 {p99_9:.1}, max {max:.1}");
-        table.row(name, &text);
-    }
+    table.percentiles("latency", report.latency_us.as_ref());
+    table.percentiles("published late by", report.publish_lag_us.as_ref());
     if let Some(balanced) = report.ledger_balanced {
-        let (style, word) = if balanced { (Style::Good, "balanced") } else { (Style::Bad, "OPEN") };
-        table.row("ledger", &output.paint(style, word));
+        table.ledger(balanced, output);
     }
-    for note in &report.notes {
-        table.row("note", note);
-    }
-    let machine = &report.machine;
-    let cores = format!("{}, {} cores, Linux {}", machine.cpu, machine.cores, machine.kernel);
-    table.row("machine", &cores);
-    table.text.trim_end().to_owned()
+    table.end(&report.notes, &report.machine)
 }
 
 /// What was delivered, beside what it is compared with.
 fn rates(report: &Report, table: &mut Table) {
     table.row("delivered", &per_s(report.delivered_per_s));
-    if let (Some(raw), Some(ratio)) = (report.raw_ceiling_per_s, report.ratio_to_raw) {
-        let text = format!("{} (delivered: {:.0} % of it)", per_s(raw), ratio * 100.0);
-        table.row("bare loop, same frames", &text);
+    for (name, ceiling, ratio) in [
+        ("bare loop, same frames", report.raw_ceiling_per_s, report.ratio_to_raw),
+        ("the same, all checked", report.checked_ceiling_per_s, report.ratio_to_checked),
+    ] {
+        let (Some(ceiling), Some(ratio)) = (ceiling, ratio) else { continue };
+        let text = format!("{} (delivered: {:.0} % of it)", per_s(ceiling), ratio * 100.0);
+        table.row(name, &text);
     }
     for (name, rate) in &report.naive_per_s {
         table.row(&format!("naive: {name}"), &per_s(*rate));
@@ -65,15 +58,47 @@ fn rates(report: &Report, table: &mut Table) {
     }
 }
 
-#[derive(Default)]
-struct Table {
+/// Lines of a name and what is to be said of it, below a title.
+pub(super) struct Table {
     text: String,
 }
 
 impl Table {
-    fn row(&mut self, name: &str, value: &str) {
+    pub(super) fn new(title: &str, output: &Output) -> Self {
+        Self { text: output.paint(Style::Bold, title) + "\n" }
+    }
+
+    pub(super) fn row(&mut self, name: &str, value: &str) {
+        self.line(&format!("{name:<24} {value}"));
+    }
+
+    /// A line of another form.
+    pub(super) fn line(&mut self, text: &str) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "  {name:<24} {value}");
+        let _ = writeln!(self.text, "  {text}");
+    }
+
+    /// A distribution, if there is one.
+    pub(super) fn percentiles(&mut self, name: &str, times: Option<&Percentiles>) {
+        if let Some(Percentiles { p50, p99, p99_9, max, .. }) = times {
+            let text = format!("p50 {p50:.1} µs, p99 {p99:.1}, p99.9 {p99_9:.1}, max {max:.1}");
+            self.row(name, &text);
+        }
+    }
+
+    pub(super) fn ledger(&mut self, balanced: bool, output: &Output) {
+        let (style, word) = if balanced { (Style::Good, "balanced") } else { (Style::Bad, "OPEN") };
+        self.row("ledger", &output.paint(style, word));
+    }
+
+    /// What stands below every table; gives the whole text.
+    pub(super) fn end(mut self, notes: &[String], machine: &Machine) -> String {
+        for note in notes {
+            self.row("note", note);
+        }
+        let cores = format!("{}, {} cores, Linux {}", machine.cpu, machine.cores, machine.kernel);
+        self.row("machine", &cores);
+        self.text.trim_end().to_owned()
     }
 }
 

@@ -10,16 +10,17 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use anyhow::{Context, Result};
 use wireloom::{Clock, Node, Target};
 
+use super::bare::Bare;
 use super::event::{BenchEvent, BenchList, Load, archived_bytes};
-use super::figures::{cpu_s_per_million, median, per_second, percent, rounded, sides};
+use super::figures::{Percentiles, cpu_s_per_million, per_second, percent, rounded, sides};
 use super::flow::{Flow, IdleChoice};
 use super::machine::{peak_rss_bytes, pin, process_cpu_ns};
-use super::peer::{Account, Peer, PeerPlan, PeerWork, Question, Sample};
+use super::peer::{Account, Events, Peer, PeerPlan, PeerWork, Question, Sample};
 use super::publish::{Pace, Pump};
-use super::raw::RawSender;
 use super::receive::Driven;
 use super::report::{CrossLedger, Report};
 use super::table::per_s;
+use super::times::distribution;
 
 use crate::output::Output;
 
@@ -55,8 +56,8 @@ struct Run<'a, E: Load> {
     flow: &'a Flow,
     output: &'a Output,
     receiver: Peer,
-    raw_receiver: Peer,
-    raw_sender: RawSender,
+    raw: Bare,
+    checked: Bare,
     node: Driven,
     pump: Pump<E>,
     clock: Clock,
@@ -77,32 +78,29 @@ impl<'a, E: Load> Run<'a, E> {
             core: flow.core(1),
             payload_bytes: flow.payload_bytes,
             frame_bytes,
-            list: !flow.is_fixed(),
+            events: if flow.is_fixed() { Events::Fixed } else { Events::List },
             driven,
             io: flow.io,
-            timed: flow.rate.is_some(),
+            timed_every: u64::from(flow.rate.is_some()),
+            ..PeerPlan::default()
         };
         let receiver = Peer::start(&plan)?;
-        let raw_plan = PeerPlan {
-            work: PeerWork::Raw,
-            group: flow.multicast.then(|| group(2)).transpose()?,
-            ..plan
+        let bare = |work, last| {
+            let group = flow.multicast.then(|| group(last)).transpose()?;
+            Bare::start(&PeerPlan { group, ..plan.clone() }, work, flow.packet_bytes)
         };
-        let raw_receiver = Peer::start(&raw_plan)?;
+        let (raw, checked) = (bare(PeerWork::Raw, 2)?, bare(PeerWork::RawChecked, 3)?);
         pin(flow.core(0));
         let builder = Node::builder("bench-publisher")
             .io(flow.io.backend())
             .packet_bytes(flow.packet_bytes)
             .multicast(1, super::loopback(), true);
         let mut node = Driven::start(builder, driven)?;
-        let target = if flow.multicast {
-            Target::Multicast(receiver.address)
-        } else {
-            Target::Node(receiver.address)
-        };
+        let address = receiver.address(&plan);
+        let target =
+            if flow.multicast { Target::Multicast(address) } else { Target::Node(address) };
         let publisher = node.node.publisher::<E>(&target)?;
         while node.drive() > 0 {}
-        let raw_sender = RawSender::new(raw_receiver.address, frame_bytes, flow.packet_bytes)?;
         report.rate = flow.rate;
         report.payload_bytes = payload_bytes;
         report.frame_bytes = frame_bytes;
@@ -113,18 +111,7 @@ impl<'a, E: Load> Run<'a, E> {
         report.notes = receiver.notes.clone();
         let pump = Pump::new(publisher, flow.payload_bytes, frame_bytes);
         let clock = Clock::system();
-        Ok(Self {
-            flow,
-            output,
-            receiver,
-            raw_receiver,
-            raw_sender,
-            node,
-            pump,
-            clock,
-            driven,
-            report,
-        })
+        Ok(Self { flow, output, receiver, raw, checked, node, pump, clock, driven, report })
     }
 
     fn measure(mut self) -> Result<Report> {
@@ -138,7 +125,7 @@ impl<'a, E: Load> Run<'a, E> {
         }
         let mut found = Vec::new();
         for slice in 1..=slices {
-            self.raw_slice(raw_ns)?;
+            self.bare_slices(raw_ns)?;
             let so_far = found.last().map_or(0.0, |s: &Slice| per_second(s.events, s.elapsed_ns));
             let so_far = if so_far > 0.0 { format!(", {}", per_s(so_far)) } else { String::new() };
             self.output.progress(&format!("slice {slice} of {slices}{so_far}"));
@@ -147,20 +134,14 @@ impl<'a, E: Load> Run<'a, E> {
                 Some(rate) => self.paced_slice(rate, slice_ns)?,
             });
         }
-        self.raw_slice(raw_ns)?;
+        self.bare_slices(raw_ns)?;
         self.output.progress("");
         self.finish(&found)
     }
 
-    /// The bare loop, alone on both cores.
-    fn raw_slice(&mut self, for_ns: u64) -> Result<()> {
-        self.raw_receiver.sample(Question::Run { timed_from_ns: u64::MAX })?;
-        let before = self.raw_receiver.sample(Question::Sample)?;
-        self.raw_sender.flood(for_ns);
-        let after = self.raw_receiver.sample(Question::Pause)?;
-        let events = after.counts.delivered - before.counts.delivered;
-        self.report.raw_slices_per_s.push(per_second(events, after.active_ns).round());
-        Ok(())
+    fn bare_slices(&mut self, for_ns: u64) -> Result<()> {
+        self.raw.slice(for_ns)?;
+        self.checked.slice(for_ns)
     }
 
     /// The product, as fast as it goes.
@@ -196,7 +177,8 @@ impl<'a, E: Load> Run<'a, E> {
         self.pace(&mut pace)?;
         let publisher_cpu_ns = process_cpu_ns() - cpu_ns;
         let after = self.receiver.sample(Question::Sample)?;
-        self.receiver.sample(Question::Pause)?;
+        let paused = self.receiver.sample(Question::Pause)?;
+        self.report.latency_us = Percentiles::of(&distribution(&paused.times));
         self.report.publish_lag_us = pace.lag();
         Ok(slice(&before, &after, after.now_ns - before.now_ns, publisher_cpu_ns))
     }
@@ -224,21 +206,8 @@ impl<'a, E: Load> Run<'a, E> {
         let peak = peak_rss_bytes();
         let (ledger, _) = self.node.close();
         let account = self.receiver.finish()?;
-        let raw = self.raw_receiver.finish()?;
         let counts = account.counts;
-        let handled = counts.delivered + counts.duplicated + counts.corrupt;
-        let (cross, adds_up) = CrossLedger {
-            accepted: ledger.published.accepted,
-            shed: ledger.published.shed.values().sum(),
-            sent: ledger.published.sent,
-            received: account.received,
-            lost: account.lost,
-            before_join: account.before_join,
-            delivered: account.delivered,
-            handled,
-            unaccounted: 0,
-        }
-        .settle();
+        let (cross, adds_up) = CrossLedger::between(&ledger.published, &account);
         let mut report = self.report;
         report.ledger = Some(cross);
         report.ledger_balanced = Some(
@@ -250,8 +219,8 @@ impl<'a, E: Load> Run<'a, E> {
         (report.duplicated, report.corrupt, report.late) =
             (counts.duplicated, counts.corrupt, counts.late);
         report.peak_rss_bytes = sides(peak, account.peak_rss_bytes);
-        report.latency_us = account.latency;
-        summarise(&mut report, slices, &account, &raw);
+        summarise(&mut report, slices, &account);
+        compare(&mut report, self.raw, self.checked)?;
         Ok(report)
     }
 }
@@ -266,7 +235,7 @@ fn slice(before: &Sample, after: &Sample, elapsed_ns: u64, publisher_cpu_ns: u64
 }
 
 /// The rates and costs of the measured slices.
-fn summarise(report: &mut Report, slices: &[Slice], account: &Account, raw: &Account) {
+fn summarise(report: &mut Report, slices: &[Slice], account: &Account) {
     let sum = |field: fn(&Slice) -> u64| slices.iter().map(field).sum::<u64>();
     let (events, elapsed_ns) = (sum(|s| s.events), sum(|s| s.elapsed_ns));
     let (published_ns, received_ns) = (sum(|s| s.publisher_cpu_ns), sum(|s| s.receiver_cpu_ns));
@@ -279,17 +248,29 @@ fn summarise(report: &mut Report, slices: &[Slice], account: &Account, raw: &Acc
         rounded(percent(published_ns, elapsed_ns)),
         rounded(percent(received_ns, elapsed_ns)),
     );
-    report.raw_ceiling_per_s = median(&report.raw_slices_per_s).map(f64::round);
-    report.ratio_to_raw = report
-        .raw_ceiling_per_s
-        .filter(|raw| *raw > 0.0)
-        .map(|raw| rounded(report.delivered_per_s / raw));
     report.counters = account.counters.iter().cloned().collect();
-    report.counters.insert("raw_kernel_drops".into(), raw.kernel_drops);
+}
+
+/// The bare loops beside them.
+fn compare(report: &mut Report, raw: Bare, checked: Bare) -> Result<()> {
+    let delivered = report.delivered_per_s;
+    let ratio = |ceiling: Option<f64>| {
+        ceiling.filter(|ceiling| *ceiling > 0.0).map(|ceiling| rounded(delivered / ceiling))
+    };
+    (report.raw_ceiling_per_s, report.checked_ceiling_per_s) = (raw.per_s(), checked.per_s());
+    report.ratio_to_raw = ratio(report.raw_ceiling_per_s);
+    report.ratio_to_checked = ratio(report.checked_ceiling_per_s);
+    report.raw_slices_per_s.clone_from(&raw.slices_per_s);
+    report.checked_slices_per_s.clone_from(&checked.slices_per_s);
+    report.counters.insert("raw_kernel_drops".into(), raw.finish()?.kernel_drops);
+    let account = checked.finish()?;
+    report.counters.insert("checked_kernel_drops".into(), account.kernel_drops);
+    report.counters.insert("checked_corrupt".into(), account.counts.corrupt);
+    Ok(())
 }
 
 /// A group of this host alone and a port that is free now.
-fn group(last: u8) -> Result<SocketAddr> {
+pub(super) fn group(last: u8) -> Result<SocketAddr> {
     let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
     Ok(SocketAddr::new(Ipv4Addr::new(239, 255, 77, last).into(), probe.local_addr()?.port()))
 }

@@ -11,7 +11,12 @@ fn help_teaches_and_goes_to_standard_output() {
         (&["pub", "--help"], &["Examples:", "--rate", "--priority", "Exit status:"]),
         (&["sub", "--help"], &["Examples:", "--join", "--timeout", "Exit status:"]),
         (&["demo", "--help"], &["Examples:", "--seconds", "Exit status:"]),
-        (&["bench", "--help"], &["Examples:", "udp"]),
+        (&["bench", "--help"], &["Examples:", "udp", "pingpong", "frontier"]),
+        (&["bench", "pingpong", "--help"], &["Examples:", "--idle", "Exit status:"]),
+        (&["bench", "priority", "--help"], &["Examples:", "--duration", "Exit status:"]),
+        (&["bench", "frontier", "--help"], &["Examples:", "--svg", "Exit status:"]),
+        (&["bench", "fanout", "--help"], &["Examples:", "--subscribers", "Exit status:"]),
+        (&["bench", "scale", "--help"], &["Examples:", "--cores", "Exit status:"]),
         (&["completions", "--help"], &["Examples:", "bash"]),
     ] {
         let helped = run(words);

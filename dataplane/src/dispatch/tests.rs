@@ -86,3 +86,102 @@ fn a_full_table_refuses_and_room_comes_back() {
     assert_eq!(deliver(&mut dispatch, 1), Counter::EventsDelivered);
     assert_eq!(deliver(&mut dispatch, 2), Counter::EventsUnsubscribed);
 }
+
+/// Panics over each third event.
+struct Touchy(u64);
+
+impl Subscriber for Touchy {
+    fn on_event(&mut self, frame: &Frame<'_>, _origin: &Origin) -> Verdict {
+        self.0 += 1;
+        match frame.header.sequence % 3 {
+            0 => panic!("a handler of the user's"),
+            1 => Verdict::Delivered,
+            _ => Verdict::WrongSchema,
+        }
+    }
+}
+
+/// Looks at nothing.
+struct Blind;
+
+impl Subscriber for Blind {
+    fn on_event(&mut self, _frame: &Frame<'_>, _origin: &Origin) -> Verdict {
+        Verdict::Delivered
+    }
+
+    fn on_run(&mut self, _run: &mut Run<'_, '_>, _origin: &Origin) {}
+}
+
+/// The frames of these types, one behind the other, numbered.
+fn frames(types: &[u32]) -> Vec<u8> {
+    let mut bytes = vec![0; types.len() * 48];
+    for ((sequence, event_type), into) in (0..).zip(types).zip(bytes.chunks_exact_mut(48)) {
+        let header = FrameHeader {
+            length: 0,
+            event_type: EventTypeId(*event_type),
+            fingerprint: Fingerprint::NONE,
+            priority: Priority::Normal,
+            encoding: Encoding::Raw,
+            flags: FrameFlags::empty(),
+            sequence,
+            timestamp_ns: 0,
+        };
+        FrameEncoder::new(header).write(b"0123456789abcdef", into).expect("fits");
+    }
+    bytes
+}
+
+/// Delivers them all by runs; returns the length of each run.
+fn deliver_all(dispatch: &mut Dispatch, types: &[u32], counters: &Counters) -> Vec<u16> {
+    let (bytes, mut runs) = (frames(types), Vec::new());
+    let mut rest = Frames::new(&bytes);
+    let origin = Origin { source: NodeId(1), session: SessionId(1), lane: 2, received_unix_ns: 0 };
+    while rest.next_type().is_some() {
+        runs.push(dispatch.deliver_run(&mut rest, &origin, counters));
+    }
+    dispatch.end_cycle();
+    runs
+}
+
+#[test]
+fn a_run_ends_with_its_type_and_types_of_several_go_one_by_one() {
+    let mut dispatch = Dispatch::new();
+    let (one, two) =
+        (subscribe(&mut dispatch, 1, types(&[7, 8])), subscribe(&mut dispatch, 2, types(&[8])));
+    let counters = Counters::default();
+    let runs = deliver_all(&mut dispatch, &[7, 7, 7, 8, 8, 7, 9, 9, 7, 7], &counters);
+    assert_eq!(runs, [3, 1, 1, 1, 1, 1, 2]);
+    assert_eq!([&one, &two].map(|count| count.load(Ordering::Relaxed)), [8, 2]);
+    assert_eq!(counters.read(Counter::EventsDelivered), 8);
+    assert_eq!(counters.read(Counter::EventsUnsubscribed), 2);
+    // Somebody wants every type: each event may have several takers.
+    subscribe(&mut dispatch, 3, Wanted::Every);
+    assert_eq!(deliver_all(&mut dispatch, &[7, 7], &counters), [1, 1]);
+}
+
+#[test]
+fn a_panic_costs_its_own_event_and_the_run_goes_on() {
+    let mut dispatch = Dispatch::new();
+    let subscription = Subscription {
+        id: SubscriptionId(1),
+        wanted: types(&[7]),
+        subscriber: Box::new(Touchy(0)),
+    };
+    dispatch.add(Box::new(subscription)).expect("room");
+    let counters = Counters::default();
+    assert_eq!(deliver_all(&mut dispatch, &[7; 10], &counters), [10]);
+    assert_eq!(counters.read(Counter::EventsHandlerPanicked), 4);
+    assert_eq!(counters.read(Counter::EventsDelivered), 3);
+    assert_eq!(counters.read(Counter::EventsWrongSchema), 3);
+}
+
+#[test]
+fn a_subscriber_that_takes_nothing_does_not_stop_the_packet() {
+    let mut dispatch = Dispatch::new();
+    let subscription =
+        Subscription { id: SubscriptionId(1), wanted: types(&[7]), subscriber: Box::new(Blind) };
+    dispatch.add(Box::new(subscription)).expect("room");
+    let counters = Counters::default();
+    assert_eq!(deliver_all(&mut dispatch, &[7; 3], &counters), [1, 1, 1]);
+    assert_eq!(counters.read(Counter::EventsUnsubscribed), 3);
+}

@@ -84,6 +84,12 @@ impl Source {
         arrival.datagram_count()
     }
 
+    /// Whether the last call found nothing.
+    #[inline]
+    pub(super) const fn is_quiet(&self) -> bool {
+        self.quiet > 0
+    }
+
     /// Counts an empty call; at the last of [`QUIET_CALLS`] asks the socket what it has dropped.
     #[inline]
     pub(super) fn was_empty(&mut self, counters: &mut ReceiveCounters) {

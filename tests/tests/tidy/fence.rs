@@ -11,6 +11,8 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     "ring/src/consumer.rs",
     // One plain function per system call.
     "dataplane/src/sys.rs",
+    "dataplane/src/sys/receive.rs",
+    "dataplane/src/sys/send.rs",
     // The rings of io_uring and the buffers the kernel fills.
     "dataplane/src/io/uring/ring.rs",
     "dataplane/src/io/uring/buffers.rs",

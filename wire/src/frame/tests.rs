@@ -218,3 +218,26 @@ fn extension_bytes_follow_the_flags() {
         assert_eq!(FrameHeader::extensions_bytes(flags, name), expected, "{flags} {name}");
     }
 }
+
+#[test]
+fn frames_of_one_type_are_taken_and_others_left() {
+    let mut bytes = [0_u8; 3 * 48];
+    for (into, event_type) in bytes.chunks_exact_mut(48).zip([7_u32, 7, 9]) {
+        let header = FrameHeader { event_type: EventTypeId(event_type), ..header() };
+        FrameEncoder::new(header).write(&[1; 16], into).expect("fits");
+    }
+    let mut frames = Frames::counted(&bytes, 3);
+    assert_eq!(frames.next_type(), Some(EventTypeId(7)));
+    assert!(frames.next_of(EventTypeId(9)).is_none());
+    assert!(frames.next_of(EventTypeId(7)).is_some() && frames.next_of(EventTypeId(7)).is_some());
+    assert!(frames.next_of(EventTypeId(7)).is_none());
+    assert_eq!(frames.next_of(EventTypeId(9)).expect("the last").payload(), [1; 16]);
+    assert!(frames.next_type().is_none() && frames.next().is_none());
+    // A frame that lies ends them all; so does one more than were counted.
+    let mut short = Frames::counted(&bytes, 1);
+    assert!(short.next_of(EventTypeId(7)).is_some() && short.next_of(EventTypeId(7)).is_none());
+    assert!(short.next_type().is_none());
+    bytes[0] = 200;
+    let mut lying = Frames::counted(&bytes, 3);
+    assert!(lying.next_of(EventTypeId(7)).is_none() && lying.next_type().is_none());
+}

@@ -42,7 +42,12 @@ impl Carry for SendCalls {
         if outgoing.len() == 1
             && let Some(alone) = outgoing.next()
         {
-            return sys::send_message(socket, alone).map(|()| 1);
+            let sent = if alone.is_short() {
+                sys::send_copied(socket, alone)
+            } else {
+                sys::send_message(socket, alone)
+            };
+            return sent.map(|()| 1);
         }
         sys::send_messages(socket, &mut self.batch, outgoing)
     }

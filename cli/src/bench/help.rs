@@ -1,0 +1,128 @@
+//! The parts of the help texts of the modes that are written by hand. At most 80 columns.
+
+/// Below the options of `pingpong`.
+pub(super) const PINGPONG: &str = "\
+One event at a time: this process publishes it, the other's handler publishes it
+back, the handler here takes the time. The raw round trip is one datagram of the
+same length between two plain sockets, in slices between the product's. With
+spin both poll, and one thread a side drives its node; with adaptive both sleep
+until woken.
+
+Examples:
+  Busy on both sides, beside a busy recvfrom:
+    wireloom bench pingpong
+
+  Nodes whose workers sleep, beside a recvfrom that sleeps:
+    wireloom bench pingpong --idle adaptive
+
+  Larger events, as JSON:
+    wireloom bench pingpong --payload-bytes 1024 --duration 10s --json
+
+Exit status:
+  0  every event that came back was whole and came once, the ledgers balance
+  1  something was damaged, came twice, or a ledger is open
+  2  wrong words, or it could not start";
+
+/// Below the options of `priority`.
+pub(super) const PRIORITY: &str = "\
+A critical event each millisecond, alone on the link (idle) and behind a bulk
+flow of low priority as fast as it goes (loaded), in alternating slices. One
+thread a side drives its node. The goal is drawn from the run itself:
+  bound = 2 x p99 idle + one GSO send
+where a GSO send is what the sender gives the kernel in one duty cycle, at the
+rate at which the bulk arrived.
+
+Examples:
+  How long a critical event takes, with and without a bulk flow:
+    wireloom bench priority
+
+  More events behind the percentiles, as JSON:
+    wireloom bench priority --duration 30s --json
+
+Exit status:
+  0  everything that arrived was whole and came once, the ledgers balance;
+     whether the bound was kept is a figure, not a status
+  1  something was damaged, came twice, or a ledger is open
+  2  wrong words, or it could not start";
+
+/// Below the options of `frontier`.
+pub(super) const FRONTIER: &str = "\
+Events are due evenly at a rate. Each flush interval the publishing thread
+wakes, publishes what has become due, drives its node and sleeps; the receiving
+node's worker sleeps until packets come. A short interval costs CPU, a long one
+latency: the table has eight of them, each beside a raw loop with the same
+wake-ups and bytes. Latency counts from the time an event was due, so waiting
+for the flush is in it.
+
+Examples:
+  The whole curve at 100,000 events a second, in about 35 seconds:
+    wireloom bench frontier
+
+  Longer, as JSON, and drawn:
+    wireloom bench frontier --duration 10s --json --svg frontier.svg
+
+  What a million events a second change (little):
+    wireloom bench frontier --rate 1M
+
+Exit status:
+  0  everything that arrived was whole and came once, the ledgers balance
+  1  something was damaged, came twice, or a ledger is open
+  2  wrong words, or it could not start";
+
+/// Below the options of `fanout`.
+pub(super) const FANOUT: &str = "\
+One event to 1, 2, 4, … subscribers, three ways:
+  handlers   so many handlers of the type in one node of the other process
+  unicast    so many nodes in the other process, each a target of its own
+  multicast  the same nodes as members of one group
+Events go in rounds of 128 a target, each taken before the next is published, so
+that times are costs and not queues: the sender's of publishing and sending, the
+receiving loop's of the turns that found work. The slopes are of the straight
+lines nearest to the rows.
+
+Examples:
+  Up to 64 subscribers, in about half a minute:
+    wireloom bench fanout
+
+  Up to 8, longer, as JSON:
+    wireloom bench fanout --subscribers 8 --duration 5s --json
+
+Exit status:
+  0  everything that arrived was whole and came once, the ledgers balance
+  1  something was damaged, came twice, or a ledger is open
+  2  wrong words, or it could not start";
+
+/// Below the options of `scale`.
+pub(super) const SCALE: &str = "\
+What one event costs its sender while something becomes more: publishers of one
+node (1 to 8 rings), types registered beside the published one (1 to 1,000),
+handlers of the type at the receiver (1 to 64). Five rounds over all rows in
+turn; a row is the median of its five slices, and its ratio is to the first row
+of its kind. Flat means: no ratio is above 1.1.
+
+Examples:
+  All rows, in about half a minute:
+    wireloom bench scale
+
+  Longer slices for a noisy machine, as JSON:
+    wireloom bench scale --duration 1s --json
+
+Exit status:
+  0  everything that arrived was whole and came once, the ledgers balance;
+     whether the cost is flat is a figure, not a status
+  1  something was damaged, came twice, or a ledger is open
+  2  wrong words, or it could not start";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_help_text_fits_a_terminal_and_tells_the_exit_statuses() {
+        let modes = [FANOUT, FRONTIER, PINGPONG, PRIORITY, SCALE];
+        for text in modes {
+            assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+            assert!(text.contains("Examples:") && text.contains("Exit status:"), "{text}");
+        }
+    }
+}
