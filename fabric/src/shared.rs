@@ -170,7 +170,7 @@ impl Shared {
             ("sender: packets the kernel would not take", STASH_BYTES),
             ("sender: headers, slices and system-call arrays of one cycle", 256 << 10),
             ("sender: table of links", LINKS_MAX * size_of::<usize>()),
-            ("receivers: receive slots", self.receivers.len() * (512 << 10)),
+            ("receivers: receive slots", self.receivers.len() * (520 << 10)),
             (
                 "receivers: windows of the streams heard",
                 self.receivers.len() * self.sizes.streams * 1_280,

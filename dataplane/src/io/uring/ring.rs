@@ -137,7 +137,7 @@ impl SendRing {
 }
 
 impl Ring {
-    /// Queues sends of the first `count` headers, each held back until the one before has gone.
+    /// Queues a send of each header, held back until the one before has gone.
     /// io_uring_enter(2), IOSQE_IO_LINK: "that next SQE will not be started before the previous
     /// request completes"; "if a chain of SQE links is broken, the remaining unstarted part of the
     /// chain will be terminated and completed with -ECANCELED".
