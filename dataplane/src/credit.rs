@@ -17,8 +17,9 @@ const ASK_NS: u64 = 500_000;
 const ASK_NS_MAX: u64 = 20_000_000;
 
 /// A peer that has answered nothing for this long is not there, or does not speak of windows: its
-/// stream goes on without one, best effort, until it speaks.
-pub(crate) const UNANSWERED_NS: u64 = 100_000_000;
+/// stream goes on without one, best effort, until it speaks. Long, because a peer on a busy host
+/// may get no processor for hundreds of milliseconds, and would lose what it has no room for.
+pub(crate) const UNANSWERED_NS: u64 = 500_000_000;
 
 /// Remembered charges: which packet ends them, and how much had been charged up to there. Full, the
 /// last one is replaced, which only makes acknowledgement coarser.

@@ -1,9 +1,9 @@
 //! Follows how large a datagram each path takes: a task of the control thread.
 //!
-//! Packets are never fragmented on their way (DF is set), so when a path becomes narrower the kernel
-//! refuses what is too long, and says so to no one but the sender, who counts it. This task sees the
-//! count move, asks for the paths again and tells the sender what has changed. It owns nothing of
-//! the node.
+//! Packets are never fragmented on their way (DF is set), so when a path becomes narrower the
+//! kernel refuses what is too long, and says so to no one but the sender, who counts it. This task
+//! sees the count move, asks for the paths again and tells the sender what has changed. It owns
+//! nothing of the node.
 
 use std::sync::Weak;
 

@@ -309,8 +309,8 @@ impl Shared {
         known.unwrap_or(Sizes::unknown_path_bytes()).min(DATAGRAM_BYTES_MAX)
     }
 
-    /// Asks the system for every path again and tells the sender of those that have changed; returns
-    /// how many. Costs a scratch socket for each link.
+    /// Asks the system for every path again and tells the sender of those that have changed;
+    /// returns how many. Costs a scratch socket for each link.
     pub(crate) fn look_at_paths(&self) -> usize {
         let links: Vec<(SocketAddr, LinkId, usize)> = {
             let books = self.books();
