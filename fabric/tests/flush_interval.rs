@@ -36,7 +36,8 @@ fn parks<E: Event>(flush: Duration, event: impl Fn(u64) -> E) -> (u64, u64) {
     })
     .expect("subscribes");
     let feed = Node::builder("feed").flush_interval(flush).start().expect("starts");
-    let mut publisher: Publisher<E> = feed.publisher(&Target::Node(desk.address())).unwrap();
+    let target = Target::Node(desk.address());
+    let mut publisher: Publisher<E> = feed.publisher(&target).expect("a route");
     let parks = || feed.workers()[0].parks;
     let (before, begun) = (parks(), Instant::now());
     for number in 0..EVENTS {
