@@ -12,7 +12,9 @@ use wireloom_dataplane::link::LinkId;
 use wireloom_dataplane::outbound::mark;
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{ClaimError, Producer, record_spacing};
-use wireloom_wire::{Encoding, FrameEncoder, FrameFlags, FrameHeader, TraceContext};
+use wireloom_wire::{
+    Encoding, FRAME_HEADER_BYTES, FrameEncoder, FrameFlags, FrameHeader, PlainFrame, TraceContext,
+};
 
 use crate::encode::EncodeError;
 use crate::event::Event;
@@ -78,7 +80,7 @@ impl RingWriter {
 
     /// Writes one frame: `head` and then the payload, which `payload` writes into the bytes it is
     /// given, returning its length.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn write(
         &mut self,
         way: Way,
@@ -98,6 +100,37 @@ impl RingWriter {
         written
     }
 
+    /// Writes one frame without extensions to the link that frames go to already, as
+    /// [`RingWriter::write`] would, in the fewest steps; false when that is not enough, and then
+    /// nothing has been written or counted.
+    #[inline(always)]
+    pub(crate) fn write_plain(
+        &mut self,
+        way: Way,
+        plain: &PlainFrame,
+        (sequence, timestamp_ns): (u64, u64),
+        visible: Visible,
+        payload: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
+    ) -> bool {
+        let Way::Link { id, limit } = way else { return false };
+        if self.marked != Some(id) {
+            return false;
+        }
+        let room = record_spacing(FRAME_HEADER_BYTES + self.room_bytes).min(limit);
+        let Ok(mut claim) = self.producer.claim(room) else { return false };
+        let Some((head, rest)) = claim.split_first_chunk_mut() else { return false };
+        let Ok(bytes) = payload(rest) else { return false };
+        plain.write(head, sequence, timestamp_ns);
+        if visible == Visible::Now {
+            claim.commit(FRAME_HEADER_BYTES + bytes);
+            self.wake(false);
+        } else {
+            claim.stage(FRAME_HEADER_BYTES + bytes);
+        }
+        bump(&self.handed.to_links);
+        true
+    }
+
     /// Wakes the worker for frames it can see; a refusal is a full ring, and does not wait.
     #[inline]
     fn wake(&self, refused: bool) {
@@ -106,7 +139,7 @@ impl RingWriter {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     fn try_write(
         &mut self,
         way: Way,

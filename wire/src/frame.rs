@@ -28,12 +28,13 @@ const FINGERPRINT_OFFSET: usize = 8;
 const PRIORITY_OFFSET: usize = 12;
 const ENCODING_OFFSET: usize = 13;
 const FLAGS_OFFSET: usize = 14;
-const SEQUENCE_OFFSET: usize = 16;
+pub(crate) const SEQUENCE_OFFSET: usize = 16;
 const TIMESTAMP_OFFSET: usize = 24;
 
 const _: () = {
     assert!(FRAME_HEADER_BYTES.is_multiple_of(ALIGNMENT));
     assert!(TRACE_BYTES.is_multiple_of(ALIGNMENT) && DEADLINE_BYTES.is_multiple_of(ALIGNMENT));
+    assert!(SEQUENCE_OFFSET + size_of::<u64>() == TIMESTAMP_OFFSET);
     assert!(TIMESTAMP_OFFSET + size_of::<u64>() == FRAME_HEADER_BYTES);
 };
 

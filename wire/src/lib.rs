@@ -42,7 +42,7 @@ pub use checksum::{BodyHash, body_hash};
 pub use extension::{NAME_BYTES_MAX, TraceContext};
 pub use flags::{FrameFlags, PacketFlags};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Frames};
-pub use frame_encoder::{EncodeError, FrameEncoder};
+pub use frame_encoder::{EncodeError, FrameEncoder, PlainFrame};
 pub use ids::{EventTypeId, Fingerprint, NodeId, SessionId, event_type_id};
 pub use pack::take_frames;
 pub use packet::{

@@ -97,3 +97,26 @@ fn errors_are_sentences_with_the_figures() {
     assert!(EncodeError::Name { bytes: 256 }.to_string().contains("256"));
     assert!(EncodeError::Length { payload_bytes: 7 }.to_string().contains(" 7 "));
 }
+
+#[test]
+fn a_plain_frame_is_what_the_encoder_writes() {
+    let header = FrameHeader {
+        length: 77,
+        event_type: EventTypeId(0x0102_0304),
+        fingerprint: Fingerprint(0x0506_0708),
+        priority: Priority::High,
+        encoding: Encoding::Rkyv,
+        flags: FrameFlags::from_bits(u16::MAX),
+        sequence: 0,
+        timestamp_ns: 0,
+    };
+    let plain = PlainFrame::new(header);
+    for (sequence, timestamp_ns) in [(0, 0), (1, u64::MAX), (u64::MAX, 1), (1 << 40, 3 << 50)] {
+        let (mut quick, mut full) = ([0xff; FRAME_HEADER_BYTES], [0; FRAME_HEADER_BYTES]);
+        plain.write(&mut quick, sequence, timestamp_ns);
+        let header = FrameHeader { sequence, timestamp_ns, ..header };
+        FrameEncoder::new(header).encode(&mut full).unwrap();
+        // The length is the ring's to write.
+        assert_eq!(quick[4..], full[4..]);
+    }
+}
