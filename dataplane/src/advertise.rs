@@ -2,7 +2,7 @@
 //!
 //! Owned by a receiver, with a way out of its own over the receiving sockets. What a socket's
 //! buffer holds is shared evenly by the streams heard lately; each is told again when it has used
-//! an eighth of its share, at its first packet, and whenever it asks.
+//! a quarter of its share, at its first packet, and whenever it asks.
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::sources::Sources;
 
 /// A stream is told when it has used this part of its window. Less often, and the sender waits for
 /// the word; more often, and the words cost more than they win (2 µs each, both sides).
-const WINDOW_SHARES: u64 = 8;
+const WINDOW_SHARES: u64 = 4;
 
 /// Whatever many streams share the buffer, each may have this much on its way: one GSO send.
 const WINDOW_BYTES_MIN: u64 = crate::credit::FIRST_WINDOW;
@@ -128,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_told_at_first_then_at_each_eighth_and_when_it_asks() {
+    fn a_stream_is_told_at_first_then_at_each_quarter_and_when_it_asks() {
         let network = SimulatedNetwork::new(1, LinkModel::LOSSLESS);
         let (answers, _) = network.endpoint(([10, 0, 0, 1], 1).into(), &[]);
-        // An eighth of it is ten packets of 1,584 + 416 bytes.
-        let advertiser = Advertiser::new(answers, 160_000);
+        // A quarter of it is ten packets of 1,584 + 416 bytes.
+        let advertiser = Advertiser::new(answers, 80_000);
         let mut untold = Untold::default();
         let told: Vec<usize> =
             (0..25).filter(|_| advertiser.charge(&mut untold, &header(1))).collect();

@@ -90,6 +90,13 @@ impl Invoker {
         total
     }
 
+    /// Whether an agent has something that the kernel or a peer does not take now: a caller that is
+    /// about to stop goes on for a while.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.agents.iter().any(|agent| agent.is_blocked())
+    }
+
     /// The earliest deadline of the agents, in monotonic ns.
     #[must_use]
     pub fn deadline_ns(&self) -> Option<u64> {

@@ -53,8 +53,8 @@ pub struct PlaneConfig {
     /// Asked-for size of each receive buffer; what the kernel granted stands in the socket report.
     pub receive_buffer_bytes: usize,
     /// Bytes that all senders together may have on their way to a receiver (flow control), headers
-    /// and some 400 bytes a packet included; never more than the receive buffer really has. 1 MiB
-    /// keeps 80 Gb/s flowing over a round trip of 100 µs.
+    /// and some 400 bytes a packet included; never more than the receive buffer really has. 512 KiB
+    /// keeps 40 Gb/s flowing over a round trip of 100 µs.
     pub window_bytes: usize,
     /// Asked-for size of the send buffer.
     pub send_buffer_bytes: usize,
@@ -88,7 +88,7 @@ impl PlaneConfig {
             multicast: MulticastOptions::default(),
             broadcast: true,
             receive_buffer_bytes: 4 << 20,
-            window_bytes: 1 << 20,
+            window_bytes: 512 << 10,
             send_buffer_bytes: 1 << 20,
             io: IoBackend::default(),
             mode: Mode::default(),

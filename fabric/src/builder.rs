@@ -239,7 +239,7 @@ impl NodeBuilder {
     }
 
     /// Lets all senders together have this many bytes on their way to each receiver of this node
-    /// (default 1 MiB, and never more than its receive buffer has). More is for long fast paths:
+    /// (default 512 KiB, and never more than its receive buffer has). More is for long fast paths:
     /// bytes a second × round trip; less keeps buffers in the cache and queues short.
     #[must_use]
     pub const fn window_bytes(mut self, bytes: usize) -> Self {

@@ -47,8 +47,8 @@ pub struct FrameEncoder<'a> {
     name: &'a str,
 }
 
-/// The header of frames that differ in nothing but sequence and time, written ready: for a publisher
-/// of one type whose events carry no extensions.
+/// The header of frames that differ in nothing but sequence and time, written ready: for a
+/// publisher of one type whose events carry no extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct PlainFrame([u8; FRAME_HEADER_BYTES]);
 

@@ -199,7 +199,7 @@ impl Run {
             }
             self.node.drive();
         }
-        while self.node.drive() > 0 {}
+        self.node.flush();
         Ok(self.clock.now_ns() - from_ns)
     }
 

@@ -141,6 +141,9 @@ fn install_reply<E: Load>(node: &Node, plan: &PeerPlan, to: SocketAddr) -> Resul
     Ok(watch)
 }
 
+/// How long a node may take to send what it holds.
+const FLUSH: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// A node and whoever drives it.
 pub(super) struct Driven {
     pub(super) node: Node,
@@ -164,11 +167,18 @@ impl Driven {
         self.invoker.as_mut().map_or(0, Invoker::do_work)
     }
 
+    /// Sends what the node holds, for a while: a peer's window may have to open first.
+    pub(super) fn flush(&mut self) {
+        let until = std::time::Instant::now() + FLUSH;
+        while let Some(invoker) = &mut self.invoker
+            && (invoker.do_work() > 0 || invoker.is_blocked())
+            && std::time::Instant::now() < until
+        {}
+    }
+
     /// Ends the agents, then the node: what it holds is sent first.
     pub(super) fn close(mut self) -> (Ledger, Vec<(String, u64)>) {
-        if let Some(invoker) = &mut self.invoker {
-            invoker.drain(10_000);
-        }
+        self.flush();
         self.invoker = None;
         let counters = |node: &Node| {
             let counters = node.counters();

@@ -156,7 +156,7 @@ impl<'a, E: Load> Run<'a, E> {
                 std::thread::yield_now();
             }
         })?;
-        while self.node.drive() > 0 {}
+        self.node.flush();
         let publisher_cpu_ns = process_cpu_ns() - cpu_ns;
         let after = self.receiver.sample(Question::Pause)?;
         let active_ns = if self.driven { after.active_ns } else { elapsed_ns };

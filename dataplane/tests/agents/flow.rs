@@ -51,7 +51,7 @@ fn a_held_stream_waits_for_a_sleeping_peer_and_loses_nothing() {
     assert!(pair.sent(Counter::EventsSent) == 1 && pair.events().len() == 1);
     assert!(pair.received(Counter::StatusesSent) > 0);
     // It sleeps, with a queue that overflows if more than a window comes.
-    let window_packets = (1 << 20) / CHARGE;
+    let window_packets = (512 << 10) / CHARGE;
     let queue = usize::try_from(window_packets).expect("small") + 48;
     pair.network.set_queue(host(2), queue);
     let mut next = 1;
