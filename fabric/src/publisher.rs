@@ -11,7 +11,7 @@ use crate::outcome::{Accepted, Refused};
 use crate::router::way_of;
 use crate::shared::Shared;
 use crate::target::Target;
-use crate::writer::{RingWriter, Visible, Way, head, typed_header};
+use crate::writer::{Plain, RingWriter, Visible, Way, head, typed_header};
 
 /// Publishes events of one type to one target, encoded straight into the ring the sender sends
 /// from. The cheapest way to publish.
@@ -76,12 +76,10 @@ impl<E: Event> Publisher<E> {
     #[inline(always)]
     fn write(&mut self, event: &E, at_ns: u64, visible: Visible) -> Result<Accepted, Refused> {
         let sequence = self.sequence;
-        let (scratch, counted) = (&mut self.scratch, (sequence, at_ns));
-        if self.trace.is_none()
-            && self.writer.write_plain(self.way, &self.plain, counted, visible, |into| {
-                encode(event, into, scratch)
-            })
-        {
+        let plain = Plain { frame: &self.plain, sequence, timestamp_ns: at_ns };
+        let scratch = &mut self.scratch;
+        let payload = |into: &mut [u8]| encode(event, into, scratch);
+        if self.trace.is_none() && self.writer.write_plain(self.way, plain, visible, payload) {
             self.sequence += 1;
             return Ok(Accepted { sequence });
         }

@@ -32,6 +32,14 @@ pub(crate) enum Way {
     Local(Origin),
 }
 
+/// A frame without extensions, ready but for its payload.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plain<'a> {
+    pub(crate) frame: &'a PlainFrame,
+    pub(crate) sequence: u64,
+    pub(crate) timestamp_ns: u64,
+}
+
 /// Whether the sender sees the frame at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Visible {
@@ -107,8 +115,7 @@ impl RingWriter {
     pub(crate) fn write_plain(
         &mut self,
         way: Way,
-        plain: &PlainFrame,
-        (sequence, timestamp_ns): (u64, u64),
+        plain: Plain<'_>,
         visible: Visible,
         payload: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> bool {
@@ -120,7 +127,7 @@ impl RingWriter {
         let Ok(mut claim) = self.producer.claim(room) else { return false };
         let Some((head, rest)) = claim.split_first_chunk_mut() else { return false };
         let Ok(bytes) = payload(rest) else { return false };
-        plain.write(head, sequence, timestamp_ns);
+        plain.frame.write(head, plain.sequence, plain.timestamp_ns);
         if visible == Visible::Now {
             claim.commit(FRAME_HEADER_BYTES + bytes);
             self.wake(false);
