@@ -17,7 +17,7 @@ use crate::sources::Sources;
 /// the word; more often, and the words cost more than they win (2 µs each, both sides).
 const WINDOW_SHARES: u64 = 4;
 
-/// Whatever many streams share the buffer, each may have this much on its way: one GSO send.
+/// Whatever many streams share the buffer, each may have this much on its way.
 const WINDOW_BYTES_MIN: u64 = crate::credit::FIRST_WINDOW;
 
 /// How often the streams heard lately are counted.
@@ -131,12 +131,12 @@ mod tests {
     fn a_stream_is_told_at_first_then_at_each_quarter_and_when_it_asks() {
         let network = SimulatedNetwork::new(1, LinkModel::LOSSLESS);
         let (answers, _) = network.endpoint(([10, 0, 0, 1], 1).into(), &[]);
-        // A quarter of it is ten packets of 1,584 + 416 bytes.
-        let advertiser = Advertiser::new(answers, 80_000);
+        // A quarter of it is twenty packets of 1,584 + 416 bytes.
+        let advertiser = Advertiser::new(answers, 160_000);
         let mut untold = Untold::default();
         let told: Vec<usize> =
-            (0..25).filter(|_| advertiser.charge(&mut untold, &header(1))).collect();
-        assert_eq!(told, [0, 10, 20]);
+            (0..45).filter(|_| advertiser.charge(&mut untold, &header(1))).collect();
+        assert_eq!(told, [0, 20, 40]);
         assert!(advertiser.charge(&mut untold, &header(0)), "a marker asks");
         assert!(!advertiser.charge(&mut untold, &header(1)));
     }

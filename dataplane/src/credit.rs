@@ -7,9 +7,9 @@ use wireloom_wire::packet_charge;
 
 use crate::flow::LaneWindow;
 
-/// What may be on its way before the peer has spoken: one GSO send, so that a short flow waits for
-/// nobody.
-pub(crate) const FIRST_WINDOW: u64 = 64 << 10;
+/// What may be on its way before the peer has spoken: one largest packet and another behind it, so
+/// that a short flow waits for nobody.
+pub(crate) const FIRST_WINDOW: u64 = 128 << 10;
 
 /// A held stream asks the peer again after this long, then after twice as long, and so on.
 const ASK_NS: u64 = 500_000;
