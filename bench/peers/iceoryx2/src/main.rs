@@ -10,7 +10,9 @@ use iceoryx2::port::listener::Listener;
 use iceoryx2::port::notifier::Notifier;
 use iceoryx2::port::publisher::Publisher;
 use iceoryx2::port::subscriber::Subscriber;
-use iceoryx2::prelude::{Config as Settings, Node, NodeBuilder, SignalHandlingMode, ipc};
+use iceoryx2::prelude::{
+    Config as Settings, Node, NodeBuilder, SemanticString as _, SignalHandlingMode, ipc,
+};
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use peer_measure::{Class, Config, Inbox, MESSAGE_BYTES, Peer, Pinging, Plan, Publishing};
 use peer_measure::{Receiving, Tuning, WAIT, Work};

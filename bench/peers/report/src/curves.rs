@@ -77,8 +77,8 @@ struct Scale {
 impl Scale {
     fn around(all: &[&Series]) -> Self {
         let shares = [0.0, 0.5, share_at(f64::from(NINES))];
-        let times: Vec<f64> =
-            all.iter().flat_map(|series| shares.map(|share| series.time_us(share))).collect();
+        let times = all.iter().flat_map(|series| shares.map(|share| series.time_us(share)));
+        let times: Vec<f64> = times.collect();
         let least = times.iter().copied().fold(f64::INFINITY, f64::min).max(0.01);
         let greatest = times.iter().copied().fold(0.0, f64::max).max(0.1);
         let from = least.log10().floor();
@@ -162,13 +162,17 @@ impl Panel<'_, '_> {
         text(self.area, label, (left + 26, down), &letters(12, INK, false, Side::Right))
     }
 
-    /// A step for each quarter of a nine, as far as the run has round trips.
+    /// Eight steps for each nine, as far as the run has round trips; where only a few percentiles
+    /// were printed, straight lines between those.
     fn curve(&self, series: &Series, colour: RGBColor, width: u32) -> Result<()> {
-        let points = (0..=NINES * 8).map(|step| {
-            let nines = f64::from(step) / 8.0;
-            (self.across(nines), self.up(series.time_us(share_at(nines))))
-        });
-        path(self.area, points.collect(), colour, width)
+        let printed = &series.first().curve_us;
+        let nines: Vec<f64> = if printed.len() <= 4 {
+            printed.iter().map(|[share, _]| -(1.0 - share).log10()).collect()
+        } else {
+            (0..=NINES * 8).map(|step| f64::from(step) / 8.0).collect()
+        };
+        let place = |nines: f64| (self.across(nines), self.up(series.time_us(share_at(nines))));
+        path(self.area, nines.into_iter().map(place).collect(), colour, width)
     }
 }
 

@@ -62,7 +62,7 @@ fn round_trips(page: &mut String, gathered: &Gathered) {
         let time = |pick: fn(&Row) -> f64| range(series.spread(pick), figure);
         let _ = writeln!(
             page,
-            "| {} | {} | {} | {} | {} | {} | {} | {:.0} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
             class(series.first().class),
             title(series),
             series.first().how,
@@ -70,7 +70,7 @@ fn round_trips(page: &mut String, gathered: &Gathered) {
             time(|row| row.round_trip_us.map_or(0.0, |times| times.p99)),
             time(|row| row.round_trip_us.map_or(0.0, |times| times.p99_9)),
             lost(series),
-            series.spread(|row| row.cpu_percent.values().sum()).median,
+            cores(series),
         );
     }
     page.push('\n');
@@ -166,6 +166,14 @@ pub(crate) const fn class(class: Class) -> &'static str {
 #[expect(clippy::cast_precision_loss, reason = "bytes of memory stay far below 2^53")]
 fn largest_rss_mb(row: &Row) -> f64 {
     row.peak_rss_bytes.values().max().map_or(0.0, |bytes| *bytes as f64 / 1e6)
+}
+
+/// Shares of a core of all processes together; nothing where they were not printed.
+fn cores(series: &Series) -> String {
+    match series.first().cpu_percent.is_empty() {
+        true => "–".to_owned(),
+        false => format!("{:.0}", series.spread(|row| row.cpu_percent.values().sum()).median),
+    }
 }
 
 /// Share of what was accepted, over all rounds, and faults by name.

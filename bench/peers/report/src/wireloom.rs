@@ -56,7 +56,8 @@ pub(crate) fn rows(name: &str, printed: serde_json::Value) -> Result<Vec<Row>> {
         class,
         how: how.to_owned(),
         seconds: printed.seconds,
-        published: printed.published,
+        // A ping-pong says how many came back, and how many did not.
+        published: printed.published.max(printed.delivered + printed.lost),
         delivered: printed.delivered,
         lost: printed.lost,
         duplicated: printed.duplicated,
@@ -83,11 +84,11 @@ pub(crate) fn rows(name: &str, printed: serde_json::Value) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Four points where the whole curve was not printed.
+/// Three points where the whole curve was not printed.
 fn curve(printed: Vec<[f64; 2]>, times: Option<Percentiles>) -> Vec<[f64; 2]> {
     match times {
         Some(times) if printed.is_empty() => {
-            vec![[0.0, times.p50], [0.5, times.p50], [0.99, times.p99], [0.999, times.p99_9]]
+            vec![[0.5, times.p50], [0.99, times.p99], [0.999, times.p99_9]]
         }
         _ => printed,
     }
