@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 
 use anyhow::{Result, anyhow};
 use peer_measure::{Plan, Stop};
-use rusteron_media_driver::{AeronDriver, AeronDriverContext, aeron_threading_mode_t};
+use rusteron_client::Aeron as Client;
+use rusteron_media_driver::bindings::aeron_threading_mode_enum as ThreadingMode;
+use rusteron_media_driver::{AeronDriver, AeronDriverContext};
 
 const MTU_BYTES: usize = 8 << 10;
 const WINDOW_BYTES: usize = 2 << 20;
@@ -20,15 +22,10 @@ pub(crate) fn is_local(plan: &Plan) -> bool {
     plan.config.starts_with("ipc")
 }
 
-/// The driver's version, from its own sources.
+/// The version of the C sources; 0.0.0 when they do not say.
 pub(crate) fn version() -> String {
-    let part = |code: i32| code.to_string();
-    [
-        part(rusteron_client::Aeron::version_major()),
-        part(rusteron_client::Aeron::version_minor()),
-        part(rusteron_client::Aeron::version_patch()),
-    ]
-    .join(".")
+    let parts = [Client::version_major(), Client::version_minor(), Client::version_patch()];
+    parts.map(|part| part.unwrap_or(0).to_string()).join(".")
 }
 
 /// Runs the driver until the measuring process has done with it.
@@ -57,12 +54,12 @@ fn tune(context: &AeronDriverContext, config: &str) -> Result<()> {
     context.set_rcv_initial_window_length(WINDOW_BYTES)?;
     let idle = if config.ends_with("-fast") { c"backoff" } else { c"yield" };
     if config.ends_with("-threads") {
-        context.set_threading_mode(aeron_threading_mode_t::AERON_THREADING_MODE_DEDICATED)?;
+        context.set_threading_mode(ThreadingMode::AERON_THREADING_MODE_DEDICATED)?;
         context.set_conductor_idle_strategy(idle)?;
         context.set_sender_idle_strategy(idle)?;
         context.set_receiver_idle_strategy(idle)?;
     } else {
-        context.set_threading_mode(aeron_threading_mode_t::AERON_THREADING_MODE_SHARED)?;
+        context.set_threading_mode(ThreadingMode::AERON_THREADING_MODE_SHARED)?;
         context.set_shared_idle_strategy(idle)?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! the counts of the receiver, the two pinned processes and their service, the row that is printed.
 //!
 //! A peer's program implements [`Peer`] and calls [`run`]. The program then starts itself again for
-//! the receiving side, and for a driver or broker where the peer has one. Nothing here knows a peer.
+//! the receiving side, and for a driver or broker where the peer has one. Nothing here knows one.
 #![forbid(unsafe_code)]
 
 // The very file that `wireloom bench` counts with: loss, repetition and damage mean the same here.

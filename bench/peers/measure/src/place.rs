@@ -1,4 +1,4 @@
-//! Where a run takes place: the configuration that was chosen, ports nobody uses, a folder of its own.
+//! Where a run takes place: the configuration that was chosen, ports nobody uses, its own folder.
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! NATS: two clients and `nats-server` between them. Core publish/subscribe, at most once: the server
-//! drops for a subscriber that is too slow.
+//! NATS: two clients and `nats-server` between them. Core publish/subscribe, at most once: the
+//! server drops for a subscriber that is too slow.
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead, BufReader, Write};

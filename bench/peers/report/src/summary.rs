@@ -12,8 +12,8 @@ pub(crate) fn page(gathered: &Gathered, about: &str) -> String {
     let _ = writeln!(page, "{}\n", about.trim());
     page.push_str(
         "Messages of 64 bytes, each checked and counted by the receiver; publisher on core 0, \
-         receiver on core 1; loopback. Medians of the rounds, least and greatest in brackets. CPU is \
-         user and system time of all processes, RSS the largest process. Compare within a class. \
+         receiver on core 1; loopback. Medians of the rounds, least and greatest in brackets. CPU \
+         is user and system time of all processes, RSS the largest process. Compare within a class. \
          Method: `bench/README.md`, \"Peers\". Raw rows: [rows.jsonl](rows.jsonl). Machine: \
          [machine.txt](machine.txt).\n\n",
     );
@@ -33,7 +33,8 @@ pub(crate) fn page(gathered: &Gathered, about: &str) -> String {
 fn throughput(page: &mut String, gathered: &Gathered) {
     page.push_str(
         "## Throughput\n\n![messages a second](throughput.svg)\n\n![CPU](cpu.svg)\n\n\
-         | class | system, configuration | what was set | delivered/s | lost | CPU µs/message | RSS MB |\n\
+         | class | system, configuration | what was set | delivered/s | lost | CPU µs/message \
+         | RSS MB |\n\
          |---|---|---|---|---|---|---|\n",
     );
     for series in in_order(gathered, Work::Throughput) {
@@ -55,7 +56,8 @@ fn throughput(page: &mut String, gathered: &Gathered) {
 fn round_trips(page: &mut String, gathered: &Gathered) {
     page.push_str(
         "## Round trips, µs\n\n![latency by percentile](latency.svg)\n\n\
-         | class | system, configuration | what was set | p50 | p99 | p99.9 | lost | CPU % of a core |\n\
+         | class | system, configuration | what was set | p50 | p99 | p99.9 | lost \
+         | CPU % of a core |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
     for series in in_order(gathered, Work::PingPong) {

@@ -1,7 +1,7 @@
 //! Zenoh: two peers that know each other's address, over TCP and over UDP.
 //!
-//! Its own performance programs block when a queue is full and receive in a callback; the defaults of
-//! `put` drop when a queue is full. Both are measured.
+//! Its own performance programs block when a queue is full and receive in a callback; the defaults
+//! of `put` drop when a queue is full. Both are measured.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

@@ -1,5 +1,5 @@
-//! ZeroMQ over TCP: a pipeline (push/pull), which blocks the publisher when the receiver is slow, and
-//! publish/subscribe, which drops for a slow subscriber. libzmq is built from the crate's sources.
+//! ZeroMQ over TCP: a pipeline (push/pull), which blocks the publisher when the receiver is slow,
+//! and publish/subscribe, which drops for a slow subscriber. libzmq comes with the crate.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
