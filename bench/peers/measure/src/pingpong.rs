@@ -16,10 +16,12 @@ const WARM_UP_SHARE: u64 = 10;
 const WARM_UP_MAX: Duration = Duration::from_secs(3);
 /// How long an echo may take; then the message is lost and the next one goes.
 const ECHO_MAX: Duration = Duration::from_millis(100);
-/// How long all round trips together may take.
+/// How long all round trips together take at least: the kernel counts CPU in steps of 10 ms.
+const TIME_MIN: Duration = Duration::from_millis(500);
+/// How long they may take.
 const TIME_MAX: Duration = Duration::from_secs(15);
 
-/// Measures `round_trips`, or as many as fit in [`TIME_MAX`].
+/// Measures `round_trips`, more where [`TIME_MIN`] holds more, as many as [`TIME_MAX`] holds.
 pub(crate) fn measure(
     ping: impl Pinging,
     answering: &mut Other,
@@ -37,7 +39,11 @@ pub(crate) fn measure(
     let (from, cpu_before_ms, began) = (pings.next, processes.cpu_ms(), Instant::now());
     (pings.corrupt, row.lost) = (0, 0);
     let mut times = histogram();
-    while times.len() + row.lost < round_trips && began.elapsed() < TIME_MAX {
+    loop {
+        let (count, time) = (times.len() + row.lost, began.elapsed());
+        if (count >= round_trips && time >= TIME_MIN) || time >= TIME_MAX {
+            break;
+        }
         match pings.round_trip()? {
             Some(time) => times.record(nanoseconds(time).max(1))?,
             None => row.lost += 1,

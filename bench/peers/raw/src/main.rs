@@ -30,7 +30,14 @@ impl Peer for Raw {
         use Tuning::{Default, Fast};
         use Work::{PingPong, Throughput};
         &[
-            config(Throughput, "udp", Default, BestEffort, "one datagram a message, 4 MiB buffers"),
+            config(
+                Throughput,
+                "udp-spin",
+                Fast,
+                BestEffort,
+                "one datagram a message, receiver polls",
+            ),
+            config(Throughput, "udp", Default, BestEffort, "one datagram a message, both block"),
             config(Throughput, "tcp-batched", Fast, Reliable, "writes and reads of 64 KiB"),
             config(Throughput, "tcp", Default, Reliable, "one write a message"),
             config(PingPong, "udp-spin", Fast, BestEffort, "both sides poll their socket"),
@@ -46,7 +53,7 @@ impl Peer for Raw {
     }
 
     fn publisher(plan: &Plan) -> Result<impl Publishing> {
-        Ok(if plan.config == "udp" {
+        Ok(if plan.config.starts_with("udp") {
             End::Udp(udp::End::bind(plan, 0, false)?)
         } else {
             let batch_bytes = if plan.config == "tcp" { MESSAGE_BYTES } else { 64 << 10 };

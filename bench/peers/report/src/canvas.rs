@@ -93,8 +93,3 @@ pub(crate) const fn pale(colour: RGBColor) -> RGBColor {
 pub(crate) fn pixels(value: f64) -> i32 {
     value.round() as i32
 }
-
-/// The width that letters of a size take at most, about.
-pub(crate) fn width_of(text: &str, size: i32) -> i32 {
-    i32::try_from(text.chars().count()).unwrap_or(0) * size * 6 / 10
-}

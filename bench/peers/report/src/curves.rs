@@ -8,18 +8,18 @@ use peer_measure::Work;
 use plotters::prelude::RGBColor;
 
 use crate::canvas::{Area, INK, LINE, QUIET, Side};
-use crate::canvas::{letters, page, path, pixels, text, width_of};
+use crate::canvas::{letters, page, path, pixels, text};
 use crate::rows::{Gathered, Series};
 use crate::summary::figure;
 
 const PANEL_WIDTH: i32 = 500;
-const PANEL_HEIGHT: i32 = 330;
+const PANEL_HEIGHT: i32 = 376;
 const COLUMNS: usize = 2;
 const TOP: i32 = 70;
 /// Place of the curves inside a panel.
 const LEFT: i32 = 56;
 const RIGHT: i32 = PANEL_WIDTH - 16;
-const UP: i32 = 44;
+const UP: i32 = 90;
 const DOWN: i32 = PANEL_HEIGHT - 40;
 /// 50 %, 90 %, … 99.99 %: beyond that a run of 20,000 has two round trips left.
 const NINES: i32 = 4;
@@ -54,7 +54,8 @@ pub(crate) fn latency(gathered: &Gathered, file: &Path) -> Result<()> {
     let area = page(file, width.unsigned_abs(), height.unsigned_abs())?;
     let title = "Round-trip time by percentile, µs (64 bytes there and back)";
     text(&area, title, (20, 26), &letters(18, INK, true, Side::Right))?;
-    let under = "log scales · lower is better · median of the rounds · black: Wireloom";
+    let under =
+        "log scales · lower is better · median of the rounds · black: Wireloom · in brackets: p50";
     text(&area, under, (20, 50), &letters(13, QUIET, false, Side::Right))?;
     let scale = Scale::around(&all);
     for (index, system) in systems.iter().enumerate() {
@@ -111,7 +112,7 @@ impl Panel<'_, '_> {
     fn frame(&self, system: &str) -> Result<()> {
         let (left, up) = self.corner;
         let title = letters(15, INK, true, Side::Right);
-        text(self.area, system, (left + LEFT, up + UP - 18), &title)?;
+        text(self.area, system, (left + LEFT, up + 22), &title)?;
         let quiet = |side| letters(12, QUIET, false, side);
         for (nines, label) in
             [(0.0, "0 %"), (0.301, "50 %"), (1.0, "90 %"), (2.0, "99 %"), (3.0, "99.9 %")]
@@ -137,29 +138,27 @@ impl Panel<'_, '_> {
         for series in ours {
             self.curve(series, OURS, 2)?;
         }
-        let mut down = self.corner.1 + UP + 10;
+        let mut place = 0;
         for (series, colour) in theirs.iter().zip(COLOURS.into_iter().cycle()) {
             self.curve(series, colour, 2)?;
             let p50 = figure(series.time_us(0.5));
-            let label = format!("{}, p50 {p50}", series.first().config);
-            self.key(&label, colour, down)?;
-            down += 17;
+            self.key(&format!("{} ({p50})", series.first().config), colour, place)?;
+            place += 1;
         }
         for series in ours {
-            let label = format!("{}, p50 {}", series.name(), figure(series.time_us(0.5)));
-            self.key(&label, OURS, down)?;
-            down += 17;
+            let label = format!("{} ({})", series.first().config, figure(series.time_us(0.5)));
+            self.key(&label, OURS, place)?;
+            place += 1;
         }
         Ok(())
     }
 
-    /// A line of the key, at the upper left of the panel.
-    fn key(&self, label: &str, colour: RGBColor, down: i32) -> Result<()> {
-        let left = self.corner.0 + LEFT + 8;
-        let back = [(left - 4, down - 8), (left + 30 + width_of(label, 12), down + 9)];
-        crate::canvas::block(self.area, back, plotters::prelude::WHITE)?;
-        path(self.area, vec![(left, down), (left + 20, down)], colour, 3)?;
-        text(self.area, label, (left + 26, down), &letters(12, INK, false, Side::Right))
+    /// An entry of the key, three side by side above the curves.
+    fn key(&self, label: &str, colour: RGBColor, place: i32) -> Result<()> {
+        let left = self.corner.0 + LEFT + place % 3 * ((RIGHT - LEFT) / 3);
+        let down = self.corner.1 + 42 + place / 3 * 16;
+        path(self.area, vec![(left, down), (left + 16, down)], colour, 3)?;
+        text(self.area, label, (left + 21, down), &letters(11, INK, false, Side::Right))
     }
 
     /// Eight steps for each nine, as far as the run has round trips; where only a few percentiles
