@@ -30,7 +30,7 @@ const COLOURS: [RGBColor; 5] = [
     RGBColor(201, 42, 90),
     RGBColor(112, 72, 232),
 ];
-const OURS: RGBColor = RGBColor(20, 20, 20);
+const OURS: [RGBColor; 2] = [RGBColor(20, 20, 20), RGBColor(134, 142, 150)];
 
 /// All panels on one page.
 pub(crate) fn latency(gathered: &Gathered, file: &Path) -> Result<()> {
@@ -54,8 +54,7 @@ pub(crate) fn latency(gathered: &Gathered, file: &Path) -> Result<()> {
     let area = page(file, width.unsigned_abs(), height.unsigned_abs())?;
     let title = "Round-trip time by percentile, µs (64 bytes there and back)";
     text(&area, title, (20, 26), &letters(18, INK, true, Side::Right))?;
-    let under =
-        "log scales · lower is better · median of the rounds · black: Wireloom · in brackets: p50";
+    let under = "log scales · lower is better · median of rounds · black, grey: Wireloom · (p50)";
     text(&area, under, (20, 50), &letters(13, QUIET, false, Side::Right))?;
     let scale = Scale::around(&all);
     for (index, system) in systems.iter().enumerate() {
@@ -135,8 +134,9 @@ impl Panel<'_, '_> {
     }
 
     fn curves(&self, theirs: &[&Series], ours: &[&Series]) -> Result<()> {
-        for series in ours {
-            self.curve(series, OURS, 2)?;
+        let ours = || ours.iter().zip(OURS.into_iter().cycle());
+        for (series, colour) in ours() {
+            self.curve(series, colour, 3)?;
         }
         let mut place = 0;
         for (series, colour) in theirs.iter().zip(COLOURS.into_iter().cycle()) {
@@ -145,9 +145,10 @@ impl Panel<'_, '_> {
             self.key(&format!("{} ({p50})", series.first().config), colour, place)?;
             place += 1;
         }
-        for series in ours {
-            let label = format!("{} ({})", series.first().config, figure(series.time_us(0.5)));
-            self.key(&label, OURS, place)?;
+        for (series, colour) in ours() {
+            let (name, p50) = (&series.first().config, figure(series.time_us(0.5)));
+            let name = name.trim_start_matches("pingpong-");
+            self.key(&format!("wireloom {name} ({p50})"), colour, place)?;
             place += 1;
         }
         Ok(())

@@ -127,13 +127,11 @@ mod tests {
     use super::*;
 
     fn peer(config: &str, rate: u32) -> String {
-        format!(
-            "{{\"system\":\"raw\",\"version\":\"1\",\"work\":\"throughput\",\
-             \"config\":\"{config}\",\"tuning\":\"fast\",\"class\":\"reliable\",\"how\":\"x\",\"seconds\":1.0,\
-             \"published\":9,\"delivered\":9,\"lost\":0,\"duplicated\":0,\"corrupt\":0,\"late\":0,\
-             \"refused\":0,\"delivered_per_s\":{rate},\"cpu_us_per_message\":0.5,\
-             \"cpu_percent\":{{}},\"peak_rss_bytes\":{{}}}}"
-        )
+        let row = r#"{"system":"raw","version":"1","work":"throughput","config":"CONFIG",
+            "tuning":"fast","class":"reliable","how":"x","seconds":1.0,"published":9,"delivered":9,
+            "lost":0,"duplicated":0,"corrupt":0,"late":0,"refused":0,"delivered_per_s":RATE,
+            "cpu_us_per_message":0.5,"cpu_percent":{},"peak_rss_bytes":{}}"#;
+        row.replace('\n', " ").replace("CONFIG", config).replace("RATE", &rate.to_string())
     }
 
     #[test]

@@ -13,8 +13,8 @@ pub(crate) fn page(gathered: &Gathered, about: &str) -> String {
     page.push_str(
         "Messages of 64 bytes, each checked and counted by the receiver; publisher on core 0, \
          receiver on core 1; loopback. Medians of the rounds, least and greatest in brackets. CPU \
-         is user and system time of all processes, RSS the largest process. Compare within a class. \
-         Method: `bench/README.md`, \"Peers\". Raw rows: [rows.jsonl](rows.jsonl). Machine: \
+         is user and system time of all processes, RSS the largest process. Compare within a \
+         class. Method: `bench/README.md`, \"Peers\". Raw rows: [rows.jsonl](rows.jsonl). Machine: \
          [machine.txt](machine.txt).\n\n",
     );
     throughput(&mut page, gathered);
