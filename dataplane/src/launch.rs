@@ -189,10 +189,12 @@ where
         sockets: Vec<SocketReport>,
         clock: Clock,
     ) -> (Plane, Invoker) {
-        let mut agents: Vec<Box<dyn Agent>> = vec![Box::new(self.sender)];
+        // Receivers first: what a handler publishes leaves in the same cycle.
+        let mut agents: Vec<Box<dyn Agent>> = Vec::new();
         for receiver in self.receivers {
             agents.push(Box::new(receiver));
         }
+        agents.push(Box::new(self.sender));
         let plane = Plane {
             sender: self.sender_port,
             receivers: self.receiver_ports,
@@ -279,7 +281,7 @@ pub fn launch(config: &PlaneConfig, clock: Clock) -> Result<Plane, LaunchError> 
     for (index, receiver) in parts.receivers.into_iter().enumerate() {
         if config.mode == Mode::Shared && index == 0 {
             crews[0].0 = "wl-worker".into();
-            crews[0].1.push(Box::new(receiver));
+            crews[0].1.insert(0, Box::new(receiver));
         } else {
             crews.push((format!("wl-receiver-{index}"), vec![Box::new(receiver)]));
         }

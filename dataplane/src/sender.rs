@@ -149,7 +149,7 @@ impl<T: Transmit> Sender<T> {
             let mut budget = CYCLE_BYTES.saturating_sub(packed).max(LANE_BYTES_MIN);
             let count = rings.len();
             for step in 0..count {
-                let index = (self.turn + step) % count;
+                let index = if count == 1 { 0 } else { (self.turn + step) % count };
                 let bytes = self.plan.gather(
                     &mut self.links,
                     &mut rings[index],

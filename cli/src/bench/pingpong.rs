@@ -18,7 +18,7 @@ use super::event::{
     BenchEvent, BenchList, FIXED_PAYLOAD_BYTES, Load, archived_bytes, payload_in_range,
 };
 use super::figures::percent;
-use super::flow::IdleChoice;
+use super::flow::{IdleChoice, IoChoice};
 use super::machine::{peak_rss_bytes, pin, process_cpu_ns};
 use super::peer::{Account, Events, Peer, PeerPlan, PeerWork, Question};
 use super::place::{Place, PlaceArgs, Slices, measured_ns};
@@ -46,6 +46,9 @@ pub(crate) struct PingpongArgs {
     /// What both sides do while they wait: poll all the time, or sleep until woken
     #[arg(long, value_name = "STRATEGY", default_value = "spin")]
     idle: IdleChoice,
+    /// What carries the datagrams of both nodes
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
+    io: IoChoice,
     /// Archived size of the event: 32 to 65,000 bytes, in steps of 8
     #[arg(long, value_name = "BYTES", default_value = "64", value_parser = size)]
     payload_bytes: usize,
@@ -137,13 +140,14 @@ impl<E: Load> Run<E> {
         let driven = args.idle == IdleChoice::Spin;
         let mut found = RoundTrips::new(args.idle.name(), &place);
         pin(place.core(0));
-        let mut node = Driven::start(Node::builder("bench-ping"), driven)?;
+        let mut node = Driven::start(Node::builder("bench-ping").io(args.io.backend()), driven)?;
         let plan = PeerPlan {
             core: place.core(1),
             payload_bytes: args.payload_bytes,
             events,
             driven,
             reply_to: Some(node.node.address()),
+            io: args.io,
             ..PeerPlan::default()
         };
         let peer = Peer::start(&plan)?;
