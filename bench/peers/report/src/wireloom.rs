@@ -101,7 +101,13 @@ fn known(name: &str) -> Option<(Work, Tuning, Class, &'static str)> {
             Work::Throughput,
             Tuning::Default,
             Class::BestEffort,
-            "typed events, packets of 1,400 bytes, both sides spin",
+            "typed events, packets of 64 KiB as loopback takes them, flow control, both sides spin",
+        ),
+        "udp-1400" => (
+            Work::Throughput,
+            Tuning::Default,
+            Class::BestEffort,
+            "typed events, packets of 1,400 bytes, flow control, both sides spin",
         ),
         "local" => (
             Work::Throughput,
