@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use wireloom::Target;
 use wireloom::event::Priority;
+use wireloom::{FlowControl, Target};
 use wireloom_dataplane::socket::Interface;
 
 use crate::bench::BenchArgs;
@@ -80,12 +80,37 @@ pub(crate) struct PublishArgs {
     #[arg(value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) ttl: u8,
     /// Fill packets up to this size; one larger event still travels alone, as far as the path
-    /// carries it
-    #[arg(long, value_name = "SIZE", default_value = "1400", value_parser = values::size)]
-    pub(crate) packet_bytes: usize,
+    /// carries it [default: 1400, and on loopback all that a datagram holds]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) packet_bytes: Option<usize>,
+    /// What to do when the other side takes no more: wait for it, drop here and count, or send all
+    /// the same (groups are always sent to like that)
+    #[arg(long, value_name = "POLICY", default_value = "hold")]
+    pub(crate) flow: FlowPolicy,
     /// JSON Lines to publish; "-" or nothing is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
+}
+
+/// What `pub` does with events beyond what their receiver takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FlowPolicy {
+    /// They wait here, and nothing is lost for want of room at the other side.
+    Hold,
+    /// They are dropped here and counted (`events_shed_window`).
+    Shed,
+    /// They are sent, and the other side's kernel drops what it has no room for.
+    Off,
+}
+
+impl From<FlowPolicy> for FlowControl {
+    fn from(policy: FlowPolicy) -> Self {
+        match policy {
+            FlowPolicy::Hold => Self::Hold,
+            FlowPolicy::Shed => Self::Shed,
+            FlowPolicy::Off => Self::Off,
+        }
+    }
 }
 
 /// `wireloom sub`.

@@ -105,10 +105,14 @@ fn builder(args: &PublishArgs) -> NodeBuilder {
         Some(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
         _ => Ipv4Addr::LOCALHOST.into(),
     };
-    Node::builder(&name)
+    let builder = Node::builder(&name)
         .listen(&SocketAddr::new(from, 0).to_string())
         .multicast(args.ttl, args.interface.clone().unwrap_or_default(), true)
-        .packet_bytes(args.packet_bytes)
+        .flow_control(args.flow.into());
+    match args.packet_bytes {
+        Some(bytes) => builder.packet_bytes(bytes),
+        None => builder,
+    }
 }
 
 /// What the loop needs.

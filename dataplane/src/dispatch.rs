@@ -302,7 +302,8 @@ impl Dispatch {
     }
 
     /// Gives one event to everybody who asked for it; returns the counter of what became of it.
-    #[inline]
+    // Out of line the frame goes through memory, read in other pieces than it was written in.
+    #[inline(always)]
     pub(crate) fn deliver(&mut self, frame: &Frame<'_>, origin: &Origin) -> Counter {
         let typed = self.slots[self.slot_of(frame.header.event_type.0)].head;
         let mut outcome: Option<Counter> = None;

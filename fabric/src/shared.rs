@@ -23,7 +23,7 @@ use wireloom_dataplane::outbound::Outbound;
 use wireloom_dataplane::socket::path_packet_bytes;
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
-use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
+use wireloom_wire::{EventTypeId, LANES, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
 use crate::convert::{Converter, JsonOnly};
@@ -164,12 +164,19 @@ impl Shared {
 
     /// What the node can come to use, by reason.
     pub(crate) fn memory(&self) -> Vec<(&'static str, usize)> {
-        let rings = self.books().ring_bytes;
+        let (rings, links) = {
+            let books = self.books();
+            (books.ring_bytes, books.links.len())
+        };
         vec![
             ("rings made so far (each asked for by a publisher, router or subscriber)", rings),
             ("sender: packets the kernel would not take", STASH_BYTES),
             ("sender: headers, slices and system-call arrays of one cycle", 256 << 10),
-            ("sender: table of links", LINKS_MAX * size_of::<usize>()),
+            ("links made so far, each with its streams' accounts", links * size_of::<SenderLink>()),
+            (
+                "sender: tables of links, of held and of silent streams",
+                LINKS_MAX * (size_of::<usize>() + 2 * LANES * size_of::<(LinkId, usize)>()),
+            ),
             ("receivers: receive slots", self.receivers.len() * (520 << 10)),
             (
                 "receivers: windows of the streams heard",

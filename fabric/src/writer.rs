@@ -88,7 +88,7 @@ impl RingWriter {
 
     /// Writes one frame: `head` and then the payload, which `payload` writes into the bytes it is
     /// given, returning its length.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write(
         &mut self,
         way: Way,
@@ -146,7 +146,7 @@ impl RingWriter {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_write(
         &mut self,
         way: Way,

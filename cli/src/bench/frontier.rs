@@ -239,7 +239,8 @@ impl Run {
         while self.pump.accepted < first + events {
             let left = first + events - self.pump.accepted;
             self.pump.burst_of(left, |sequence| due_ns(sequence - first))?;
-            self.node.drive();
+            // One turn sends what lies in one piece; the ring's end may be between.
+            while self.node.drive() > 0 {}
         }
         Ok(())
     }
