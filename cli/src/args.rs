@@ -61,8 +61,8 @@ pub(crate) struct PublishArgs {
     /// How urgent the events are; each priority has its own lane through the sender
     #[arg(long, default_value = "normal", value_name = "PRIORITY", value_parser = priorities())]
     pub(crate) priority: Priority,
-    /// Events per second, on average: 5000, 20k, 0.5. Without it, as fast as they are read: UDP has
-    /// no flow control, so a fast file overruns a slow subscriber
+    /// Events per second, on average: 5000, 20k, 0.5. Without it, as fast as they are read and the
+    /// other side takes them; a group has no flow control and may be overrun
     #[arg(long, value_name = "N", value_parser = values::rate)]
     pub(crate) rate: Option<f64>,
     /// Take each line as text, whatever is in it, and publish it as a JSON string

@@ -60,8 +60,8 @@ const SEND_BUFFER_BYTES: usize = 1 << 20;
 ///
 /// Every event carries a sequence and a hash of its content; a typed handler checks both and only
 /// what passes counts as delivered. The exit status is 1 if an event was damaged or came twice, or
-/// if the ledgers of the two nodes do not balance against each other. Loss at full rate is
-/// reported, not hidden: nothing limits the publisher but its own ring.
+/// if the ledgers of the two nodes do not balance against each other. Loss is reported, not hidden:
+/// flow control avoids it between two nodes, and a group has none.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   wireloom bench udp                          as fast as it goes, 64-byte events
