@@ -60,6 +60,9 @@ pub struct PlaneConfig {
     pub send_buffer_bytes: usize,
     /// What carries the datagrams.
     pub io: IoBackend,
+    /// How long a look at an empty socket polls the network card, µs; see
+    /// [`crate::socket::SocketConfig::busy_poll_us`]. 0: not at all.
+    pub busy_poll_us: u32,
     /// Threads.
     pub mode: Mode,
     /// Receivers sharing the listen port by SO_REUSEPORT; each peer's flow stays with one of them.
@@ -91,6 +94,7 @@ impl PlaneConfig {
             window_bytes: 512 << 10,
             send_buffer_bytes: 1 << 20,
             io: IoBackend::default(),
+            busy_poll_us: 0,
             mode: Mode::default(),
             receivers: 1,
             cores: Vec::new(),

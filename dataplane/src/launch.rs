@@ -122,6 +122,7 @@ fn open_sockets(config: &PlaneConfig) -> Result<Sockets, LaunchError> {
         broadcast: config.broadcast,
         receive_buffer_bytes: config.receive_buffer_bytes,
         send_buffer_bytes: config.send_buffer_bytes,
+        busy_poll_us: config.busy_poll_us,
         reuse_port: config.receivers > 1,
         reuse_address: false,
     };

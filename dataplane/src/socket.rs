@@ -33,6 +33,10 @@ pub struct SocketConfig {
     pub receive_buffer_bytes: usize,
     /// Bytes that may wait for the device; 0 keeps the system's default.
     pub send_buffer_bytes: usize,
+    /// Let a reader that finds nothing poll the network card this long, µs, instead of waiting for
+    /// its interrupt (`SO_BUSY_POLL`), and hold interrupts back meanwhile (`SO_PREFER_BUSY_POLL`).
+    /// 0 leaves it to the system. No effect on loopback.
+    pub busy_poll_us: u32,
     /// Share the port with other sockets of this user; each source stays with one of them
     /// (`SO_REUSEPORT`).
     pub reuse_port: bool,
@@ -51,6 +55,7 @@ impl SocketConfig {
             broadcast: false,
             receive_buffer_bytes: 0,
             send_buffer_bytes: 0,
+            busy_poll_us: 0,
             reuse_port: false,
             reuse_address: false,
         }
@@ -130,6 +135,7 @@ pub fn open(config: &SocketConfig) -> Result<OpenSocket, OpenError> {
     let send_buffer = Buffer::SEND
         .size(&socket, config.send_buffer_bytes, &mut notes)
         .map_err(failed("SO_SNDBUF"))?;
+    busy_poll(&socket, config.busy_poll_us, &mut notes);
     multicast::prepare(&socket, bind, config)?;
     socket.bind(&bind.into()).map_err(failed("bind"))?;
     multicast::join(&socket, config)?;
@@ -151,6 +157,27 @@ fn never_fragment(socket: &Socket, bind: SocketAddr) -> io::Result<()> {
         (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO)
     };
     sys::set_option(socket.as_fd(), level, name, value)
+}
+
+/// socket(7), SO_BUSY_POLL: "sets the approximate time in microseconds to busy poll on a blocking
+/// receive when there is no data. Increasing this value requires CAP_NET_ADMIN." An optimisation:
+/// what is refused is a note.
+fn busy_poll(socket: &Socket, busy_poll_us: u32, notes: &mut Vec<String>) {
+    if busy_poll_us == 0 {
+        return;
+    }
+    let descriptor = socket.as_fd();
+    let value = libc::c_int::try_from(busy_poll_us).unwrap_or(libc::c_int::MAX);
+    if let Err(error) = sys::set_option(descriptor, libc::SOL_SOCKET, libc::SO_BUSY_POLL, value) {
+        notes.push(format!(
+            "busy polling for {busy_poll_us} µs was refused ({error}): run with CAP_NET_ADMIN, or \
+             for every socket: sysctl -w net.core.busy_read={busy_poll_us}"
+        ));
+        return;
+    }
+    if sys::set_option(descriptor, libc::SOL_SOCKET, libc::SO_PREFER_BUSY_POLL, 1).is_err() {
+        notes.push("no SO_PREFER_BUSY_POLL (Linux 5.11): interrupts come while polling".into());
+    }
 }
 
 /// What this kernel has of GSO, GRO and drop counting. The socket is left without GRO: whoever
@@ -223,5 +250,29 @@ impl Buffer {
             ));
         }
         Ok(BufferReport { asked, granted, clamped })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn busy_poll_of(busy_poll_us: u32) -> (libc::c_int, Vec<String>) {
+        let config = SocketConfig::new((Ipv4Addr::LOCALHOST, 0).into());
+        let opened = open(&SocketConfig { busy_poll_us, ..config }).unwrap();
+        let socket = opened.socket.as_fd();
+        let granted = sys::option(socket, libc::SOL_SOCKET, libc::SO_BUSY_POLL).unwrap();
+        (granted, opened.report.notes)
+    }
+
+    #[test]
+    fn busy_polling_is_set_or_its_refusal_noted() {
+        let (usual, notes) = busy_poll_of(0);
+        assert!(notes.is_empty(), "{notes:?}");
+        let asked = usual + 50;
+        let (granted, notes) = busy_poll_of(asked.unsigned_abs());
+        let refused = notes.iter().any(|note| note.contains("net.core.busy_read="));
+        assert_eq!(granted, if refused { usual } else { asked }, "{notes:?}");
     }
 }

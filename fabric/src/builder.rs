@@ -238,6 +238,15 @@ impl NodeBuilder {
         self
     }
 
+    /// Lets a look at an empty socket poll the network card for this long instead of waiting for
+    /// its interrupt (default 0, off): for latency on a real network, at the price of CPU. Needs
+    /// CAP_NET_ADMIN; a refusal stands in [`Node::notes`]. No effect on loopback.
+    #[must_use]
+    pub fn busy_poll(mut self, time: Duration) -> Self {
+        self.plane.busy_poll_us = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        self
+    }
+
     /// Lets all senders together have this many bytes on their way to each receiver of this node
     /// (default 512 KiB, and never more than its receive buffer has). More is for long fast paths:
     /// bytes a second × round trip; less keeps buffers in the cache and queues short.

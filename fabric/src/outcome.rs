@@ -16,9 +16,12 @@ pub struct Accepted {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The outbound ring is full: the sender is slower than this publisher. Try again after a
-    /// moment, shed, or make the ring larger.
-    #[error("the outbound ring is full: publish slower, try again later, or use a larger ring")]
+    /// The outbound ring is full: the sender, or the node it sends to, is slower than this
+    /// publisher. Try again after a moment, shed, or make the ring larger.
+    #[error(
+        "the outbound ring is full, the other side takes no more now: publish slower, try again \
+         later, or use a larger ring"
+    )]
     BackPressured,
     /// The target names no address this node can send to.
     #[error("no route: {0}")]

@@ -37,6 +37,7 @@ pub(super) fn socket(
         broadcast: false,
         receive_buffer_bytes: super::RECEIVE_BUFFER_BYTES,
         send_buffer_bytes: super::SEND_BUFFER_BYTES,
+        busy_poll_us: 0,
         reuse_port: false,
         reuse_address: group.is_some(),
     })?;
