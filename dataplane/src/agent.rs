@@ -24,6 +24,10 @@ pub trait Agent {
         None
     }
 
+    /// The worker is about to sleep: the next duty cycle must look at everything that could end the
+    /// sleep, also at what an agent otherwise looks at less often.
+    fn before_sleep(&mut self) {}
+
     /// Whether something this agent took over waits for the kernel or a peer to take it: a stopping
     /// worker goes on for a while, and an idle one does not sleep long.
     fn is_blocked(&self) -> bool {

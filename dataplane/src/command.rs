@@ -25,6 +25,9 @@ pub enum SenderCommand {
     SetPath(LinkId, usize, usize),
     /// What to do with a link's events when its peer takes no more.
     SetFlow(LinkId, FlowControl),
+    /// The link whose datagrams leave by the direct socket, which is connected to its peer; `None`:
+    /// no link's.
+    SetDirect(Option<LinkId>),
     /// A publisher's ring to drain.
     Attach(Box<Outbound>),
 }
@@ -38,6 +41,8 @@ pub enum ReceiverCommand {
     Unsubscribe(SubscriptionId),
     /// A ring of events routed inside this process.
     AttachLocal(Box<Consumer>),
+    /// Whether the direct socket is connected and to be looked at.
+    SetDirect(bool),
     /// A link whose peer's words are to be passed on to the sender.
     Watch(Box<Watch>),
 }

@@ -63,6 +63,9 @@ pub struct PlaneConfig {
     /// How long a look at an empty socket polls the network card, µs; see
     /// [`crate::socket::SocketConfig::busy_poll_us`]. 0: not at all.
     pub busy_poll_us: u32,
+    /// Whether a second socket is connected to the peer that most datagrams go to; see
+    /// [`crate::direct`]. Only with system calls and one receiver.
+    pub direct: bool,
     /// Threads.
     pub mode: Mode,
     /// Receivers sharing the listen port by SO_REUSEPORT; each peer's flow stays with one of them.
@@ -95,6 +98,7 @@ impl PlaneConfig {
             send_buffer_bytes: 1 << 20,
             io: IoBackend::default(),
             busy_poll_us: 0,
+            direct: true,
             mode: Mode::default(),
             receivers: 1,
             cores: Vec::new(),

@@ -73,6 +73,13 @@ impl Destination {
         Self { socket, address, kernel_address: KernelAddress::from(address) }
     }
 
+    /// The same address through a socket that is connected to it: the kernel is told none, and
+    /// looks for no route.
+    #[must_use]
+    pub fn connected(&self, socket: usize) -> Self {
+        Self { socket, address: self.address, kernel_address: KernelAddress::EMPTY }
+    }
+
     /// Index of the transmit socket.
     #[inline]
     #[must_use]
@@ -295,6 +302,19 @@ pub trait Receive {
     /// Takes what is there, at most a bounded amount, and shows each arrival to `sink`.
     /// Cost when nothing is there: one system call for each socket, or none (`uring`).
     fn receive(&mut self, sink: &mut dyn FnMut(&Arrival<'_>)) -> Received;
+
+    /// As [`Receive::receive`], but where one socket is connected to the peer that sends most, looks
+    /// at that one alone: one system call when nothing is there. Says nothing of the others.
+    fn receive_direct(&mut self, sink: &mut dyn FnMut(&Arrival<'_>)) -> Received {
+        self.receive(sink)
+    }
+
+    /// The socket kept for the peer that sends most has been connected (again): from now on it is
+    /// looked at, as soon as the first socket has been seen empty. Nothing happens where there is
+    /// none.
+    fn set_direct(&mut self, connected: bool) {
+        let _ = connected;
+    }
 
     /// Lets arrivals end a park in `poller`. To be called once; a way in without file descriptors
     /// does nothing.

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::command::{Commands, ReceiverCommand, Returns, SenderCommand};
 use crate::config::{ConfigError, Mode, PlaneConfig};
 use crate::counters::Counters;
+use crate::direct::DirectPort;
 use crate::io::backend::{SocketsIn, SocketsOut, ways};
 use crate::io::mio::MioTransmit;
 use crate::io::simulated::{SimulatedReceive, SimulatedTransmit};
@@ -22,7 +23,7 @@ use crate::io::{Destination, Receive, Transmit};
 use crate::poller::Poller;
 use crate::receiver::{Receiver, ReceiverConfig};
 use crate::sender::Sender;
-use crate::socket::{OpenError, SocketConfig, SocketReport, open};
+use crate::socket::{OpenError, SocketConfig, SocketReport, open, open_unbound};
 use crate::wake::Wake;
 use crate::worker::{Worker, WorkerPlan};
 
@@ -77,6 +78,8 @@ pub struct Plane {
     pub sockets: Vec<SocketReport>,
     /// Where this node receives.
     pub local: SocketAddr,
+    /// The socket that can be connected to one peer; `None` where there is none.
+    pub direct: Option<DirectPort>,
     /// The threads; empty when the caller drives the agents.
     pub workers: Vec<Worker>,
     families: Families,
@@ -112,6 +115,9 @@ struct Sockets {
     reports: Vec<SocketReport>,
     local: SocketAddr,
     families: Families,
+    /// A duplicate of the first socket and a socket without an address, for the peer that most
+    /// datagrams go to.
+    direct: Option<(UdpSocket, UdpSocket)>,
 }
 
 fn open_sockets(config: &PlaneConfig) -> Result<Sockets, LaunchError> {
@@ -148,6 +154,11 @@ fn open_sockets(config: &PlaneConfig) -> Result<Sockets, LaunchError> {
         // One receiver takes the groups, so that nothing arrives twice.
         receive[0].push(opened.socket);
     }
+    let direct = if config.direct && config.receivers == 1 {
+        Some((receive[0][0].try_clone()?, open_unbound(&listen)?))
+    } else {
+        None
+    };
     // The other address family, to send only; a host without it simply has no such destinations.
     let other: IpAddr =
         if local.is_ipv4() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
@@ -164,7 +175,7 @@ fn open_sockets(config: &PlaneConfig) -> Result<Sockets, LaunchError> {
     } else {
         Families { v4: second, v6: Some(0) }
     };
-    Ok(Sockets { transmit, receive, reports, local, families })
+    Ok(Sockets { transmit, receive, reports, local, families, direct })
 }
 
 /// The agents and the ports that reach them, before they are given to threads.
@@ -203,6 +214,7 @@ where
             clock: clock.clone(),
             sockets,
             local,
+            direct: None,
             workers: Vec::new(),
             families,
         };
@@ -248,10 +260,11 @@ fn assemble<T: Transmit, R: Receive, A: Transmit>(
 
 type SocketAssembly = Assembly<SocketsOut, SocketsIn, MioTransmit>;
 
+/// The agents over real sockets, and control's end of the direct one.
 fn assemble_sockets(
     config: &PlaneConfig,
     clock: &Clock,
-) -> Result<(SocketAssembly, Sockets), LaunchError> {
+) -> Result<(SocketAssembly, Sockets, Option<DirectPort>), LaunchError> {
     config.check()?;
     let mut sockets = open_sockets(config)?;
     let (transmit, receive) = (take(&mut sockets.transmit), take(&mut sockets.receive));
@@ -261,13 +274,21 @@ fn assemble_sockets(
         MioTransmit::new(duplicates)
     });
     let answers = answers.collect::<io::Result<Vec<_>>>()?;
-    let ways = ways(config.io, transmit, receive)?;
+    let direct = sockets.direct.as_ref().map(|(_, direct)| direct);
+    let ways = ways(config.io, transmit, receive, direct)?;
     let granted_bytes = sockets.reports.iter().map(|report| report.receive_buffer.granted);
     let receive = ways.ins.into_iter().zip(answers).zip(granted_bytes);
     let receive = receive.map(|((way, answers), granted)| (way, answers, granted)).collect();
-    let parts = assemble(ways.out, receive, config, clock);
+    let mut parts = assemble(ways.out, receive, config, clock);
+    let mut port = None;
+    if let Some((first, direct)) = sockets.direct.take()
+        && let Some(index) = ways.direct
+    {
+        parts.sender = parts.sender.with_direct(index);
+        port = Some(DirectPort::new(Arc::clone(parts.sender.direct_use()), first, direct));
+    }
     sockets.reports[0].notes.extend(ways.note);
-    Ok((parts, sockets))
+    Ok((parts, sockets, port))
 }
 
 /// Opens the sockets and starts the workers.
@@ -276,7 +297,7 @@ fn assemble_sockets(
 /// A wrong configuration, a socket that cannot be opened, a thread that cannot be started; nothing
 /// is left running.
 pub fn launch(config: &PlaneConfig, clock: Clock) -> Result<Plane, LaunchError> {
-    let (mut parts, sockets) = assemble_sockets(config, &clock)?;
+    let (mut parts, sockets, direct) = assemble_sockets(config, &clock)?;
     let mut crews: Vec<(String, Vec<Box<dyn Agent + Send>>)> =
         vec![("wl-sender".into(), vec![Box::new(parts.sender)])];
     for (index, receiver) in parts.receivers.into_iter().enumerate() {
@@ -316,6 +337,7 @@ pub fn launch(config: &PlaneConfig, clock: Clock) -> Result<Plane, LaunchError> 
         clock,
         sockets: sockets.reports,
         local: sockets.local,
+        direct,
         workers,
         families: sockets.families,
     })
@@ -327,8 +349,11 @@ pub fn launch(config: &PlaneConfig, clock: Clock) -> Result<Plane, LaunchError> 
 /// # Errors
 /// As [`launch`].
 pub fn launch_invoker(config: &PlaneConfig, clock: Clock) -> Result<(Plane, Invoker), LaunchError> {
-    let (parts, sockets) = assemble_sockets(config, &clock)?;
-    Ok(parts.driven(sockets.local, sockets.families, sockets.reports, clock))
+    let (parts, sockets, direct) = assemble_sockets(config, &clock)?;
+    let (mut plane, invoker) =
+        parts.driven(sockets.local, sockets.families, sockets.reports, clock);
+    plane.direct = direct;
+    Ok((plane, invoker))
 }
 
 /// Puts one node's agents on a simulated network: same agents, virtual time, one loop.

@@ -14,7 +14,8 @@
 //! - [`launch`] builds everything; [`agent`] says what runs, [`worker`] and [`idle`] how;
 //! - [`sender`] and [`receiver`] are the two agents, [`link`], [`outbound`], [`dispatch`] and
 //!   [`inbound`] what they work on;
-//! - [`flow`] keeps a sender within what its peer takes;
+//! - [`flow`] keeps a sender within what its peer takes, [`direct`] has a socket for the peer that
+//!   matters most;
 //! - [`io`] is the contract of everything that carries datagrams, [`socket`] opens real ones;
 //! - [`command`] is how control speaks to agents, [`counters`] what they say back;
 //! - [`limits`] holds every bound with its reason.
@@ -31,6 +32,7 @@ pub mod command;
 pub mod config;
 pub mod counters;
 mod credit;
+pub mod direct;
 pub mod dispatch;
 pub mod flow;
 pub mod idle;

@@ -48,6 +48,12 @@ impl LinkCounters {
     pub fn events_total(&self) -> u64 {
         self.events.iter().map(|cell| cell.load(Ordering::Relaxed)).sum()
     }
+
+    /// Packets sent over all lanes.
+    #[must_use]
+    pub fn packets_total(&self) -> u64 {
+        self.packets.iter().map(|cell| cell.load(Ordering::Relaxed)).sum()
+    }
 }
 
 /// What a link is made from.

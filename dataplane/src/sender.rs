@@ -5,6 +5,7 @@
 //! `tend_held` (who may go on) → `gather` (rings → plan) → `form_runs`, `write_headers` (plan →
 //! headers, runs) → `transmit` (runs → kernel) → `release`.
 
+mod direct;
 mod emit;
 mod held;
 mod plan;
@@ -18,10 +19,12 @@ use wireloom_wire::LANES;
 use crate::agent::Agent;
 use crate::command::{Commands, Returns, SenderCommand};
 use crate::counters::{Counter, Counters};
+use crate::direct::DirectUse;
 use crate::io::Transmit;
 use crate::limits::{COMMANDS_PER_CYCLE, CYCLE_BYTES, LANE_BYTES_MIN, LINKS_MAX, OUTBOUNDS_MAX};
 use crate::link::{Link, LinkId};
 use crate::outbound::Outbound;
+use direct::Direct;
 use emit::Emission;
 use held::Held;
 use plan::{Plan, RingIndex, Turn};
@@ -63,6 +66,7 @@ pub struct Sender<T> {
     stash: Stash,
     tails: Tails,
     held: Held,
+    direct: Direct,
     /// When to offer the stash to the kernel again.
     retry_ns: u64,
 }
@@ -89,8 +93,23 @@ impl<T: Transmit> Sender<T> {
             stash: Stash::new(),
             tails: Tails::new(),
             held: Held::new(),
+            direct: Direct::new(None),
             retry_ns: 0,
         }
+    }
+
+    /// The same sender, whose way out has a socket that may be connected to one link's peer: the
+    /// one with this index.
+    #[must_use]
+    pub fn with_direct(mut self, socket: usize) -> Self {
+        self.direct = Direct::new(Some(socket));
+        self
+    }
+
+    /// Which link uses the direct socket, to be read from elsewhere.
+    #[must_use]
+    pub const fn direct_use(&self) -> &Arc<DirectUse> {
+        self.direct.in_use()
     }
 
     /// The counters of this sender, to be read from elsewhere.
@@ -127,6 +146,7 @@ impl<T: Transmit> Sender<T> {
                         link.set_flow(flow);
                     }
                 }
+                SenderCommand::SetDirect(link) => self.direct.want(link),
                 SenderCommand::Attach(outbound) => {
                     let lane = &mut self.lanes[outbound.lane.min(LANES - 1)];
                     if lane.len() < OUTBOUNDS_MAX {
@@ -212,6 +232,7 @@ impl<T: Transmit> Agent for Sender<T> {
                 return commands + resumed;
             }
         }
+        self.direct.settle(&mut self.links);
         let asked = if self.held.is_empty() { 0 } else { self.tend_held(now_ns) };
         self.gather(now_ns);
         let sent = if self.plan.is_empty() { 0 } else { self.send_plan(now_ns) };

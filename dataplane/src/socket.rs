@@ -1,6 +1,7 @@
 //! Opens UDP sockets and says what the kernel really gave. Used when the node starts, never by a
 //! worker; nothing here sends.
 
+mod direct;
 mod error;
 mod multicast;
 mod path;
@@ -11,6 +12,7 @@ use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+pub(crate) use self::direct::{share_port, source_towards};
 pub use self::error::OpenError;
 pub use self::multicast::{GroupJoin, Interface, MulticastOptions};
 pub use self::path::path_packet_bytes;
@@ -102,12 +104,43 @@ pub struct OpenSocket {
     pub report: SocketReport,
 }
 
+/// A socket that is set up but has no address yet.
+struct Prepared {
+    socket: Socket,
+    receive_buffer: BufferReport,
+    send_buffer: BufferReport,
+    notes: Vec<String>,
+}
+
 /// Opens a UDP socket: never fragmented on the way (DF set), IPv6 sockets for IPv6 only.
 ///
 /// # Errors
 /// [`OpenError`]; each says in one line what to do. Nothing stays open.
 pub fn open(config: &SocketConfig) -> Result<OpenSocket, OpenError> {
     let bind = multicast::scoped(config)?;
+    let failed = |step: &'static str| move |error| OpenError::from_io(step, bind, error);
+    let Prepared { socket, receive_buffer, send_buffer, mut notes } = prepare(config, bind)?;
+    multicast::prepare(&socket, bind, config)?;
+    socket.bind(&bind.into()).map_err(failed("bind"))?;
+    multicast::join(&socket, config)?;
+    let socket = UdpSocket::from(socket);
+    let local = socket.local_addr().map_err(failed("getsockname"))?;
+    let probe = probe(&socket, &mut notes);
+    let [gso, gro, overflow_counting] = probe;
+    let report =
+        SocketReport { local, receive_buffer, send_buffer, gso, gro, overflow_counting, notes };
+    Ok(OpenSocket { socket, report })
+}
+
+/// Opens a UDP socket like [`open`] would, without an address: `config.bind` says which family.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_unbound(config: &SocketConfig) -> Result<UdpSocket, OpenError> {
+    prepare(config, config.bind).map(|prepared| prepared.socket.into())
+}
+
+fn prepare(config: &SocketConfig, bind: SocketAddr) -> Result<Prepared, OpenError> {
     let failed = |step: &'static str| move |error| OpenError::from_io(step, bind, error);
     let socket = Socket::new(
         Domain::for_address(bind),
@@ -136,16 +169,7 @@ pub fn open(config: &SocketConfig) -> Result<OpenSocket, OpenError> {
         .size(&socket, config.send_buffer_bytes, &mut notes)
         .map_err(failed("SO_SNDBUF"))?;
     busy_poll(&socket, config.busy_poll_us, &mut notes);
-    multicast::prepare(&socket, bind, config)?;
-    socket.bind(&bind.into()).map_err(failed("bind"))?;
-    multicast::join(&socket, config)?;
-    let socket = UdpSocket::from(socket);
-    let local = socket.local_addr().map_err(failed("getsockname"))?;
-    let probe = probe(&socket, &mut notes);
-    let [gso, gro, overflow_counting] = probe;
-    let report =
-        SocketReport { local, receive_buffer, send_buffer, gso, gro, overflow_counting, notes };
-    Ok(OpenSocket { socket, report })
+    Ok(Prepared { socket, receive_buffer, send_buffer, notes })
 }
 
 /// ip(7): `IP_PMTUDISC_DO` "forces the don't-fragment flag to be set on all outgoing packets. […]

@@ -192,6 +192,9 @@ impl Running {
         } else {
             self.plan.wake.park_begin();
         }
+        for agent in &mut self.plan.agents {
+            agent.before_sleep();
+        }
         let now_ns = self.plan.clock.now_ns();
         if self.cycle(now_ns) == 0 && !self.stop.load(Ordering::Acquire) {
             let deadline = self.plan.agents.iter().filter_map(|agent| agent.deadline_ns()).min();

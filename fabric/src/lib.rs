@@ -50,6 +50,7 @@
 mod builder;
 mod convert;
 pub mod decode;
+mod dominant;
 pub mod encode;
 mod envelope;
 pub mod event;

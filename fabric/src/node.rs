@@ -87,7 +87,7 @@ impl Node {
     /// A node on real paths.
     fn of(shared: Shared) -> Self {
         let shared = Arc::new(shared);
-        shared.follow_paths();
+        shared.follow_links();
         Self { shared }
     }
 
@@ -125,6 +125,13 @@ impl Node {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.shared.address()
+    }
+
+    /// The peer that most datagrams of this node go to, while a socket is connected to it; see
+    /// [`NodeBuilder::direct`]. Costs a lock: for reports.
+    #[must_use]
+    pub fn direct_peer(&self) -> Option<SocketAddr> {
+        self.shared.direct_peer()
     }
 
     /// What the system did not grant and how to grant it, one line each; empty when all is well.

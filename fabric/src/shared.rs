@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use wireloom_control::{Control, Task};
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{Commands, ReceiverCommand, SenderCommand};
 use wireloom_dataplane::counters::{Counter, CounterMeaning, Counters};
+use wireloom_dataplane::direct::DirectUse;
 use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId, Wanted};
 use wireloom_dataplane::flow::{FlowControl, Watch};
 use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
@@ -27,6 +28,7 @@ use wireloom_wire::{EventTypeId, LANES, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
 use crate::convert::{Converter, JsonOnly};
+use crate::dominant::{Dominant, Standing};
 use crate::event::Event;
 use crate::handler::{HandlerCounters, LostHandler};
 use crate::json::JsonCodec;
@@ -49,6 +51,8 @@ pub(crate) struct Link {
 pub(crate) struct LinkEntry {
     link: Link,
     path_bytes: usize,
+    /// It leads to many, or not where the direct socket can lead.
+    group: bool,
     pub(crate) counters: Arc<LinkCounters>,
 }
 
@@ -82,6 +86,7 @@ pub(crate) struct Shared {
     subscriptions: AtomicU64,
     books: Mutex<Books>,
     control: Mutex<Option<Control>>,
+    direct: OnceLock<Arc<DirectUse>>,
 }
 
 impl Shared {
@@ -103,6 +108,7 @@ impl Shared {
             subscriptions: AtomicU64::new(1),
             books: Mutex::new(Books::default()),
             control: Mutex::new(Some(control)),
+            direct: OnceLock::new(),
         }
     }
 
@@ -306,7 +312,10 @@ impl Shared {
         let known = Link { id, frame_bytes_max: link.frame_bytes_max() };
         let counters = Arc::clone(link.counters());
         self.to_sender(SenderCommand::AddLink(link))?;
-        books.links.insert(address, LinkEntry { link: known, path_bytes, counters });
+        books.links.insert(
+            address,
+            LinkEntry { link: known, path_bytes, group: group || !hears_back, counters },
+        );
         Ok(known)
     }
 
@@ -339,15 +348,53 @@ impl Shared {
         changed
     }
 
+    /// The links to single peers and what each has carried.
+    pub(crate) fn standings(&self) -> Vec<Standing> {
+        let books = self.books();
+        let single = books.links.iter().filter(|(_, entry)| !entry.group);
+        single
+            .map(|(address, entry)| Standing {
+                id: entry.link.id,
+                address: *address,
+                packets: entry.counters.packets_total(),
+            })
+            .collect()
+    }
+
+    /// Lets a link's datagrams leave by the direct socket, or none's.
+    pub(crate) fn set_direct(&self, link: Option<LinkId>) -> Result<(), Refused> {
+        self.to_sender(SenderCommand::SetDirect(link))
+    }
+
+    /// Lets the receiver look at the direct socket, newly connected.
+    pub(crate) fn look_direct(&self) -> Result<(), ()> {
+        self.to_receiver(0, ReceiverCommand::SetDirect(true))
+    }
+
     /// Datagrams the kernel has refused for ever.
     pub(crate) fn datagrams_refused(&self) -> u64 {
         self.sender.counters.read(Counter::DatagramsRefused)
     }
 
-    /// Lets the control thread follow the paths of the links.
-    pub(crate) fn follow_paths(self: &Arc<Self>) {
+    /// Lets the control thread follow the paths of the links, and who dominates them.
+    pub(crate) fn follow_links(self: &Arc<Self>) {
         // A control thread that takes no task has ended, and its node with it.
         let _ = self.add_task(Box::new(Paths::new(Arc::downgrade(self))));
+        let port = {
+            let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+            control.as_mut().and_then(|control| control.plane.direct.take())
+        };
+        if let Some(port) = port {
+            let _ = self.direct.set(Arc::clone(port.in_use()));
+            let _ = self.add_task(Box::new(Dominant::new(Arc::downgrade(self), port)));
+        }
+    }
+
+    /// The peer whose datagrams leave by the direct socket now.
+    pub(crate) fn direct_peer(&self) -> Option<SocketAddr> {
+        let link = self.direct.get()?.link()?;
+        let books = self.books();
+        books.links.iter().find(|(_, entry)| entry.link.id == link).map(|(address, _)| *address)
     }
 
     /// Lets the receivers pass on what the link's peer says of it.

@@ -53,6 +53,13 @@ impl KernelAddress {
         Self { bytes, length: V6_BYTES }
     }
 
+    /// The `sockaddr` for a call that only reads it; null where there is no address, which a
+    /// connected socket needs none of.
+    #[inline]
+    pub(crate) const fn pointer(&self) -> *const u8 {
+        if self.length == 0 { std::ptr::null() } else { self.bytes.as_ptr() }
+    }
+
     /// The address, `None` when it is of neither family.
     #[inline]
     #[must_use]

@@ -35,19 +35,23 @@ pub(crate) struct Ways {
     pub(crate) out: SocketsOut,
     /// One for each receiver.
     pub(crate) ins: Vec<SocketsIn>,
+    /// The index of the direct socket among those that send; `None` where there is none.
+    pub(crate) direct: Option<usize>,
     /// Why it is not the backend asked for.
     pub(crate) note: Option<String>,
 }
 
 /// Makes the ways over these sockets: one list to send through, one to receive from for each
-/// receiver. A ring that this kernel refuses is replaced by system calls, with a note.
+/// receiver. A ring that this kernel refuses is replaced by system calls, with a note. A direct
+/// socket serves the first receiver; rings do without.
 ///
 /// # Errors
 /// When a list is empty.
 pub(crate) fn ways(
     choice: IoBackend,
-    transmit: Vec<UdpSocket>,
+    mut transmit: Vec<UdpSocket>,
     receive: Vec<Vec<UdpSocket>>,
+    direct: Option<&UdpSocket>,
 ) -> io::Result<Ways> {
     let mut note = None;
     if choice == IoBackend::Uring {
@@ -56,9 +60,20 @@ pub(crate) fn ways(
             Err(why) => note = Some(format!("no io_uring, system calls instead: {why}")),
         }
     }
-    let ins = receive.into_iter().map(|sockets| MioReceive::new(sockets).map(SocketsIn::Mio));
-    let ins = ins.collect::<io::Result<Vec<_>>>()?;
-    Ok(Ways { out: SocketsOut::Mio(MioTransmit::new(transmit)?), ins, note })
+    let index = transmit.len();
+    let mut ins = Vec::new();
+    for (number, sockets) in receive.into_iter().enumerate() {
+        let mut way = MioReceive::new(sockets)?;
+        if let Some(direct) = direct.filter(|_| number == 0) {
+            way = way.with_direct(direct.try_clone()?)?;
+        }
+        ins.push(SocketsIn::Mio(way));
+    }
+    if let Some(direct) = direct {
+        transmit.push(direct.try_clone()?);
+    }
+    let direct = direct.map(|_| index);
+    Ok(Ways { out: SocketsOut::Mio(MioTransmit::new(transmit)?), ins, direct, note })
 }
 
 /// Rings over duplicates of these sockets, or why not.
@@ -70,7 +85,7 @@ fn rings(transmit: &[UdpSocket], receive: &[Vec<UdpSocket>]) -> Result<Ways, Str
         let ins = receive.iter().map(|sockets| UringReceive::new(duplicates(sockets)?));
         let ins = ins.map(|way| Ok(SocketsIn::Uring(Box::new(way?)))).collect::<io::Result<_>>()?;
         let out = UringTransmit::new(duplicates(transmit)?)?;
-        Ok(Ways { out: SocketsOut::Uring(Box::new(out)), ins, note: None })
+        Ok(Ways { out: SocketsOut::Uring(Box::new(out)), ins, direct: None, note: None })
     };
     uring::probe()?;
     make().map_err(|error: io::Error| error.to_string())
@@ -117,6 +132,23 @@ impl Receive for SocketsIn {
             Self::Mio(way) => way.receive(sink),
             #[cfg(feature = "io-uring")]
             Self::Uring(way) => way.receive(sink),
+        }
+    }
+
+    #[inline]
+    fn receive_direct(&mut self, sink: &mut dyn FnMut(&Arrival<'_>)) -> Received {
+        match self {
+            Self::Mio(way) => way.receive_direct(sink),
+            #[cfg(feature = "io-uring")]
+            Self::Uring(way) => way.receive_direct(sink),
+        }
+    }
+
+    fn set_direct(&mut self, connected: bool) {
+        match self {
+            Self::Mio(way) => way.set_direct(connected),
+            #[cfg(feature = "io-uring")]
+            Self::Uring(way) => way.set_direct(connected),
         }
     }
 

@@ -46,12 +46,13 @@ pub(crate) const fn empty_message() -> libc::mmsghdr {
 }
 
 /// Points `header` at what `outgoing` names. sendmsg(2): "msg_name … points to a buffer containing
-/// the address; the msg_namelen field should be set to the size of the address"; "the msg_iov and
+/// the address; the msg_namelen field should be set to the size of the address"; both are null and 0 for a connected
+/// socket; "the msg_iov and
 /// msg_iovlen fields specify scatter-gather locations, as for writev(2)"; control information goes
 /// by "the msg_control and msg_controllen members"; "the msg_flags field is ignored".
 #[inline]
 fn point(header: &mut libc::msghdr, control: &mut SegmentControl, outgoing: Outgoing<'_>) {
-    header.msg_name = outgoing.address.bytes.as_ptr().cast_mut().cast::<c_void>();
+    header.msg_name = outgoing.address.pointer().cast_mut().cast::<c_void>();
     header.msg_namelen = outgoing.address.length;
     // IoSlice "is guaranteed to be ABI compatible with the iovec type on Unix platforms".
     header.msg_iov = outgoing.slices.as_ptr().cast_mut().cast::<libc::iovec>();
@@ -110,7 +111,8 @@ pub(crate) fn send_copied(socket: BorrowedFd<'_>, outgoing: Outgoing<'_>) -> io:
         length += slice.len();
     }
     // sendto(2): "the message is found in buf and has length len"; "the address of the target is
-    // given by dest_addr with addrlen specifying its size"; the flags as above.
+    // given by dest_addr with addrlen specifying its size", NULL and 0 on a connected socket; the
+    // flags as above.
     // SAFETY: `bytes` holds `length` bytes and the address `length` of its own; both live through
     // the call, and the kernel only reads them.
     let result = unsafe {
@@ -119,7 +121,7 @@ pub(crate) fn send_copied(socket: BorrowedFd<'_>, outgoing: Outgoing<'_>) -> io:
             bytes.as_ptr().cast::<c_void>(),
             length,
             libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-            outgoing.address.bytes.as_ptr().cast::<libc::sockaddr>(),
+            outgoing.address.pointer().cast::<libc::sockaddr>(),
             outgoing.address.length,
         )
     };

@@ -24,10 +24,33 @@ const PLAIN_ROUNDS: u32 = 4;
 #[derive(Debug)]
 pub struct MioReceive {
     sockets: Vec<Source>,
+    direct: Option<Direct>,
+    slots: Slots,
+    coalescing: bool,
+}
+
+/// The socket of the peer that sends most ([`crate::direct`]).
+#[derive(Debug)]
+struct Direct {
+    source: Source,
+    /// It is connected, so that packets arrive there.
+    connected: bool,
+    /// What the peer sent before that is still in the first socket and comes first.
+    first_socket_empty: bool,
+}
+
+impl Direct {
+    const fn is_open(&self) -> bool {
+        self.connected && self.first_socket_empty
+    }
+}
+
+/// The slots, and what is counted while they are filled.
+#[derive(Debug)]
+struct Slots {
     batch: ReceiveBatch,
     rounds: u32,
     counters: ReceiveCounters,
-    coalescing: bool,
 }
 
 impl MioReceive {
@@ -51,13 +74,26 @@ impl MioReceive {
         } else {
             (PLAIN_SLOTS, PLAIN_ROUNDS)
         };
-        Ok(Self {
-            sockets,
+        let slots = Slots {
             batch: ReceiveBatch::new(slots, options.slot_bytes),
             rounds,
             counters: ReceiveCounters::default(),
-            coalescing,
-        })
+        };
+        Ok(Self { sockets, direct: None, slots, coalescing })
+    }
+
+    /// The same way in with a socket that may be connected to one peer later.
+    ///
+    /// # Errors
+    /// None that is not the kernel's.
+    pub fn with_direct(mut self, socket: UdpSocket) -> io::Result<Self> {
+        let (direct, _) = sources(vec![socket], self.coalescing)?;
+        self.direct = direct.into_iter().next().map(|source| Direct {
+            source,
+            connected: false,
+            first_socket_empty: false,
+        });
+        Ok(self)
     }
 
     /// Whether the kernel joins arrivals (GRO) for at least one socket.
@@ -67,58 +103,105 @@ impl MioReceive {
     }
 }
 
+impl Slots {
+    /// Takes what is at one socket, at most `rounds` full batches; returns the datagrams and
+    /// whether the socket was seen empty.
+    #[inline]
+    fn look(
+        &mut self,
+        source: &mut Source,
+        index: usize,
+        sink: &mut dyn FnMut(&Arrival<'_>),
+    ) -> (usize, bool) {
+        let mut datagrams = 0;
+        for _ in 0..self.rounds {
+            self.counters.calls += 1;
+            // A socket that was empty is asked for one arrival: whoever waits for it gets it half a
+            // microsecond sooner than if the call also looked for a second. While arrivals follow
+            // each other it is asked for all slots.
+            let alone = source.is_quiet();
+            let filled = if alone {
+                self.batch.receive_one(source.socket.as_fd())
+            } else {
+                self.batch.receive(source.socket.as_fd())
+            };
+            let filled = match filled {
+                Ok(filled) => filled,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => {
+                        source.was_empty(&mut self.counters);
+                        return (datagrams, true);
+                    }
+                    // Of a datagram sent earlier, at a connected socket: the way out counts it.
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => continue,
+                    _ => {
+                        self.counters.errors += 1;
+                        continue;
+                    }
+                },
+            };
+            for slot in 0..filled {
+                let arrived = self.batch.arrived(slot);
+                datagrams += source.show(index, &arrived, &mut self.counters, sink);
+            }
+            if alone {
+                break;
+            }
+            if filled < self.batch.slots() {
+                return (datagrams, true);
+            }
+        }
+        (datagrams, false)
+    }
+}
+
 impl Receive for MioReceive {
     fn receive(&mut self, sink: &mut dyn FnMut(&Arrival<'_>)) -> Received {
         let mut received = Received { datagrams: 0, would_block: true };
         for (index, source) in self.sockets.iter_mut().enumerate() {
-            let mut seen_empty = false;
-            for _ in 0..self.rounds {
-                self.counters.calls += 1;
-                // A socket that was empty is asked for one arrival: whoever waits for it gets it
-                // half a microsecond sooner than if the call also looked for a second. While
-                // arrivals follow each other it is asked for all slots.
-                let alone = source.is_quiet();
-                let filled = if alone {
-                    self.batch.receive_one(source.socket.as_fd())
-                } else {
-                    self.batch.receive(source.socket.as_fd())
-                };
-                let filled = match filled {
-                    Ok(filled) => filled,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        seen_empty = true;
-                        source.was_empty(&mut self.counters);
-                        break;
-                    }
-                    Err(error) => {
-                        if error.kind() != io::ErrorKind::Interrupted {
-                            self.counters.errors += 1;
-                        }
-                        continue;
-                    }
-                };
-                for slot in 0..filled {
-                    let arrived = self.batch.arrived(slot);
-                    received.datagrams += source.show(index, &arrived, &mut self.counters, sink);
-                }
-                if alone {
-                    break;
-                }
-                if filled < self.batch.slots() {
-                    seen_empty = true;
-                    break;
-                }
-            }
+            let (datagrams, seen_empty) = self.slots.look(source, index, sink);
+            received.datagrams += datagrams;
             received.would_block &= seen_empty;
+            if index == 0
+                && seen_empty
+                && let Some(direct) = &mut self.direct
+            {
+                direct.first_socket_empty |= direct.connected;
+            }
+        }
+        if self.direct.as_ref().is_some_and(Direct::is_open) {
+            let direct = self.receive_direct(sink);
+            received.datagrams += direct.datagrams;
+            received.would_block &= direct.would_block;
         }
         received
     }
 
+    #[inline]
+    fn receive_direct(&mut self, sink: &mut dyn FnMut(&Arrival<'_>)) -> Received {
+        match &mut self.direct {
+            // Who answers an arrival does so through the first socket of the same port.
+            Some(direct) if direct.is_open() => {
+                let (datagrams, would_block) = self.slots.look(&mut direct.source, 0, sink);
+                Received { datagrams, would_block }
+            }
+            _ => self.receive(sink),
+        }
+    }
+
+    fn set_direct(&mut self, connected: bool) {
+        if let Some(direct) = &mut self.direct {
+            direct.connected = connected;
+            direct.first_socket_empty = false;
+        }
+    }
+
     fn register(&mut self, poller: &mut Poller) -> io::Result<()> {
-        self.sockets.iter().try_for_each(|source| poller.register(&source.socket))
+        let direct = self.direct.iter().map(|direct| &direct.source);
+        self.sockets.iter().chain(direct).try_for_each(|source| poller.register(&source.socket))
     }
 
     fn counters(&self) -> ReceiveCounters {
-        self.counters
+        self.slots.counters
     }
 }
