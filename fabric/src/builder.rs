@@ -238,8 +238,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Whether a second socket is connected to the peer that nine of ten datagrams go to (from 2,000
-    /// a second), default yes: it saves the kernel 0.45 µs with each send, and a receiving worker
+    /// Whether a second socket is connected to the peer that nine of ten datagrams go to (from 500 a
+    /// second), default yes: it saves the kernel 0.45 µs with each send, and a receiving worker
     /// a look. It shares the node's port and is read beside the first socket, which is looked at
     /// every 5 µs at least. Never with io_uring or several receivers.
     #[must_use]

@@ -17,9 +17,9 @@ use crate::shared::Shared;
 /// How often the links are compared. It is also how long the sender has to leave the socket.
 const LOOK_NS: u64 = 100_000_000;
 
-/// Packets between two looks below which the socket is not worth its change: 2,000 a second save
-/// less than 0.2 % of a core.
-const PACKETS_MIN: u64 = 200;
+/// Packets between two looks below which the socket is not worth its change: 500 a second save less
+/// than 0.05 % of a core.
+const PACKETS_MIN: u64 = 50;
 
 /// A peer dominates with this many of ten packets.
 const TENTHS_MIN: u64 = 9;
