@@ -319,3 +319,7 @@ impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
         self.transport.register(poller)
     }
 }
+
+#[cfg(test)]
+#[path = "receiver/tests.rs"]
+mod tests;

@@ -10,6 +10,8 @@ use wireloom::{Event, Node, Publisher, Target};
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 #[event(type = "ball")]
 struct Ball {
+    /// The wall it is thrown at.
+    wall: u64,
     number: u64,
 }
 
@@ -33,67 +35,79 @@ fn in_order(node: &Node) -> Arc<AtomicU64> {
     heard
 }
 
-/// A node that answers each ball.
-fn wall(name: &str, thrower: &Node) -> Node {
-    let node = Node::builder(name).start().expect("starts");
+/// A node that answers each ball thrown at it.
+fn wall(number: u64, thrower: &Node) -> Node {
+    let node = Node::builder(&format!("wall-{number}")).start().expect("starts");
     let target = Target::Node(thrower.address());
     let mut answers: Publisher<Answer> = node.publisher(&target).expect("publishes");
     node.on::<Ball>(move |ball, _| {
+        assert_eq!(ball.wall.to_native(), number, "thrown at the other wall");
         let _ = answers.publish(&Answer { number: ball.number.to_native() });
     })
     .expect("subscribes");
     node
 }
 
-/// Plays ball by ball until `enough`, asking seldom; returns how many were played.
-fn play(
-    balls: &mut Publisher<Ball>,
-    heard: &AtomicU64,
-    from: u64,
-    mut enough: impl FnMut() -> bool,
-) -> u64 {
-    let (mut number, begun) = (from, Instant::now());
-    while !(number.is_multiple_of(500) && enough()) {
-        balls.publish(&Ball { number }).expect("is taken");
-        number += 1;
-        while heard.load(Ordering::Relaxed) < number {
-            assert!(begun.elapsed() < PATIENCE, "ball {number} of {from}… does not come back");
-            std::hint::spin_loop();
+/// Who throws, and at whom.
+struct Game {
+    throws: [Publisher<Ball>; 2],
+    heard: Arc<AtomicU64>,
+    number: u64,
+}
+
+impl Game {
+    fn between(thrower: &Node, walls: [&Node; 2]) -> Self {
+        let throws = walls.map(|wall| thrower.publisher(&Target::Node(wall.address())));
+        let throws = throws.map(|throws| throws.expect("publishes"));
+        Self { throws, heard: in_order(thrower), number: 0 }
+    }
+
+    /// Plays ball by ball until `enough`, asking seldom: all but one of fifty with `wall`.
+    fn play(&mut self, wall: usize, mut enough: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        loop {
+            let at = if self.number.is_multiple_of(50) { 1 - wall } else { wall };
+            let ball = Ball { wall: at as u64, number: self.number };
+            self.throws[at].publish(&ball).expect("is taken");
+            self.number += 1;
+            while self.heard.load(Ordering::Relaxed) < self.number {
+                assert!(begun.elapsed() < PATIENCE, "ball {} does not come back", self.number);
+                std::hint::spin_loop();
+            }
+            if self.number.is_multiple_of(500) && enough() {
+                return;
+            }
         }
     }
-    number
 }
 
 #[test]
 fn the_peer_that_most_goes_to_gets_a_socket_and_another_one_gets_it_later() {
     let thrower = Node::builder("thrower").start().expect("starts");
-    let heard = in_order(&thrower);
-    let walls = [wall("wall-1", &thrower), wall("wall-2", &thrower)];
-    let mut number = 0;
+    let walls = [wall(0, &thrower), wall(1, &thrower)];
+    let mut game = Game::between(&thrower, [&walls[0], &walls[1]]);
     assert_eq!(thrower.direct_peer(), None);
     for turn in [0, 1, 0] {
         let wall = &walls[turn];
-        let mut balls = thrower.publisher(&Target::Node(wall.address())).expect("publishes");
-        let connected = || {
+        game.play(turn, || {
             thrower.direct_peer() == Some(wall.address())
                 && wall.direct_peer() == Some(thrower.address())
-        };
-        number = play(&mut balls, &heard, number, connected);
+        });
         let mut looks = 0;
-        number = play(&mut balls, &heard, number, || {
+        game.play(turn, || {
             looks += 1;
             looks > 4
         });
     }
     assert_eq!(thrower.ledger().received.lost, 0);
-    assert_eq!(heard.load(Ordering::Relaxed), number);
+    assert_eq!(game.heard.load(Ordering::Relaxed), game.number);
 }
 
 #[test]
 fn others_are_heard_beside_the_connected_peer() {
     let thrower = Node::builder("thrower").start().expect("starts");
-    let heard = in_order(&thrower);
-    let wall = wall("wall", &thrower);
+    let walls = [wall(0, &thrower), wall(1, &thrower)];
+    let mut game = Game::between(&thrower, [&walls[0], &walls[1]]);
     let others = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&others);
     thrower
@@ -101,15 +115,15 @@ fn others_are_heard_beside_the_connected_peer() {
             count.fetch_add(1, Ordering::Relaxed);
         })
         .expect("subscribes");
-    let mut balls = thrower.publisher(&Target::Node(wall.address())).expect("publishes");
-    let mut number = play(&mut balls, &heard, 0, || thrower.direct_peer().is_some());
+    game.play(0, || thrower.direct_peer().is_some());
     let stranger = Node::builder("stranger").start().expect("starts");
-    let mut throws = stranger.publisher(&Target::Node(thrower.address())).expect("publishes");
+    let target = Target::Node(thrower.address());
+    let mut throws: Publisher<Ball> = stranger.publisher(&target).expect("publishes");
     for thrown in 1..=20 {
-        throws.publish(&Ball { number: thrown }).expect("is taken");
+        throws.publish(&Ball { wall: 0, number: thrown }).expect("is taken");
         // While the connected peer plays, and while the thrower's worker sleeps.
         if thrown % 2 == 0 {
-            number = play(&mut balls, &heard, number, || others.load(Ordering::Relaxed) == thrown);
+            game.play(0, || others.load(Ordering::Relaxed) == thrown);
         }
         let begun = Instant::now();
         while others.load(Ordering::Relaxed) < thrown {
@@ -117,16 +131,15 @@ fn others_are_heard_beside_the_connected_peer() {
             std::thread::sleep(Duration::from_micros(50));
         }
     }
-    assert_eq!(heard.load(Ordering::Relaxed), number);
+    assert_eq!(game.heard.load(Ordering::Relaxed), game.number);
     assert_eq!(thrower.ledger().received.lost, 0);
 }
 
 #[test]
 fn a_node_may_do_without() {
     let thrower = Node::builder("thrower").direct(false).start().expect("starts");
-    let heard = in_order(&thrower);
-    let wall = wall("wall", &thrower);
-    let mut balls = thrower.publisher(&Target::Node(wall.address())).expect("publishes");
-    play(&mut balls, &heard, 0, || wall.direct_peer().is_some());
+    let walls = [wall(0, &thrower), wall(1, &thrower)];
+    let mut game = Game::between(&thrower, [&walls[0], &walls[1]]);
+    game.play(0, || walls[0].direct_peer().is_some());
     assert_eq!(thrower.direct_peer(), None);
 }

@@ -65,3 +65,60 @@ impl Direct {
         self.in_use.set(self.wanted);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::FlowControl;
+    use crate::limits::LINKS_MAX;
+    use crate::link::{Link, LinkConfig};
+    use wireloom_wire::{NodeId, SessionId};
+
+    fn links() -> Links {
+        let mut links = Links((0..LINKS_MAX).map(|_| None).collect());
+        for (id, port) in [(0, 100), (1, 101)] {
+            let link = Link::new(LinkConfig {
+                id: LinkId(id),
+                destination: Destination::new(0, ([127, 0, 0, 1], port).into()),
+                source: NodeId(1),
+                session: SessionId(id),
+                packet_bytes: 1_400,
+                packet_bytes_max: 1_400,
+                multicast: false,
+                flow: FlowControl::Hold,
+            });
+            links.0[LinkId(id).slot()] = Some(Box::new(link));
+        }
+        links
+    }
+
+    /// The sockets the two links' datagrams leave by.
+    fn sockets(links: &Links) -> [usize; 2] {
+        [0, 1].map(|id| links.get(LinkId(id)).expect("it is there").destination.socket())
+    }
+
+    #[test]
+    fn one_link_at_a_time_leaves_by_the_direct_socket_and_says_so() {
+        let (mut direct, mut links) = (Direct::new(Some(7)), links());
+        let in_use = Arc::clone(direct.in_use());
+        for (wanted, used, expected) in [
+            (Some(LinkId(1)), Some(LinkId(1)), [0, 7]),
+            (Some(LinkId(0)), Some(LinkId(0)), [7, 0]),
+            (Some(LinkId(9)), None, [0, 0]),
+            (Some(LinkId(0)), Some(LinkId(0)), [7, 0]),
+            (None, None, [0, 0]),
+        ] {
+            direct.want(wanted);
+            direct.settle(&mut links);
+            assert_eq!((in_use.link(), sockets(&links)), (used, expected), "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_direct_socket_nothing_changes() {
+        let (mut direct, mut links) = (Direct::new(None), links());
+        direct.want(Some(LinkId(0)));
+        direct.settle(&mut links);
+        assert_eq!((direct.in_use().link(), sockets(&links)), (None, [0, 0]));
+    }
+}

@@ -46,8 +46,8 @@ pub(crate) const fn empty_message() -> libc::mmsghdr {
 }
 
 /// Points `header` at what `outgoing` names. sendmsg(2): "msg_name … points to a buffer containing
-/// the address; the msg_namelen field should be set to the size of the address"; both are null and 0 for a connected
-/// socket; "the msg_iov and
+/// the address; the msg_namelen field should be set to the size of the address" (null and
+/// 0 for a connected socket); "the msg_iov and
 /// msg_iovlen fields specify scatter-gather locations, as for writev(2)"; control information goes
 /// by "the msg_control and msg_controllen members"; "the msg_flags field is ignored".
 #[inline]
