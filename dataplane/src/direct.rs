@@ -4,8 +4,8 @@
 //! A connected socket spares the kernel the look for a route with each send (`udp(7)`), 0.45 µs of
 //! a hop, and it receives what that peer sends, so a worker that looks at it first finds an arrival
 //! by one call. It is opened with the others, unbound, so that agents have it before they run;
-//! control binds and connects it when a peer dominates ([`DirectPort::connect`]), and connects it to
-//! another when that has changed. Owned by control; the sender writes which link uses it.
+//! control binds and connects it when a peer dominates ([`DirectPort::connect`]), and connects it
+//! to another when that has changed. Owned by control; the sender writes which link uses it.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};

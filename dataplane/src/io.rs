@@ -303,8 +303,8 @@ pub trait Receive {
     /// Cost when nothing is there: one system call for each socket, or none (`uring`).
     fn receive(&mut self, sink: &mut dyn FnMut(&Arrival<'_>)) -> Received;
 
-    /// As [`Receive::receive`], but where one socket is connected to the peer that sends most, looks
-    /// at that one alone: one system call when nothing is there. Says nothing of the others.
+    /// As [`Receive::receive`], but where one socket is connected to the peer that sends most,
+    /// looks at that one alone: one system call when nothing is there. Says nothing of the others.
     fn receive_direct(&mut self, sink: &mut dyn FnMut(&Arrival<'_>)) -> Received {
         self.receive(sink)
     }

@@ -238,9 +238,9 @@ impl NodeBuilder {
         self
     }
 
-    /// Whether a second socket is connected to the peer that nine of ten datagrams go to (from 500 a
-    /// second), default yes: it saves the kernel 0.45 µs with each send, and a receiving worker
-    /// a look. It shares the node's port and is read beside the first socket, which is looked at
+    /// Whether a second socket is connected to the peer that nine of ten datagrams go to (from 500
+    /// a second), default yes: it saves the kernel 0.45 µs with each send, and a receiving worker a
+    /// look. It shares the node's port and is read beside the first socket, which is looked at
     /// every 5 µs at least. Never with io_uring or several receivers.
     #[must_use]
     pub const fn direct(mut self, wanted: bool) -> Self {

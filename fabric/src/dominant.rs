@@ -2,8 +2,8 @@
 //! of the control thread.
 //!
 //! It owns control's end of the direct socket and nothing of the node. The order of a change is:
-//! the sender leaves the socket, and says so; the socket is connected; the receiver looks at it; the
-//! sender uses it.
+//! the sender leaves the socket, and says so; the socket is connected; the receiver looks at it;
+//! the sender uses it.
 
 use std::net::SocketAddr;
 use std::sync::Weak;
