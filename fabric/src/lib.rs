@@ -48,6 +48,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+pub mod config;
 mod convert;
 pub mod decode;
 pub mod encode;
