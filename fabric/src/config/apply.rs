@@ -41,9 +41,7 @@ impl NodeBuilder {
         config.node(&mut self);
         config.rings(&mut self);
         config.sockets(&mut self);
-        if config.is_said(&[Id::Listen])
-            && let Some(listen) = config.text(Id::Listen)
-        {
+        if let Some(listen) = config.listen() {
             self = self.listen(listen);
         }
         self.notes = config.notes();
@@ -168,7 +166,7 @@ impl Config {
             let micros = self.time(Id::BusyPoll).as_micros();
             plane.busy_poll_us = u32::try_from(micros).unwrap_or(u32::MAX);
         }
-        for group in self.texts(Id::Join).iter().filter_map(|group| group.parse().ok()) {
+        for group in self.groups().iter().filter_map(|group| group.parse().ok()) {
             let group: SocketAddr = group;
             let join = GroupJoin { group: group.ip(), interface: self.interface() };
             let membership = GroupMembership { join, port: group.port() };

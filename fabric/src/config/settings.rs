@@ -109,6 +109,18 @@ impl Config {
         }
     }
 
+    /// Where the node is to receive (`HOST:PORT`), if anybody but the default says it.
+    #[must_use]
+    pub fn listen(&self) -> Option<&str> {
+        if self.is_said(&[Id::Listen]) { self.text(Id::Listen) } else { None }
+    }
+
+    /// The multicast groups to receive from, `GROUP:PORT` each.
+    #[must_use]
+    pub fn groups(&self) -> &[String] {
+        self.texts(Id::Join)
+    }
+
     /// What `[events]` says.
     #[must_use]
     pub fn events(&self) -> EventSettings {
