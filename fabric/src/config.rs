@@ -92,7 +92,7 @@ impl Config {
     pub fn of(profile: Option<Profile>) -> Self {
         let setting = |key: &Key| {
             let says = profile.and_then(|of| Some((key.profile_text(of)?, Source::Profile(of))));
-            let (text, source) = says.unwrap_or((key.default_text(), Source::Default));
+            let (text, source) = says.unwrap_or_else(|| (key.default_text(), Source::Default));
             // A test reads every text of the table.
             (key.value_of(text).unwrap_or(Value::Unset), source)
         };

@@ -20,8 +20,8 @@ pub fn document(profile: Profile) -> String {
         &format!(
             "The node profile {profile}: every key of a node's configuration. A line without # is \
              what the profile says; a line behind # is the default, which it leaves. Written by \
-             `wireloom config show {profile}`; `wireloom config check FILE` shows what is in effect \
-             and who said it."
+             `wireloom config show {profile}`; `wireloom config check FILE` shows what is in \
+             effect and who said it."
         ),
     );
     comment(

@@ -1,5 +1,5 @@
-//! Texts with a form: names, addresses, groups. Checked by their letters alone; no name is looked up
-//! here, so that checking a file needs no network.
+//! Texts with a form: names, addresses, groups. Checked by their letters alone; no name is looked
+//! up here, so that checking a file needs no network.
 
 use std::net::{IpAddr, SocketAddr};
 
