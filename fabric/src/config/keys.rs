@@ -1,4 +1,3 @@
-// length: one table, read as one
 //! Every key of the configuration: the one place that says which there are, what they mean, and
 //! what default and profiles say. Files, environment, command line, `wireloom config` and the
 //! commented files of `tuning/profiles/` all follow it.
