@@ -2,6 +2,7 @@
 //!
 //! Help texts that teach stand in [`help`]; the small languages of values in [`crate::values`].
 
+pub(crate) mod config;
 mod help;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,8 +11,8 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use wireloom::Target;
 use wireloom::event::Priority;
-use wireloom::{FlowControl, Target};
 use wireloom_dataplane::socket::Interface;
 
 use crate::bench::BenchArgs;
@@ -37,6 +38,9 @@ pub(crate) enum Command {
     Sub(SubscribeArgs),
     /// Measure this machine: events per second, latency, CPU, beside the kernel's own ceiling
     Bench(BenchArgs),
+    /// Check a node's configuration, or begin one from a profile
+    #[command(after_help = help::CONFIG)]
+    Config(config::ConfigArgs),
     /// See it work: three nodes on this host, live rates, latency, loss, and the ledger
     #[command(after_help = help::DEMO)]
     Demo(DemoArgs),
@@ -75,18 +79,19 @@ pub(crate) struct PublishArgs {
     /// system's choice]
     #[arg(long, value_name = "INTERFACE", value_parser = values::interface)]
     pub(crate) interface: Option<Interface>,
-    /// Networks a multicast packet may cross; 1 is this one
-    #[arg(long, value_name = "HOPS", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u8).range(1..))]
-    pub(crate) ttl: u8,
+    /// Networks a multicast packet may cross; 1 is this one [default: 1]
+    #[arg(long, value_name = "HOPS", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) ttl: Option<u8>,
     /// Fill packets up to this size; one larger event still travels alone, as far as the path
     /// carries it [default: 1400, and on loopback all that a datagram holds]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) packet_bytes: Option<usize>,
     /// What to do when the other side takes no more: wait for it, drop here and count, or send all
-    /// the same (groups are always sent to like that)
-    #[arg(long, value_name = "POLICY", default_value = "hold")]
-    pub(crate) flow: FlowPolicy,
+    /// the same (groups are always sent to like that) [default: hold]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) flow: Option<FlowPolicy>,
+    #[command(flatten)]
+    pub(crate) node: config::NodeConfigArgs,
     /// JSON Lines to publish; "-" or nothing is standard input
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
@@ -103,19 +108,20 @@ pub(crate) enum FlowPolicy {
     Off,
 }
 
-impl From<FlowPolicy> for FlowControl {
-    fn from(policy: FlowPolicy) -> Self {
-        match policy {
-            FlowPolicy::Hold => Self::Hold,
-            FlowPolicy::Shed => Self::Shed,
-            FlowPolicy::Off => Self::Off,
+impl FlowPolicy {
+    /// The word of the configuration (`udp.flow`).
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Shed => "shed",
+            Self::Off => "off",
         }
     }
 }
 
 /// `wireloom sub`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("where").required(true).multiple(true))]
+#[command(group = clap::ArgGroup::new("where").required(true).multiple(true).arg("config"))]
 pub(crate) struct SubscribeArgs {
     /// Address to receive on: udp://127.0.0.1:9000, udp://0.0.0.0:9000 for every network of this
     /// machine; port 0 lets the system choose
@@ -143,11 +149,15 @@ pub(crate) struct SubscribeArgs {
     #[arg(long, value_name = "NAME", value_parser = values::node_name)]
     pub(crate) name: Option<String>,
     /// Room for events that arrive faster than they are printed; rounded up to a power of two
-    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = values::size)]
-    pub(crate) ring_bytes: usize,
-    /// Room the kernel is asked for, for datagrams not yet received
-    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = values::size)]
-    pub(crate) receive_buffer_bytes: usize,
+    /// [default: 8MiB, or what the configuration says]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) ring_bytes: Option<usize>,
+    /// Room the kernel is asked for, for datagrams not yet received [default: 8MiB, or what the
+    /// configuration says]
+    #[arg(long, value_name = "SIZE", value_parser = values::size)]
+    pub(crate) receive_buffer_bytes: Option<usize>,
+    #[command(flatten)]
+    pub(crate) node: config::NodeConfigArgs,
 }
 
 /// What `sub` prints of an event.
@@ -238,7 +248,16 @@ mod tests {
             let help = found.render_long_help().to_string();
             assert!(help.contains("Examples:") && help.contains("Exit status:"), "{name}: {help}");
         }
-        for text in [help::OVERVIEW, help::PUB, help::SUB, help::DEMO, help::COMPLETIONS] {
+        for text in [
+            help::OVERVIEW,
+            help::PUB,
+            help::SUB,
+            help::CONFIG,
+            help::CONFIG_CHECK,
+            help::CONFIG_SHOW,
+            help::DEMO,
+            help::COMPLETIONS,
+        ] {
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         }
     }

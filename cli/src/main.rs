@@ -8,6 +8,7 @@
 
 mod args;
 mod bench;
+mod config;
 mod demo;
 mod lines;
 mod output;
@@ -25,6 +26,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use args::{Command, CommandLine};
 use output::Output;
+use wireloom::config::ConfigError;
 
 /// Exit status of a command that could not start: wrong words, a port in use, no such file.
 const USAGE: u8 = 2;
@@ -42,10 +44,13 @@ fn main() -> ExitCode {
     match begin(&command_line.command, &output) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            output.error(format_args!("{error:#}"));
-            ExitCode::from(USAGE)
-        }
+        Err(error) => match error.downcast_ref::<ConfigError>() {
+            Some(faults) => config::refuse(faults, &output),
+            None => {
+                output.error(format_args!("{error:#}"));
+                ExitCode::from(USAGE)
+            }
+        },
     }
 }
 
@@ -54,6 +59,7 @@ fn begin(command: &Command, output: &Output) -> anyhow::Result<ExitCode> {
         Command::Pub(args) => publish::run(args, output),
         Command::Sub(args) => subscribe::run(args, output),
         Command::Bench(args) => bench::run(args, output),
+        Command::Config(args) => config::run(&args.command, output),
         Command::Demo(args) => demo::run(args, output),
         Command::DemoNode(args) => demo::run_node(args, output),
         Command::Completions(args) => {

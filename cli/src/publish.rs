@@ -16,9 +16,11 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use wireloom::config::ConfigError;
 use wireloom::{Node, NodeBuilder, Refused, Router, Target};
 
 use crate::args::PublishArgs;
+use crate::args::config::word;
 use crate::lines::{LINE_BYTES_MAX, Line, Lines, Source};
 use crate::output::Output;
 use crate::pace::Pace;
@@ -47,7 +49,7 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
     if args.interface.is_none() {
         check_route(&args.to)?;
     }
-    let node = builder(args).start()?;
+    let node = builder(args)?.start()?;
     for note in node.notes() {
         output.hint(format_args!("note: {note}"));
     }
@@ -97,7 +99,7 @@ fn is_standard(path: &Path) -> bool {
 
 /// The node to send from: bound to loopback for loopback targets, else to every address, because a
 /// socket bound to 127.0.0.1 reaches no other machine.
-fn builder(args: &PublishArgs) -> NodeBuilder {
+fn builder(args: &PublishArgs) -> Result<NodeBuilder, ConfigError> {
     let name = args.name.clone().unwrap_or_else(|| format!("pub-{}", std::process::id()));
     let from: IpAddr = match args.to.address().map(|address| address.ip()) {
         Some(IpAddr::V4(ip)) if !ip.is_loopback() => Ipv4Addr::UNSPECIFIED.into(),
@@ -105,14 +107,15 @@ fn builder(args: &PublishArgs) -> NodeBuilder {
         Some(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
         _ => Ipv4Addr::LOCALHOST.into(),
     };
-    let builder = Node::builder(&name)
-        .listen(&SocketAddr::new(from, 0).to_string())
-        .multicast(args.ttl, args.interface.clone().unwrap_or_default(), true)
-        .flow_control(args.flow.into());
-    match args.packet_bytes {
-        Some(bytes) => builder.packet_bytes(bytes),
-        None => builder,
-    }
+    let options = [
+        ("--name", "node.name", args.name.clone()),
+        ("--ttl", "udp.multicast_ttl", args.ttl.map(|ttl| ttl.to_string())),
+        ("--interface", "udp.multicast_interface", args.interface.as_ref().map(word)),
+        ("--packet-bytes", "udp.packet_bytes", args.packet_bytes.map(|bytes| bytes.to_string())),
+        ("--flow", "udp.flow", args.flow.map(|flow| flow.word().to_owned())),
+    ];
+    let config = args.node.config(options)?;
+    Ok(Node::builder(&name).listen(&SocketAddr::new(from, 0).to_string()).config(&config))
 }
 
 /// What the loop needs.

@@ -11,11 +11,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
+use wireloom::config::{Config, ConfigError};
 use wireloom::{AnySubscriber, Ledger, Node, NodeBuilder, PolledAny};
 
 use crate::args::SubscribeArgs;
+use crate::args::config::word;
 use crate::output::Output;
 use crate::stop::Stop;
 use crate::text;
@@ -27,6 +29,12 @@ const POLL_MAX: usize = 256;
 
 /// Longest sleep before the time and the signals are looked at again.
 const WAIT: Duration = Duration::from_millis(50);
+
+/// Room for events, and for datagrams not yet received, if nobody says more or less.
+const ROOM_BYTES: usize = 8 << 20;
+
+/// This node sends nothing.
+const OUTBOUND_RING_BYTES: usize = 64 << 10;
 
 /// The smallest and largest ring that can be asked for, bytes.
 const RING_BYTES: (usize, usize) = (64 << 10, 1 << 30);
@@ -63,12 +71,13 @@ struct Account<'a> {
 pub(crate) fn run(args: &SubscribeArgs, output: &Output) -> Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let begin = Instant::now();
-    let node = builder(args).start()?;
+    let config = config(args)?;
+    let node = builder(args, &config)?.start()?;
     let mut types: Vec<&str> = args.event_types.iter().map(String::as_str).collect();
     types.sort_unstable();
     types.dedup();
     let subscriber = node.subscribe_any(&types)?;
-    greet(args, &node, output);
+    greet(&config, &node, output);
 
     let mut printing = Printing {
         printer: Printer::new(args.format, &types, output.is_terminal()),
@@ -98,38 +107,57 @@ pub(crate) fn run(args: &SubscribeArgs, output: &Output) -> Result<ExitCode> {
     Ok(if is_balanced && !is_short { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What file, profile, environment and options say together.
+fn config(args: &SubscribeArgs) -> Result<Config, ConfigError> {
+    let join: Vec<String> = args.join.iter().map(SocketAddr::to_string).collect();
+    let receive_buffer = args.receive_buffer_bytes.map(|bytes| bytes.to_string());
+    let options = [
+        ("--name", "node.name", args.name.clone()),
+        ("--listen", "node.listen", args.listen.map(|listen| listen.to_string())),
+        ("--join", "groups.join", (!join.is_empty()).then(|| join.join(","))),
+        ("--interface", "udp.multicast_interface", args.interface.as_ref().map(word)),
+        ("--receive-buffer-bytes", "udp.receive_buffer", receive_buffer),
+    ];
+    args.node.config(options)
+}
+
 /// The node: bound where it should listen, or to loopback when it only joins groups.
-fn builder(args: &SubscribeArgs) -> NodeBuilder {
+fn builder(args: &SubscribeArgs, config: &Config) -> Result<NodeBuilder> {
+    let groups = config.groups();
+    if config.listen().is_none() && groups.is_empty() {
+        bail!("nothing says where to receive: --listen, --join, node.listen or groups.join");
+    }
     let name = args.name.clone().unwrap_or_else(|| format!("sub-{}", std::process::id()));
-    let is_v6 = args.join.first().is_some_and(SocketAddr::is_ipv6);
+    let is_v6 = groups.first().is_some_and(|group| group.starts_with('['));
     let loopback: IpAddr =
         if is_v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-    let listen = args.listen.unwrap_or_else(|| SocketAddr::new(loopback, 0));
-    let ring_bytes = args.ring_bytes.clamp(RING_BYTES.0, RING_BYTES.1).next_power_of_two();
-    let mut builder = Node::builder(&name)
-        .listen(&listen.to_string())
-        .ring_bytes(64 << 10, ring_bytes)
-        .receive_buffer_bytes(args.receive_buffer_bytes);
-    for group in &args.join {
-        let interface = args.interface.clone().unwrap_or_default();
-        builder = builder.join_on(&group.to_string(), interface);
-    }
-    builder
+    let builder = Node::builder(&name)
+        .listen(&SocketAddr::new(loopback, 0).to_string())
+        .ring_bytes(OUTBOUND_RING_BYTES, ROOM_BYTES)
+        .receive_buffer_bytes(ROOM_BYTES)
+        .config(config);
+    Ok(match args.ring_bytes {
+        Some(bytes) => {
+            let bytes = bytes.clamp(RING_BYTES.0, RING_BYTES.1).next_power_of_two();
+            builder.ring_bytes(OUTBOUND_RING_BYTES, bytes)
+        }
+        None => builder,
+    })
 }
 
 /// Tells a person where it listens; a script too when the system chose the port.
-fn greet(args: &SubscribeArgs, node: &Node, output: &Output) {
+fn greet(config: &Config, node: &Node, output: &Output) {
     for note in node.notes() {
         output.hint(format_args!("note: {note}"));
     }
-    match args.listen {
-        Some(listen) if listen.port() == 0 => {
+    match config.listen() {
+        Some(listen) if listen.ends_with(":0") => {
             output.report(format_args!("listening on udp://{}", node.address()));
         }
         Some(listen) => output.hint(format_args!("listening on udp://{listen}; Ctrl-C ends")),
         None => {}
     }
-    for group in &args.join {
+    for group in config.groups() {
         output.hint(format_args!("joined udp://{group}; Ctrl-C ends"));
     }
 }

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use wireloom::Target;
+use wireloom::config::Profile;
 use wireloom::event::is_type_name;
 use wireloom_dataplane::socket::Interface;
 
@@ -207,6 +208,21 @@ pub(crate) fn node_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("a node's name has 1 to 255 bytes and no control characters".to_owned())
+    }
+}
+
+/// A profile by name, with the nearest for a near miss.
+pub(crate) fn profile(text: &str) -> Result<Profile, String> {
+    text.parse::<Profile>().map_err(|error| error.to_string())
+}
+
+/// `KEY=VALUE` of the configuration; whether there is such a key is asked with the rest of it.
+pub(crate) fn setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if key.contains('.') => {
+            Ok((key.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("a setting is SECTION.NAME=VALUE, for example tcp.pool=8".to_owned()),
     }
 }
 

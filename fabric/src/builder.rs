@@ -79,10 +79,12 @@ impl Default for Sizes {
 /// ```
 #[derive(Debug, Clone)]
 pub struct NodeBuilder {
-    name: String,
-    plane: PlaneConfig,
-    sizes: Sizes,
-    wrong: Option<TargetError>,
+    pub(crate) name: String,
+    pub(crate) plane: PlaneConfig,
+    pub(crate) sizes: Sizes,
+    pub(crate) wrong: Option<TargetError>,
+    /// What the configuration asked for and this version does not do.
+    pub(crate) notes: Vec<String>,
 }
 
 impl NodeBuilder {
@@ -93,6 +95,7 @@ impl NodeBuilder {
             plane: PlaneConfig::new(listen),
             sizes: Sizes::default(),
             wrong: None,
+            notes: Vec::new(),
         }
     }
 
@@ -282,7 +285,8 @@ impl NodeBuilder {
     /// do.
     pub fn start(self) -> Result<Node, NodeError> {
         self.check()?;
-        Node::start(self.name, self.sizes, &self.plane)
+        let node = Node::start(self.name, self.sizes, &self.plane)?;
+        Ok(node.with_notes(self.notes))
     }
 
     /// Opens the node's sockets and gives its agents to the caller, who drives them with
@@ -292,7 +296,8 @@ impl NodeBuilder {
     /// As [`NodeBuilder::start`].
     pub fn start_invoker(self) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
-        Node::start_invoker(self.name, self.sizes, &self.plane)
+        let (node, invoker) = Node::start_invoker(self.name, self.sizes, &self.plane)?;
+        Ok((node.with_notes(self.notes), invoker))
     }
 
     /// Puts the node on a simulated network under a virtual clock; the listen address must have a

@@ -11,6 +11,7 @@
 //!   [`Publisher`] one type to one target in a hot loop.
 //! - A **handler** ([`Node::on`]) runs on the receiving worker with the event in place; a
 //!   [`Subscriber`] takes events from a ring on its own thread (one copy).
+//! - A node's figures come from a profile, a file, the environment or the command line: [`config`].
 //! - Every call has an outcome with a name ([`Accepted`] or [`Refused`]); every event that was
 //!   accepted is delivered or has a reason in the [`Ledger`]. Events missing on the way are told
 //!   in-band as [`Lost`].
@@ -48,6 +49,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+pub mod config;
 mod convert;
 pub mod decode;
 mod dominant;

@@ -134,7 +134,13 @@ impl Node {
         self.shared.direct_peer()
     }
 
-    /// What the system did not grant and how to grant it, one line each; empty when all is well.
+    pub(crate) fn with_notes(self, notes: Vec<String>) -> Self {
+        self.shared.books().notes.extend(notes);
+        self
+    }
+
+    /// What the system did not grant and how to grant it, and what was configured without effect;
+    /// one line each, empty when all is well.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         self.shared.notes()

@@ -63,6 +63,8 @@ pub(crate) struct Books {
     pub(crate) handed: Vec<Arc<Handed>>,
     pub(crate) handlers: Vec<(&'static str, Arc<HandlerCounters>)>,
     pub(crate) rings: Vec<(String, Arc<InboundCounters>)>,
+    /// What was configured without effect.
+    pub(crate) notes: Vec<String>,
     /// Bytes of rings made so far.
     pub(crate) ring_bytes: usize,
     /// Rings that asked for huge pages and got ordinary ones.
@@ -125,14 +127,17 @@ impl Shared {
     }
 
     pub(crate) fn notes(&self) -> Vec<String> {
-        let small = self.books().small_rings;
+        let (small, configured) = {
+            let books = self.books();
+            (books.small_rings, books.notes.clone())
+        };
         let rings = (small > 0).then(|| {
             format!(
                 "{small} rings asked for huge pages and got ordinary ones: use rings of 2 MiB or \
                  more, and sysctl -w vm.nr_hugepages=… or transparent huge pages"
             )
         });
-        self.notes.iter().cloned().chain(rings).collect()
+        self.notes.iter().cloned().chain(configured).chain(rings).collect()
     }
 
     pub(crate) const fn receivers(&self) -> usize {

@@ -77,6 +77,57 @@ Exit status:
   1  --count was not reached, or the ledger did not balance
   2  wrong words, or the node could not start (the port is in use, …)";
 
+/// Below the subcommands of `config`.
+pub(crate) const CONFIG: &str = "\
+The later word counts: default, profile, file, environment, command line.
+The variable of the key pool in [tcp] is WIRELOOM_TCP_POOL.
+
+Examples:
+  Begin a file of your own, and see what comes of it:
+    wireloom config show server > node.toml
+    wireloom config check node.toml
+
+Exit status:
+  0  all well
+  2  something is wrong with the configuration or the command line";
+
+/// Below the options of `config check`.
+pub(crate) const CONFIG_CHECK: &str = "\
+Examples:
+  See what is in effect, and who said it:
+    wireloom config check node.toml
+
+  With another profile below the file, and a value above everything:
+    wireloom config check node.toml --profile cluster --set tcp.pool=8
+
+  Which values come from the file:
+    wireloom config check node.toml --json |
+      jq '.config[] | select(.source | startswith(\"node.toml\"))'
+
+A key that this version does nothing with says so in its row, and why below the
+table. Faults are told all at once, as FILE:LINE:COLUMN: KEY: what is wrong,
+what is allowed, and the nearest key or word for an unknown one.
+
+Exit status:
+  0  the configuration holds
+  2  something is wrong with it, or the file cannot be read";
+
+/// Below the arguments of `config show`.
+pub(crate) const CONFIG_SHOW: &str = "\
+Each key stands there with its meaning, what is allowed, and its default. A line
+without '#' is what the profile says; a line behind '#' is the default.
+
+Examples:
+  Begin a file of your own:
+    wireloom config show server > node.toml
+
+  What two profiles differ in:
+    diff <(wireloom config show server) <(wireloom config show cluster)
+
+Exit status:
+  0  all well
+  2  no such profile";
+
 /// Below the options of `demo`.
 pub(crate) const DEMO: &str = "\
 Three processes of this command start on this host. The first publishes the

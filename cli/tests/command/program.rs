@@ -95,7 +95,12 @@ impl Ended {
 impl Subscriber {
     /// Starts it and waits until it listens.
     pub(crate) fn start(words: &[&str]) -> Self {
-        let mut command = wireloom(&["sub", "--listen", "udp://127.0.0.1:0"]);
+        Self::start_with(&["sub", "--listen", "udp://127.0.0.1:0"], words)
+    }
+
+    /// As [`Subscriber::start`], with the first words as well.
+    pub(crate) fn start_with(first: &[&str], words: &[&str]) -> Self {
+        let mut command = wireloom(first);
         command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the command starts");
         let (mut out, err) = (child.stdout.take().expect("piped"), child.stderr.take());

@@ -17,6 +17,9 @@ fn help_teaches_and_goes_to_standard_output() {
         (&["bench", "frontier", "--help"], &["Examples:", "--svg", "Exit status:"]),
         (&["bench", "fanout", "--help"], &["Examples:", "--subscribers", "Exit status:"]),
         (&["bench", "scale", "--help"], &["Examples:", "--cores", "Exit status:"]),
+        (&["config", "--help"], &["Examples:", "WIRELOOM_TCP_POOL", "Exit status:"]),
+        (&["config", "check", "--help"], &["Examples:", "--profile", "--set", "Exit status:"]),
+        (&["config", "show", "--help"], &["Examples:", "cluster", "Exit status:"]),
         (&["completions", "--help"], &["Examples:", "bash"]),
     ] {
         let helped = run(words);

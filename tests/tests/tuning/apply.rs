@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use crate::tree::{LATENCY, Tree, files, keys, profiles};
+use crate::tree::{LATENCY, NODE_PROFILES, Tree, files, keys, profiles};
 
 const RECEIVE_BUFFER: &str = "proc/sys/net/core/rmem_max";
 const BUSY_POLL: &str = "proc/sys/net/core/busy_poll";
@@ -187,6 +187,26 @@ fn apply_names_the_profiles_it_knows() {
         let output = tree.run("apply", arguments);
         assert_eq!(output.status.code(), Some(2));
         assert!(said(&output).contains("laptop low-latency throughput"), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_profile_of_a_node_is_neither_listed_nor_applied_nor_judged() {
+    let tree = Tree::new("node", "laptop");
+    let before = tree.settings();
+    for profile in NODE_PROFILES {
+        let path = crate::tree::repository().join(format!("tuning/profiles/{profile}.toml"));
+        let path = path.to_str().expect("UTF-8");
+        for (script, name) in [("apply", profile), ("apply", path), ("inspect", profile)] {
+            let output = tree.run(script, &[name]);
+            let log = said(&output);
+            assert_eq!(output.status.code(), Some(2), "{script} {name}: {log}");
+            assert!(log.contains("is a profile of a node"), "{log}");
+            let listed = log.trim_end().ends_with("there are: laptop low-latency throughput");
+            assert!(listed, "only those of hosts: {log}");
+            assert_eq!(tree.settings(), before);
+            assert!(!tree.state().exists());
+        }
     }
 }
 

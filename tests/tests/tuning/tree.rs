@@ -14,12 +14,16 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The names of the profiles, sorted.
+/// The names of the profiles of nodes, which lie beside those of hosts.
+pub(crate) const NODE_PROFILES: [&str; 3] = ["browser", "cluster", "server"];
+
+/// The names of the profiles of hosts, sorted.
 pub(crate) fn profiles() -> Vec<String> {
     let entries = fs::read_dir(repository().join("tuning/profiles")).expect("profiles exist");
     let stem = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
     let mut names: Vec<_> = entries.flatten().filter_map(|entry| stem(entry.path())).collect();
     names.sort();
+    names.retain(|name| !NODE_PROFILES.contains(&name.as_str()));
     assert!(names.len() >= 3, "{names:?}");
     names
 }

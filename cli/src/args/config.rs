@@ -1,0 +1,99 @@
+//! Words that speak of a node's configuration: `wireloom config`, and `--config`, `--profile` and
+//! `--set` of the commands that run a node.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+use wireloom::Interface;
+use wireloom::config::{Config, ConfigError, Layers, Profile};
+
+use super::help;
+use crate::values;
+
+/// `wireloom config`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+/// One variant a subcommand.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the values that are in effect and who said each; or everything that is wrong
+    #[command(after_help = help::CONFIG_CHECK)]
+    Check(CheckArgs),
+    /// Print a profile as a commented file, every key in it: the beginning of your own
+    #[command(after_help = help::CONFIG_SHOW)]
+    Show(ShowArgs),
+}
+
+/// `wireloom config check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The file, TOML
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Take the figures of this profile instead of the file's: browser, server, cluster
+    #[arg(long, value_name = "PROFILE", value_parser = values::profile)]
+    pub(crate) profile: Option<Profile>,
+    /// One value above all others: --set tcp.pool=8. May be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::setting)]
+    pub(crate) set: Vec<(String, String)>,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `wireloom config show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Which profile: browser, server, cluster
+    #[arg(value_name = "PROFILE", value_parser = values::profile)]
+    pub(crate) profile: Profile,
+}
+
+/// Where a command that runs a node takes its figures from.
+#[derive(Debug, Args)]
+pub(crate) struct NodeConfigArgs {
+    /// Configuration of the node, TOML; "wireloom config" explains it. Options given here come
+    /// before it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Take the figures of a profile: browser, server, cluster
+    #[arg(long, value_name = "PROFILE", value_parser = values::profile)]
+    pub(crate) profile: Option<Profile>,
+    /// One value of the configuration: --set udp.window=2MiB. May be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::setting)]
+    pub(crate) set: Vec<(String, String)>,
+}
+
+impl NodeConfigArgs {
+    /// File, environment and these options, and above them the command's own: each as it is
+    /// written, the key it speaks of, and its value if it was given.
+    pub(crate) fn config<const N: usize>(
+        &self,
+        options: [(&str, &str, Option<String>); N],
+    ) -> Result<Config, ConfigError> {
+        let layers = self.config.iter().fold(Layers::new(), |layers, file| layers.file(file));
+        let layers = said(layers.environment(), self.profile, &self.set);
+        let given = options.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?)));
+        given.fold(layers, |layers, (flag, key, value)| layers.flag(flag, key, &value)).config()
+    }
+}
+
+/// An interface as the configuration writes it.
+pub(crate) fn word(interface: &Interface) -> String {
+    match interface {
+        Interface::Default => "default".to_owned(),
+        Interface::Address(address) => address.to_string(),
+        Interface::Index(index) => index.to_string(),
+        Interface::Name(name) => name.clone(),
+    }
+}
+
+/// The options of the command line, which come last.
+pub(crate) fn said(layers: Layers, profile: Option<Profile>, set: &[(String, String)]) -> Layers {
+    let layers = profile.into_iter().fold(layers, Layers::profile);
+    set.iter().fold(layers, |layers, (key, value)| layers.flag("--set", key, value))
+}
