@@ -13,7 +13,7 @@
 //! | `outgoing.rs`, `incoming.rs` | the two sides of a reliable stream, without sockets or clocks |
 //! | `framing.rs`, `backoff.rs` | packets out of bytes; pauses between attempts |
 //! | `tally.rs` | what became of each event, for receipts |
-//! | `sockets.rs`, `tcp.rs` | what carries bytes: the kernel's TCP |
+//! | `sockets.rs`, `tcp.rs`, `simulated.rs` | what carries bytes: the kernel's TCP, or memory |
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ mod incoming;
 mod links;
 mod outgoing;
 mod settings;
+pub mod simulated;
 mod sockets;
 mod tally;
 mod tcp;

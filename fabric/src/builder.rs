@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use wireloom_control::simulated::{SimulatedStreams, StreamModel};
 use wireloom_control::{Control, LinksPlan, ReliableSettings, StartError};
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
@@ -336,19 +337,34 @@ impl NodeBuilder {
     }
 
     /// Puts the node on a simulated network under a virtual clock; the listen address must have a
-    /// port. Same agents, same bytes, one loop.
+    /// port. Same agents, same bytes, one loop. Reliable targets reach nobody: they need
+    /// [`NodeBuilder::start_simulated_with`].
     ///
     /// # Errors
     /// A wrong address.
     pub fn start_simulated(
+        self,
+        network: &SimulatedNetwork,
+        clock: Clock,
+    ) -> Result<(Node, Invoker), NodeError> {
+        self.start_simulated_with(network, &SimulatedStreams::new(0, StreamModel::default()), clock)
+    }
+
+    /// As [`NodeBuilder::start_simulated`], with byte streams for reliable targets beside the
+    /// datagrams.
+    ///
+    /// # Errors
+    /// A wrong address.
+    pub fn start_simulated_with(
         mut self,
         network: &SimulatedNetwork,
+        streams: &SimulatedStreams,
         clock: Clock,
     ) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
         let packet_bytes = self.setup.sizes.packet_bytes.unwrap_or(PACKET_BYTES_UNKNOWN);
         self.setup.sizes.path_bytes.get_or_insert(packet_bytes);
-        Node::start_simulated(self.setup, network, clock)
+        Ok(Node::start_simulated(self.setup, (network, streams), clock))
     }
 
     fn check(&self) -> Result<(), NodeError> {

@@ -82,6 +82,7 @@ pub use router::Router;
 pub use schema::Schema;
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use target::{Target, TargetError};
+pub use wireloom_control::simulated::{SimulatedStreams, StreamCounts, StreamModel};
 pub use wireloom_control::{DeadLetter, Delivery, ReliableSettings, Undelivered};
 pub use wireloom_dataplane::agent::Invoker;
 pub use wireloom_dataplane::clock::Clock;

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rkyv::Archived;
-use wireloom_control::{Control, DeadLetter, LinksCommand, StartError, TcpSockets};
+use wireloom_control::simulated::SimulatedStreams;
+use wireloom_control::{Control, DeadLetter, LinksCommand, LinksPlan};
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
@@ -82,9 +83,9 @@ impl Node {
 
     pub(crate) fn start_simulated(
         setup: Setup,
-        network: &SimulatedNetwork,
+        (network, streams): (&SimulatedNetwork, &SimulatedStreams),
         clock: Clock,
-    ) -> Result<(Self, Invoker), NodeError> {
+    ) -> (Self, Invoker) {
         let plane = &setup.plane;
         let groups: Vec<SocketAddr> = plane
             .groups
@@ -93,9 +94,13 @@ impl Node {
             .collect();
         let (transmit, receive) = network.endpoint(plane.listen, &groups);
         let (plane, mut invoker) = simulate(plane.listen, transmit, receive, clock);
-        let sockets = TcpSockets::new().map_err(StartError::Conductor)?;
-        let control = Control::attend(plane, &mut invoker, setup.plan(), sockets);
-        Ok((Self { shared: Arc::new(setup.share(control)) }, invoker))
+        let sockets = streams.node(plane.local);
+        let plan = setup.plan();
+        // The same sessions and pauses in every run of one seed.
+        let seed = plane.clock.now_ns() ^ plan.node.0;
+        let plan = LinksPlan { seed, ..plan };
+        let control = Control::attend(plane, &mut invoker, plan, sockets);
+        (Self { shared: Arc::new(setup.share(control)) }, invoker)
     }
 
     /// The node's name.
