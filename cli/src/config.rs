@@ -109,22 +109,23 @@ fn reasons(config: &Config) -> String {
             None => reasons.push((reason, vec![path])),
         }
     }
-    let lines = reasons.iter().map(|(reason, paths)| format!("  {}: {reason}\n", subject(paths)));
+    let lines =
+        reasons.iter().map(|(reason, paths)| format!("  {}: {reason}\n", subject(paths, config)));
     match reasons.len() {
         0 => String::new(),
         _ => format!("\nNo effect in this version:\n{}", lines.collect::<String>()),
     }
 }
 
-/// One path as it is, several of a section as `tcp.*`.
-fn subject(paths: &[String]) -> String {
-    match paths {
-        [only] => only.clone(),
-        several => {
-            let section = several[0].split('.').next().unwrap_or_default();
-            format!("{section}.*")
-        }
+/// Paths as they are, but all of a section as `discovery.*`.
+fn subject(paths: &[String], config: &Config) -> String {
+    let section = paths[0].split('.').next().unwrap_or_default();
+    let of_section = |path: &str| path.split('.').next() == Some(section);
+    let all = config.entries().filter(|entry| of_section(&entry.key.path())).count();
+    if paths.len() > 1 && paths.len() == all && paths.iter().all(|path| of_section(path)) {
+        return format!("{section}.*");
     }
+    paths.join(", ")
 }
 
 /// What `--json` prints.

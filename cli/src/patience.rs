@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wireloom::{Accepted, Refused};
+use wireloom::Refused;
 
 use crate::stop::Stop;
 
@@ -32,11 +32,11 @@ impl Patience {
     ///
     /// # Errors
     /// What the last attempt was refused for.
-    pub(crate) fn attempt(
+    pub(crate) fn attempt<T>(
         &mut self,
         stop: &Stop,
-        mut route: impl FnMut() -> Result<Accepted, Refused>,
-    ) -> Result<Accepted, Refused> {
+        mut route: impl FnMut() -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
         let (mut pause, longest) = PAUSES;
         let mut until = None;
         loop {
@@ -70,10 +70,10 @@ mod tests {
         let mut attempts = 0;
         let outcome = patience.attempt(&stop, || {
             attempts += 1;
-            if attempts < 5 { Err(Refused::BackPressured) } else { Ok(Accepted { sequence: 7 }) }
+            if attempts < 5 { Err(Refused::BackPressured) } else { Ok(7) }
         });
-        assert_eq!((outcome, attempts), (Ok(Accepted { sequence: 7 }), 5));
-        let outcome = patience.attempt(&stop, || {
+        assert_eq!((outcome, attempts), (Ok(7), 5));
+        let outcome: Result<u64, _> = patience.attempt(&stop, || {
             attempts += 1;
             Err(Refused::Closed)
         });
@@ -87,12 +87,12 @@ mod tests {
         let mut patience = Patience { accepted_at: long_ago };
         let begin = Instant::now();
         for _ in 0..3 {
-            let outcome = patience.attempt(&stop, || Err(Refused::BackPressured));
+            let outcome: Result<u64, _> = patience.attempt(&stop, || Err(Refused::BackPressured));
             assert_eq!(outcome, Err(Refused::BackPressured));
         }
         let took = begin.elapsed();
         assert!(took >= LEAST * 3 && took < Duration::from_secs(2), "{took:?}");
         stop.wish();
-        Patience::new().attempt(&stop, || Err(Refused::BackPressured)).unwrap_err();
+        Patience::new().attempt::<u64>(&stop, || Err(Refused::BackPressured)).unwrap_err();
     }
 }

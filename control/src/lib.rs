@@ -1,18 +1,40 @@
 //! The control plane: one thread that starts, tends and stops the data plane, and never stands in
 //! an event's way.
 //!
-//! What it does today: keeps the wall clock's offset fresh, frees what the workers give back, runs
-//! slow tasks of the node (see [`Control::add_task`]), and ends everything in order. If its thread
-//! dies or stalls, events between known peers keep flowing; timestamps then follow the clock of the
-//! last refresh, and what the workers give back waits in a bounded queue.
+//! What it does: keeps the wall clock's offset fresh, frees what the workers give back, runs
+//! slow tasks of the node (see [`Control::add_task`]), carries reliable events over TCP ([`Links`]),
+//! and ends everything in order. If its thread dies or stalls, events between known peers keep
+//! flowing by datagram; timestamps then follow the clock of the last refresh, what the workers give
+//! back waits in a bounded queue, and reliable events wait in their rings.
 //!
-//! Later versions put sessions, membership and reliable links here, as further agents of the same
-//! thread.
+//! | file | what |
+//! |---|---|
+//! | `links.rs`, `links/` | the agent: links dialled and accepted |
+//! | `outgoing.rs`, `incoming.rs` | the two sides of a reliable stream, without sockets or clocks |
+//! | `framing.rs`, `backoff.rs` | packets out of bytes; pauses between attempts |
+//! | `tally.rs` | what became of each event, for receipts |
+//! | `sockets.rs`, `tcp.rs`, `simulated.rs` | what carries bytes: the kernel's TCP, or memory |
 
 #![forbid(unsafe_code)]
 
+mod backoff;
 mod conductor;
 mod control;
+mod framing;
+mod incoming;
+mod links;
+mod outgoing;
+mod settings;
+pub mod simulated;
+mod sockets;
+mod tally;
+mod tcp;
 
 pub use conductor::{Conductor, Task};
-pub use control::{Control, StartError};
+pub use control::{Control, LinksPlan, StartError};
+pub use links::{DeadLetter, DeadLetters, Identity, Links, LinksCommand, LinksConfig, LinksPort};
+pub use outgoing::{FRAME_BYTES_MAX, Feed, PACKET_BYTES_MAX};
+pub use settings::ReliableSettings;
+pub use sockets::{Ready, SocketId, Sockets};
+pub use tally::{Delivery, Tally, Undelivered};
+pub use tcp::TcpSockets;

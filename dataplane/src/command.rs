@@ -13,6 +13,7 @@ use crate::flow::{FlowControl, Watch};
 use crate::limits::COMMANDS_MAX;
 use crate::link::{Link, LinkId};
 use crate::outbound::Outbound;
+use crate::wake::Wake;
 
 /// From control to a sender.
 #[derive(Debug)]
@@ -32,6 +33,15 @@ pub enum SenderCommand {
     Attach(Box<Outbound>),
 }
 
+/// A ring of this process that a receiver drains.
+#[derive(Debug)]
+pub struct LocalRing {
+    /// The ring: records with an origin, see [`crate::inbound`].
+    pub consumer: Consumer,
+    /// Woken when records have been taken: for a producer that waits for that.
+    pub taken: Option<Arc<Wake>>,
+}
+
 /// From control to a receiver.
 #[derive(Debug)]
 pub enum ReceiverCommand {
@@ -40,7 +50,7 @@ pub enum ReceiverCommand {
     /// Somebody no longer does.
     Unsubscribe(SubscriptionId),
     /// A ring of events routed inside this process.
-    AttachLocal(Box<Consumer>),
+    AttachLocal(Box<LocalRing>),
     /// Whether the direct socket is connected and to be looked at.
     SetDirect(bool),
     /// A link whose peer's words are to be passed on to the sender.

@@ -142,6 +142,43 @@ counters! {
         "Errors of the receive system call, other than nothing being there.";
     Commands "commands_taken" "commands"
         "Commands taken from the control side.";
+    LinksDialled "links_dialled" "links"
+        "Links over TCP that this node began to dial.";
+    LinksOpened "links_opened" "links"
+        "Links over TCP that were opened, dialled here or there.";
+    LinksUnreachable "links_unreachable" "links"
+        "Dialled links that nobody took in time; tried again after a pause.";
+    LinksCut "links_cut" "links"
+        "Open links over TCP that the other side or the network ended.";
+    LinksSilent "links_silent" "links"
+        "Open links over TCP ended because nothing was acknowledged or heard in time.";
+    LinksBroken "links_broken" "links"
+        "Links over TCP ended because the other side broke the protocol: a bad packet, a gap, an \
+         acknowledgement of what was never sent.";
+    LinksSuperseded "links_superseded" "links"
+        "Links over TCP ended because the same streams came in by a newer one.";
+    LinksRefused "links_refused" "links"
+        "Links over TCP that the other side refused; the reason stands at the undelivered events.";
+    HandshakesExpired "handshakes_expired" "sockets"
+        "Accepted sockets whose hello did not come in time; closed.";
+    HandshakesShed "handshakes_shed" "sockets"
+        "Accepted sockets closed at once because very many waited for their hello.";
+    HellosProtocol "hellos_refused_protocol" "hellos"
+        "Hellos refused because they speak another version of the protocol.";
+    HellosCluster "hellos_refused_cluster" "hellos"
+        "Hellos refused because they come from another cluster.";
+    HellosOwnNode "hellos_refused_own_node" "hellos"
+        "Hellos refused because this node dialled itself.";
+    HellosName "hellos_refused_name" "hellos"
+        "Hellos refused because a node of the same name started later: two nodes share a name.";
+    HellosMalformed "hellos_refused_malformed" "hellos"
+        "Sockets whose first bytes were no hello.";
+    HellosBusy "hellos_refused_busy" "hellos"
+        "Hellos refused because there was no room for a further link or stream.";
+    HellosStream "hellos_refused_stream" "hellos"
+        "Hellos refused because a stream was to go on where it has not come to.";
+    PacketsResent "packets_resent" "packets"
+        "Packets of reliable streams sent again on a new link.";
     ReturnsLeaked "returns_leaked" "returns"
         "Things given back to control that found its queue full and were leaked instead of \
          freed on a worker.";

@@ -3,12 +3,15 @@
 //! Each record is a 32-byte origin header and then the frame as it came (one copy, out of the
 //! receive buffer), or a notice of events that will not come: lost on the way, or shed because this
 //! very ring was full. Notices stand where the events would have stood.
+//!
+//! A *local* ring is filled inside this process and drained by a receiver: events routed to this
+//! process, and packets that came by TCP, each one record with all its frames.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wireloom_ring::{ClaimError, Consumer, Producer, Records, record_length, record_spacing};
-use wireloom_wire::{Frame, NodeId, SessionId};
+use wireloom_wire::{Frame, Frames, NodeId, Packet, SessionId};
 
 use crate::dispatch::{Lost, Origin, Subscriber, Verdict};
 use crate::wake::Wake;
@@ -20,6 +23,7 @@ const NOTICE_BYTES: usize = 48;
 const EVENT: u8 = 0;
 const LOST: u8 = 1;
 const SHED: u8 = 2;
+const PACKET: u8 = 3;
 
 /// What a subscriber reads from its ring.
 #[derive(Debug)]
@@ -79,6 +83,24 @@ fn origin_of(record: &[u8]) -> Origin {
 #[inline]
 pub fn origin_header(into: &mut [u8], origin: &Origin) {
     put_origin(into, EVENT, origin);
+}
+
+/// Writes a packet's frames with their origin into a local ring as one record, visible at once.
+///
+/// # Errors
+/// As [`Producer::claim`]: the ring is full, closed, or too small for the packet.
+pub fn commit_packet(
+    producer: &mut Producer,
+    packet: &Packet<'_>,
+    origin: &Origin,
+) -> Result<(), ClaimError> {
+    let length = ORIGIN_BYTES + packet.body.len();
+    let mut claim = producer.claim(length)?;
+    put_origin(&mut claim, PACKET, origin);
+    claim[6..8].copy_from_slice(&packet.header.frame_count.to_le_bytes());
+    claim[ORIGIN_BYTES..length].copy_from_slice(packet.body);
+    claim.commit(length);
+    Ok(())
 }
 
 /// Reads one record of an inbound ring; `None` when it is not one (never, of a ring this crate
@@ -212,19 +234,39 @@ impl Subscriber for RingSubscriber {
     }
 }
 
-/// Records of a local ring (frames with an origin header), up to `bytes_max`; returns the bytes
-/// read. Used by the receiver for events routed inside this process.
+/// What a receiver finds in a local ring.
+#[derive(Debug)]
+pub(crate) enum Local<'a> {
+    /// One event of this process.
+    Event(Frame<'a>, Origin),
+    /// The frames of a packet, and how many.
+    Packet(Frames<'a>, u16, Origin),
+}
+
+fn read_local(record: &[u8]) -> Option<Local<'_>> {
+    let (head, body) = record.split_at_checked(ORIGIN_BYTES)?;
+    match head[4] {
+        EVENT => Some(Local::Event(Frame::parse(body).ok()?, origin_of(head))),
+        PACKET => {
+            let count = u16::from_le_bytes([head[6], head[7]]);
+            Some(Local::Packet(Frames::counted(body, count), count, origin_of(head)))
+        }
+        _ => None,
+    }
+}
+
+/// Records of a local ring, up to `bytes_max`; returns the bytes read.
 pub(crate) fn drain_local(
     consumer: &mut Consumer,
     bytes_max: usize,
-    mut sink: impl FnMut(Frame<'_>, Origin),
+    mut sink: impl FnMut(Local<'_>),
 ) -> usize {
     let batch = consumer.read();
     let mut taken = 0;
     for record in Records::new(batch) {
         debug_assert_eq!(record_length(record), record.len());
-        if let Some(Inbound::Event(frame, origin)) = read_inbound(record) {
-            sink(frame, origin);
+        if let Some(local) = read_local(record) {
+            sink(local);
         }
         taken += record_spacing(record.len());
         if taken >= bytes_max {

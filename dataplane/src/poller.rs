@@ -6,7 +6,6 @@
 //! are empty before its worker parks (rule 10 of [`crate::io`]).
 
 use std::io;
-use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,11 +67,12 @@ impl Poller {
         Arc::clone(&self.waker)
     }
 
-    /// Lets arrivals at `socket` end a park. The socket leaves the set when it is closed.
+    /// Lets arrivals at `socket` (or notices of a further epoll set) end a park. It leaves this set
+    /// when it is closed.
     ///
     /// # Errors
     /// The kernel's, of `epoll_ctl(2)`: already registered, or no memory.
-    pub fn register(&mut self, socket: &UdpSocket) -> io::Result<()> {
+    pub fn register(&mut self, socket: &impl AsRawFd) -> io::Result<()> {
         let token = Token(self.next_token);
         let descriptor = socket.as_raw_fd();
         self.poll.registry().register(&mut SourceFd(&descriptor), token, Interest::READABLE)?;

@@ -7,16 +7,18 @@
 use std::io;
 use std::sync::Arc;
 
-use wireloom_wire::{Admission, Packet, PacketError, PacketFlags, Status, decode_packet};
+use wireloom_wire::{
+    Admission, Frame, Frames, Packet, PacketError, PacketFlags, Status, decode_packet,
+};
 
 use crate::advertise::{Advertiser, ReturnAddress};
 use crate::agent::Agent;
 use crate::clock::Clock;
-use crate::command::{Commands, ReceiverCommand, Returns};
+use crate::command::{Commands, LocalRing, ReceiverCommand, Returns};
 use crate::counters::{Counter, Counters};
 use crate::dispatch::{Dispatch, Lost, Origin};
 use crate::flow::Watches;
-use crate::inbound::drain_local;
+use crate::inbound::{Local, drain_local};
 use crate::io::{Arrival, Receive, Transmit};
 use crate::limits::{COMMANDS_PER_CYCLE, LOCAL_CYCLE_BYTES};
 use crate::poller::Poller;
@@ -35,7 +37,7 @@ pub struct Receiver<R, T> {
     returns: Returns,
     clock: Clock,
     intake: Intake<T>,
-    locals: Vec<Box<wireloom_ring::Consumer>>,
+    locals: Vec<Box<LocalRing>>,
     /// When every socket is to be looked at again, and not only the direct one.
     everywhere_at_ns: u64,
 }
@@ -122,11 +124,11 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
                     }
                 }
                 ReceiverCommand::SetDirect(connected) => self.transport.set_direct(connected),
-                ReceiverCommand::AttachLocal(consumer) => {
+                ReceiverCommand::AttachLocal(local) => {
                     if self.locals.len() < LOCALS_MAX {
-                        self.locals.push(consumer);
+                        self.locals.push(local);
                     } else {
-                        self.returns.give_back(consumer, counters);
+                        self.returns.give_back(local, counters);
                     }
                 }
             }
@@ -134,24 +136,31 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
         COMMANDS_PER_CYCLE
     }
 
-    /// Events routed inside this process.
+    /// Events routed inside this process, and packets that came by TCP.
     fn take_locals(&mut self) -> usize {
-        let Intake { counters, dispatch, .. } = &mut self.intake;
         let (mut work, mut index) = (0, 0);
         while index < self.locals.len() {
-            let local = &mut self.locals[index];
-            let closed = local.is_closed();
-            let taken = drain_local(local, LOCAL_CYCLE_BYTES, |frame, origin| {
-                counters.add(Counter::EventsLocal, 1);
-                counters.add(dispatch.deliver(&frame, &origin), 1);
+            let LocalRing { consumer, taken: wake } = &mut *self.locals[index];
+            let closed = consumer.is_closed();
+            let taken = drain_local(consumer, LOCAL_CYCLE_BYTES, |local| match local {
+                Local::Event(frame, origin) => self.intake.on_local(&frame, &origin),
+                Local::Packet(frames, count, origin) => {
+                    self.intake.count_packet(count);
+                    self.intake.deliver(frames, count, &origin);
+                }
             });
             work += taken;
             if taken == 0 && closed {
                 let ended = self.locals.swap_remove(index);
-                self.returns.give_back(ended, counters);
-            } else {
-                index += 1;
+                self.returns.give_back(ended, &self.intake.counters);
+                continue;
             }
+            if taken > 0
+                && let Some(wake) = wake
+            {
+                wake.notify();
+            }
+            index += 1;
         }
         work
     }
@@ -239,25 +248,37 @@ impl<T: Transmit> Intake<T> {
         let shared = header.flags.contains(PacketFlags::MULTICAST);
         let tells = !shared && self.advertiser.charge(&mut source.untold, header);
         let next_sequence = source.window.next_sequence();
-        self.counters.add(Counter::PacketsReceived, 1);
-        self.counters.add(Counter::EventsReceived, u64::from(header.frame_count));
-        self.deliver(packet, &origin);
+        self.count_packet(header.frame_count);
+        self.deliver(packet.frames(), header.frame_count, &origin);
         if tells {
             self.advertiser.count(&self.sources, arrived.now_ns);
             self.advertiser.tell(header, next_sequence, arrived.sender, &self.counters);
         }
     }
 
+    /// One event of this process.
     #[inline]
-    fn deliver(&mut self, packet: &Packet<'_>, origin: &Origin) {
-        let (mut read, mut frames) = (0_u16, packet.frames());
+    fn on_local(&mut self, frame: &Frame<'_>, origin: &Origin) {
+        self.counters.add(Counter::EventsLocal, 1);
+        self.counters.add(self.dispatch.deliver(frame, origin), 1);
+    }
+
+    #[inline]
+    fn count_packet(&self, frame_count: u16) {
+        self.counters.add(Counter::PacketsReceived, 1);
+        self.counters.add(Counter::EventsReceived, u64::from(frame_count));
+    }
+
+    #[inline]
+    fn deliver(&mut self, mut frames: Frames<'_>, frame_count: u16, origin: &Origin) {
+        let mut read = 0_u16;
         loop {
             match self.dispatch.deliver_run(&mut frames, origin, &self.counters) {
                 0 => break,
                 run => read += run,
             }
         }
-        let malformed = packet.header.frame_count.saturating_sub(read);
+        let malformed = frame_count.saturating_sub(read);
         if malformed > 0 {
             self.counters.add(Counter::EventsMalformed, u64::from(malformed));
         }

@@ -1,9 +1,11 @@
 //! How a node is set up before it starts.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use wireloom_control::StartError;
+use wireloom_control::simulated::{SimulatedStreams, StreamModel};
+use wireloom_control::{Control, LinksPlan, ReliableSettings, StartError};
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::config::{GroupMembership, IoBackend, Mode, PlaneConfig};
@@ -14,6 +16,7 @@ use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
 
 use crate::node::Node;
+use crate::shared::{Shared, id_of};
 use crate::target::{Target, TargetError};
 
 /// What a node does with memory and packets; set through [`NodeBuilder`].
@@ -79,21 +82,51 @@ impl Default for Sizes {
 /// ```
 #[derive(Debug, Clone)]
 pub struct NodeBuilder {
-    pub(crate) name: String,
-    pub(crate) plane: PlaneConfig,
-    pub(crate) sizes: Sizes,
+    pub(crate) setup: Setup,
     pub(crate) wrong: Option<TargetError>,
     /// What the configuration asked for and this version does not do.
     pub(crate) notes: Vec<String>,
+}
+
+/// Everything a node starts from.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) name: String,
+    pub(crate) plane: PlaneConfig,
+    pub(crate) sizes: Sizes,
+    pub(crate) cluster: u64,
+    pub(crate) reliable: ReliableSettings,
+}
+
+impl Setup {
+    /// What the reliable links start from. Each life has other sessions and pauses.
+    pub(crate) fn plan(&self) -> LinksPlan {
+        LinksPlan {
+            node: id_of(&self.name),
+            name: self.name.clone(),
+            cluster: self.cluster,
+            settings: self.reliable.clone(),
+            seed: RandomState::new().hash_one(&self.name),
+        }
+    }
+
+    /// What the node's parts share.
+    pub(crate) fn share(self, control: Control) -> Shared {
+        Shared::new(self.name, (self.sizes, self.reliable.ring_bytes), control)
+    }
 }
 
 impl NodeBuilder {
     pub(crate) fn new(name: &str) -> Self {
         let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         Self {
-            name: name.to_owned(),
-            plane: PlaneConfig::new(listen),
-            sizes: Sizes::default(),
+            setup: Setup {
+                name: name.to_owned(),
+                plane: PlaneConfig::new(listen),
+                sizes: Sizes::default(),
+                cluster: 0,
+                reliable: ReliableSettings::default(),
+            },
             wrong: None,
             notes: Vec::new(),
         }
@@ -104,9 +137,9 @@ impl NodeBuilder {
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         match address.parse::<SocketAddr>() {
-            Ok(address) => self.plane.listen = address,
+            Ok(address) => self.setup.plane.listen = address,
             Err(_) => match Target::node(address) {
-                Target::Node(address) => self.plane.listen = address,
+                Target::Node(address) => self.setup.plane.listen = address,
                 Target::Unresolved(error) => self.wrong = Some(error),
                 _ => self.wrong = Some(TargetError::Form(address.into())),
             },
@@ -124,7 +157,7 @@ impl NodeBuilder {
     #[must_use]
     pub fn join_on(mut self, group: &str, interface: Interface) -> Self {
         match Target::multicast(group) {
-            Target::Multicast(address) => self.plane.groups.push(GroupMembership {
+            Target::Multicast(address) => self.setup.plane.groups.push(GroupMembership {
                 join: GroupJoin { group: address.ip(), interface },
                 port: address.port(),
             }),
@@ -139,9 +172,9 @@ impl NodeBuilder {
     /// processes of this host receive them too (default yes).
     #[must_use]
     pub fn multicast(mut self, ttl: u8, interface: Interface, loopback: bool) -> Self {
-        self.plane.multicast.ttl = ttl;
-        self.plane.multicast.interface = interface;
-        self.plane.multicast.loopback = loopback;
+        self.setup.plane.multicast.ttl = ttl;
+        self.setup.plane.multicast.interface = interface;
+        self.setup.plane.multicast.loopback = loopback;
         self
     }
 
@@ -149,14 +182,14 @@ impl NodeBuilder {
     /// refuses io_uring, system calls do, and the reason stands in [`Node::notes`].
     #[must_use]
     pub const fn io(mut self, backend: IoBackend) -> Self {
-        self.plane.io = backend;
+        self.setup.plane.io = backend;
         self
     }
 
     /// Which threads run the node: one for everything (default), or one for each direction.
     #[must_use]
     pub const fn mode(mut self, mode: Mode) -> Self {
-        self.plane.mode = mode;
+        self.setup.plane.mode = mode;
         self
     }
 
@@ -164,21 +197,21 @@ impl NodeBuilder {
     /// stays with one of them.
     #[must_use]
     pub const fn receivers(mut self, receivers: usize) -> Self {
-        self.plane.receivers = receivers;
+        self.setup.plane.receivers = receivers;
         self
     }
 
     /// Pins the workers to these cores, in order, sender first. Default: not pinned.
     #[must_use]
     pub fn cores(mut self, cores: &[usize]) -> Self {
-        self.plane.cores = cores.to_vec();
+        self.setup.plane.cores = cores.to_vec();
         self
     }
 
     /// What workers do without work; see [`Idle`].
     #[must_use]
     pub const fn idle(mut self, idle: Idle) -> Self {
-        self.plane.idle = idle;
+        self.setup.plane.idle = idle;
         self
     }
 
@@ -188,7 +221,7 @@ impl NodeBuilder {
     /// events and events for this process do not wait. Without effect on a node its caller drives.
     #[must_use]
     pub const fn flush_interval(mut self, interval: Duration) -> Self {
-        self.plane.flush_interval = interval;
+        self.setup.plane.flush_interval = interval;
         self
     }
 
@@ -198,14 +231,14 @@ impl NodeBuilder {
     /// carries it.
     #[must_use]
     pub fn packet_bytes(mut self, bytes: usize) -> Self {
-        self.sizes.packet_bytes = Some(bytes.clamp(256, 65_504));
+        self.setup.sizes.packet_bytes = Some(bytes.clamp(256, 65_504));
         self
     }
 
     /// Takes this as the largest packet of every path instead of asking the system for its MTU.
     #[must_use]
     pub fn path_bytes(mut self, bytes: usize) -> Self {
-        self.sizes.path_bytes = Some(bytes.clamp(256, 65_504));
+        self.setup.sizes.path_bytes = Some(bytes.clamp(256, 65_504));
         self
     }
 
@@ -213,15 +246,15 @@ impl NodeBuilder {
     /// subscriber (powers of two, at least 4,096; defaults 256 KiB and 1 MiB).
     #[must_use]
     pub const fn ring_bytes(mut self, outbound: usize, subscriber: usize) -> Self {
-        self.sizes.outbound_ring_bytes = outbound;
-        self.sizes.subscriber_ring_bytes = subscriber;
+        self.setup.sizes.outbound_ring_bytes = outbound;
+        self.setup.sizes.subscriber_ring_bytes = subscriber;
         self
     }
 
     /// Asks for huge pages for rings of 2 MiB and more. Default no.
     #[must_use]
     pub const fn huge_pages(mut self, wanted: bool) -> Self {
-        self.sizes.huge_pages = wanted;
+        self.setup.sizes.huge_pages = wanted;
         self
     }
 
@@ -229,7 +262,7 @@ impl NodeBuilder {
     /// stands in [`Node::notes`] when it is less.
     #[must_use]
     pub const fn receive_buffer_bytes(mut self, bytes: usize) -> Self {
-        self.plane.receive_buffer_bytes = bytes;
+        self.setup.plane.receive_buffer_bytes = bytes;
         self
     }
 
@@ -237,7 +270,7 @@ impl NodeBuilder {
     /// [`Node::set_flow_control`] decides for one target.
     #[must_use]
     pub const fn flow_control(mut self, flow: FlowControl) -> Self {
-        self.sizes.flow = flow;
+        self.setup.sizes.flow = flow;
         self
     }
 
@@ -247,7 +280,7 @@ impl NodeBuilder {
     /// every 5 µs at least. Never with io_uring or several receivers.
     #[must_use]
     pub const fn direct(mut self, wanted: bool) -> Self {
-        self.plane.direct = wanted;
+        self.setup.plane.direct = wanted;
         self
     }
 
@@ -256,7 +289,7 @@ impl NodeBuilder {
     /// CAP_NET_ADMIN; a refusal stands in [`Node::notes`]. No effect on loopback.
     #[must_use]
     pub fn busy_poll(mut self, time: Duration) -> Self {
-        self.plane.busy_poll_us = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        self.setup.plane.busy_poll_us = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         self
     }
 
@@ -265,7 +298,7 @@ impl NodeBuilder {
     /// bytes a second × round trip; less keeps buffers in the cache and queues short.
     #[must_use]
     pub const fn window_bytes(mut self, bytes: usize) -> Self {
-        self.plane.window_bytes = bytes;
+        self.setup.plane.window_bytes = bytes;
         self
     }
 
@@ -273,8 +306,26 @@ impl NodeBuilder {
     /// 256, about 1.2 KiB each.
     #[must_use]
     pub const fn streams_max(mut self, streams: usize) -> Self {
-        self.plane.sources_max = streams;
-        self.sizes.streams = streams;
+        self.setup.plane.sources_max = streams;
+        self.setup.sizes.streams = streams;
+        self
+    }
+
+    /// Names the cluster. Nodes of different clusters refuse each other's reliable links; without a
+    /// name (the default) a node is of the cluster of all that have none.
+    #[must_use]
+    pub fn cluster(mut self, name: &str) -> Self {
+        self.setup.cluster = match name {
+            "" => 0,
+            name => xxhash_rust::xxh3::xxh3_64(name.as_bytes()).max(1),
+        };
+        self
+    }
+
+    /// How reliable links behave; see [`ReliableSettings`].
+    #[must_use]
+    pub const fn reliable(mut self, settings: ReliableSettings) -> Self {
+        self.setup.reliable = settings;
         self
     }
 
@@ -285,7 +336,7 @@ impl NodeBuilder {
     /// do.
     pub fn start(self) -> Result<Node, NodeError> {
         self.check()?;
-        let node = Node::start(self.name, self.sizes, &self.plane)?;
+        let node = Node::start(self.setup)?;
         Ok(node.with_notes(self.notes))
     }
 
@@ -296,31 +347,48 @@ impl NodeBuilder {
     /// As [`NodeBuilder::start`].
     pub fn start_invoker(self) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
-        let (node, invoker) = Node::start_invoker(self.name, self.sizes, &self.plane)?;
+        let (node, invoker) = Node::start_invoker(self.setup)?;
         Ok((node.with_notes(self.notes), invoker))
     }
 
     /// Puts the node on a simulated network under a virtual clock; the listen address must have a
-    /// port. Same agents, same bytes, one loop.
+    /// port. Same agents, same bytes, one loop. Reliable targets reach nobody: they need
+    /// [`NodeBuilder::start_simulated_with`].
     ///
     /// # Errors
     /// A wrong address.
     pub fn start_simulated(
-        mut self,
+        self,
         network: &SimulatedNetwork,
         clock: Clock,
     ) -> Result<(Node, Invoker), NodeError> {
+        self.start_simulated_with(network, &SimulatedStreams::new(0, StreamModel::default()), clock)
+    }
+
+    /// As [`NodeBuilder::start_simulated`], with byte streams for reliable targets beside the
+    /// datagrams.
+    ///
+    /// # Errors
+    /// A wrong address.
+    pub fn start_simulated_with(
+        mut self,
+        network: &SimulatedNetwork,
+        streams: &SimulatedStreams,
+        clock: Clock,
+    ) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
-        let packet_bytes = self.sizes.packet_bytes.unwrap_or(PACKET_BYTES_UNKNOWN);
-        self.sizes.path_bytes.get_or_insert(packet_bytes);
-        Ok(Node::start_simulated(self.name, self.sizes, &self.plane, network, clock))
+        let packet_bytes = self.setup.sizes.packet_bytes.unwrap_or(PACKET_BYTES_UNKNOWN);
+        self.setup.sizes.path_bytes.get_or_insert(packet_bytes);
+        Ok(Node::start_simulated(self.setup, (network, streams), clock))
     }
 
     fn check(&self) -> Result<(), NodeError> {
         if let Some(wrong) = &self.wrong {
             return Err(NodeError::Address(wrong.clone()));
         }
-        for bytes in [self.sizes.outbound_ring_bytes, self.sizes.subscriber_ring_bytes] {
+        let sizes = &self.setup.sizes;
+        let reliable = self.setup.reliable.ring_bytes;
+        for bytes in [sizes.outbound_ring_bytes, sizes.subscriber_ring_bytes, reliable] {
             if !bytes.is_power_of_two() || bytes < 4096 {
                 return Err(NodeError::RingBytes {
                     asked: bytes,

@@ -15,7 +15,9 @@ use crate::shared::Shared;
 pub struct Ledger {
     /// Events taken from publishers and routers.
     pub published: Published,
-    /// Events sent, by destination.
+    /// Events taken for reliable targets.
+    pub reliable: Reliable,
+    /// Events sent, by destination; to reliable targets (`tcp://…`) those acknowledged.
     pub links: BTreeMap<String, u64>,
     /// Events that reached this node, from the network or from itself.
     pub received: Received,
@@ -44,6 +46,19 @@ pub struct Published {
     /// Shed by the sender, by reason.
     pub shed: BTreeMap<&'static str, u64>,
     /// In rings, not yet taken by the sender.
+    pub in_flight: u64,
+}
+
+/// The reliable side: `accepted = delivered + undelivered + in_flight`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Reliable {
+    /// Accepted for reliable targets.
+    pub accepted: u64,
+    /// Acknowledged: the handlers of the receiving node, or their rings, took them.
+    pub delivered: u64,
+    /// Given up, by reason.
+    pub undelivered: BTreeMap<&'static str, u64>,
+    /// On their way, or waiting for their turn.
     pub in_flight: u64,
 }
 
@@ -171,6 +186,25 @@ impl Shared {
         for (address, entry) in &books.links {
             ledger.links.insert(format!("udp://{address}"), entry.counters.events_total());
         }
+        let mut settled = 0;
+        for peer in &books.peers {
+            let mut delivered = 0;
+            for (handed, tally) in &peer.rings {
+                // Read before what is accepted: an event in between is in flight.
+                delivered += tally.delivered();
+                for (reason, events) in tally.undelivered() {
+                    *ledger.reliable.undelivered.entry(reason.name()).or_default() += events;
+                    settled += events;
+                }
+                ledger.reliable.accepted += read(&handed.to_links);
+                ledger.published.refused += read(&handed.refused);
+            }
+            ledger.reliable.delivered += delivered;
+            ledger.links.insert(format!("tcp://{}", peer.address), delivered);
+        }
+        settled += ledger.reliable.delivered;
+        let is_settled = settled <= ledger.reliable.accepted;
+        ledger.reliable.in_flight = ledger.reliable.accepted.saturating_sub(settled);
         for (name, counters) in &books.handlers {
             let handled = ledger.handlers.entry((*name).to_owned()).or_default();
             handled.delivered += read(&counters.delivered);
@@ -208,7 +242,8 @@ impl Shared {
         }
         out += received.delivered + received.unsubscribed;
         received.local_in_flight = local_accepted.saturating_sub(received.local);
-        ledger.balanced = taken <= published.accepted && received.events + received.local == out;
+        ledger.balanced =
+            is_settled && taken <= published.accepted && received.events + received.local == out;
         ledger
     }
 }

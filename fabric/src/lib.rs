@@ -14,7 +14,8 @@
 //! - A node's figures come from a profile, a file, the environment or the command line: [`config`].
 //! - Every call has an outcome with a name ([`Accepted`] or [`Refused`]); every event that was
 //!   accepted is delivered or has a reason in the [`Ledger`]. Events missing on the way are told
-//!   in-band as [`Lost`].
+//!   in-band as [`Lost`]. To a reliable target an event is kept until it is acknowledged, and a
+//!   [`Receipt`] says what became of it.
 //!
 //! # Hello
 //!
@@ -64,6 +65,7 @@ mod node;
 mod outcome;
 mod paths;
 mod publisher;
+mod receipt;
 mod router;
 pub mod schema;
 mod shared;
@@ -74,14 +76,17 @@ mod writer;
 pub use builder::{NodeBuilder, NodeError};
 pub use envelope::Envelope;
 pub use event::Event;
-pub use ledger::{Handled, Ledger, Published, Received, Ringed, WorkerReport};
+pub use ledger::{Handled, Ledger, Published, Received, Reliable, Ringed, WorkerReport};
 pub use node::Node;
 pub use outcome::{Accepted, NoRoute, Refused, SubscribeError};
 pub use publisher::{Burst, Publisher};
+pub use receipt::Receipt;
 pub use router::Router;
 pub use schema::Schema;
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use target::{Target, TargetError};
+pub use wireloom_control::simulated::{SimulatedStreams, StreamCounts, StreamModel};
+pub use wireloom_control::{DeadLetter, Delivery, ReliableSettings, Undelivered};
 pub use wireloom_dataplane::agent::Invoker;
 pub use wireloom_dataplane::clock::Clock;
 pub use wireloom_dataplane::config::{IoBackend, Mode};

@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rkyv::Archived;
-use wireloom_control::{Control, StartError};
+use wireloom_control::simulated::SimulatedStreams;
+use wireloom_control::{Control, DeadLetter, LinksCommand, LinksPlan};
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
-use wireloom_dataplane::config::PlaneConfig;
 use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
 use wireloom_dataplane::flow::FlowControl;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
-use wireloom_dataplane::launch::{launch_invoker, simulate};
+use wireloom_dataplane::launch::simulate;
 use wireloom_wire::{Encoding, EventTypeId, NodeId};
 
-use crate::builder::{NodeBuilder, NodeError, Sizes};
+use crate::builder::{NodeBuilder, NodeError, Setup};
 
 use crate::envelope::Envelope;
 use crate::event::Event;
@@ -64,24 +64,14 @@ impl Node {
         NodeBuilder::new(name)
     }
 
-    pub(crate) fn start(
-        name: String,
-        sizes: Sizes,
-        plane: &PlaneConfig,
-    ) -> Result<Self, NodeError> {
-        let control = Control::start(plane)?;
-        Ok(Self::of(Shared::new(name, sizes, control)))
+    pub(crate) fn start(setup: Setup) -> Result<Self, NodeError> {
+        let control = Control::start(&setup.plane, setup.plan())?;
+        Ok(Self::of(setup.share(control)))
     }
 
-    pub(crate) fn start_invoker(
-        name: String,
-        sizes: Sizes,
-        plane: &PlaneConfig,
-    ) -> Result<(Self, Invoker), NodeError> {
-        let (plane, mut invoker) =
-            launch_invoker(plane, Clock::system()).map_err(StartError::DataPlane)?;
-        let control = Control::attend(plane, &mut invoker);
-        Ok((Self::of(Shared::new(name, sizes, control)), invoker))
+    pub(crate) fn start_invoker(setup: Setup) -> Result<(Self, Invoker), NodeError> {
+        let (control, invoker) = Control::start_invoker(&setup.plane, setup.plan())?;
+        Ok((Self::of(setup.share(control)), invoker))
     }
 
     /// A node on real paths.
@@ -92,12 +82,11 @@ impl Node {
     }
 
     pub(crate) fn start_simulated(
-        name: String,
-        sizes: Sizes,
-        plane: &PlaneConfig,
-        network: &SimulatedNetwork,
+        setup: Setup,
+        (network, streams): (&SimulatedNetwork, &SimulatedStreams),
         clock: Clock,
     ) -> (Self, Invoker) {
+        let plane = &setup.plane;
         let groups: Vec<SocketAddr> = plane
             .groups
             .iter()
@@ -105,8 +94,13 @@ impl Node {
             .collect();
         let (transmit, receive) = network.endpoint(plane.listen, &groups);
         let (plane, mut invoker) = simulate(plane.listen, transmit, receive, clock);
-        let control = Control::attend(plane, &mut invoker);
-        (Self { shared: Arc::new(Shared::new(name, sizes, control)) }, invoker)
+        let sockets = streams.node(plane.local);
+        let plan = setup.plan();
+        // The same sessions and pauses in every run of one seed.
+        let seed = plane.clock.now_ns() ^ plan.node.0;
+        let plan = LinksPlan { seed, ..plan };
+        let control = Control::attend(plane, &mut invoker, plan, sockets);
+        (Self { shared: Arc::new(setup.share(control)) }, invoker)
     }
 
     /// The node's name.
@@ -176,7 +170,8 @@ impl Node {
     pub fn set_flow_control(&self, target: &Target, flow: FlowControl) -> Result<(), Refused> {
         match way_of(&self.shared, target)? {
             Way::Link { id, .. } => self.shared.set_flow(id, flow),
-            Way::Local(_) => Ok(()),
+            // TCP has a flow control of its own, and reliable events are held.
+            Way::Reliable(_) | Way::Local(_) => Ok(()),
         }
     }
 
@@ -227,6 +222,19 @@ impl Node {
             self.shared.subscribe_lost(receiver, LostHandler::new(handler.clone()))?;
         }
         Ok(())
+    }
+
+    /// Runs `handler` for every reliable event that was given up, with what is known of it: on the
+    /// control thread, so it may take its time but must not block. A second handler replaces the
+    /// first. Events may be among them whose acknowledgement alone was lost.
+    ///
+    /// # Errors
+    /// [`Refused::NoRoute`] when the control thread takes no commands.
+    pub fn on_undelivered(
+        &self,
+        handler: impl FnMut(&DeadLetter<'_>) + Send + 'static,
+    ) -> Result<(), Refused> {
+        self.shared.to_links(LinksCommand::OnUndelivered(Box::new(handler)))
     }
 
     /// Ends a subscription made by [`Node::on`].

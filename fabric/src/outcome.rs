@@ -10,7 +10,28 @@ use crate::target::TargetError;
 pub struct Accepted {
     /// The publisher's own number for this event; dense per publisher or router, from 0.
     pub sequence: u64,
+    /// Where a router's reliable event stands.
+    pub(crate) place: Option<Place>,
 }
+
+impl Accepted {
+    #[inline]
+    pub(crate) const fn new(sequence: u64) -> Self {
+        Self { sequence, place: None }
+    }
+}
+
+/// A router's reliable event: which of its rings it is in, and its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) peer: PeerIndex,
+    pub(crate) lane: usize,
+    pub(crate) event: u64,
+}
+
+/// A peer of reliable events, as one node counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PeerIndex(pub(crate) u32);
 
 /// Why an event was not taken. The event is still the caller's; nothing of it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

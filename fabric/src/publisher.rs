@@ -3,11 +3,13 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use wireloom_control::Tally;
 use wireloom_wire::{PlainFrame, TraceContext};
 
 use crate::encode::{Scratch, encode};
 use crate::event::Event;
 use crate::outcome::{Accepted, Refused};
+use crate::receipt::Receipt;
 use crate::router::way_of;
 use crate::shared::Shared;
 use crate::target::Target;
@@ -22,6 +24,8 @@ use crate::writer::{Plain, RingWriter, Visible, Way, head, typed_header};
 pub struct Publisher<E> {
     shared: Arc<Shared>,
     writer: RingWriter,
+    /// What becomes of reliable events.
+    tally: Option<Arc<Tally>>,
     way: Way,
     scratch: Scratch,
     sequence: u64,
@@ -33,12 +37,17 @@ pub struct Publisher<E> {
 impl<E: Event> Publisher<E> {
     pub(crate) fn new(shared: &Arc<Shared>, target: &Target) -> Result<Self, Refused> {
         let way = way_of(shared, target)?;
-        let lane = match way {
-            Way::Link { .. } => Some(E::PRIORITY),
-            Way::Local(_) => None,
+        let (writer, tally) = match way {
+            Way::Link { .. } => (shared.attach(Some(E::PRIORITY), shared.hand())?, None),
+            Way::Local(_) => (shared.attach(None, shared.hand())?, None),
+            Way::Reliable(peer) => {
+                let ring = shared.attach_reliable(peer, E::PRIORITY)?;
+                (ring.writer, Some(ring.tally))
+            }
         };
         Ok(Self {
-            writer: shared.attach(lane, shared.hand())?,
+            writer,
+            tally,
             shared: Arc::clone(shared),
             way,
             scratch: Scratch::default(),
@@ -65,6 +74,15 @@ impl<E: Event> Publisher<E> {
         self.write(event, timestamp_ns, Visible::Now)
     }
 
+    /// The receipt of an event that this publisher accepted; `None` unless its target is reliable.
+    /// Costs an atomic addition; an event nobody asks for costs nothing.
+    #[must_use]
+    pub fn receipt(&self, accepted: Accepted) -> Option<Receipt> {
+        // The ring holds this publisher's events alone, so their numbers are their places.
+        let tally = self.tally.as_ref()?;
+        Some(Receipt::new(Arc::clone(tally), accepted.sequence))
+    }
+
     /// Begins a burst: events that share one timestamp and become visible together, when the burst
     /// is dropped or its ring is full.
     pub fn burst(&mut self) -> Burst<'_, E> {
@@ -81,7 +99,7 @@ impl<E: Event> Publisher<E> {
         let payload = |into: &mut [u8]| encode(event, into, scratch);
         if self.trace.is_none() && self.writer.write_plain(self.way, plain, visible, payload) {
             self.sequence += 1;
-            return Ok(Accepted { sequence });
+            return Ok(Accepted::new(sequence));
         }
         self.write_fully(event, at_ns, visible)
     }
@@ -99,7 +117,7 @@ impl<E: Event> Publisher<E> {
         let scratch = &mut self.scratch;
         self.writer.write(self.way, &head, visible, |into| encode(event, into, scratch))?;
         self.sequence += 1;
-        Ok(Accepted { sequence })
+        Ok(Accepted::new(sequence))
     }
 }
 

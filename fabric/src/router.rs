@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_wire::{
@@ -11,8 +12,9 @@ use wireloom_wire::{
 
 use crate::encode::{EncodeError, Scratch, encode};
 use crate::event::{Event, is_type_name};
-use crate::outcome::{Accepted, NoRoute, Refused};
-use crate::shared::{Link, Shared};
+use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
+use crate::receipt::Receipt;
+use crate::shared::{Link, ReliableRing, Shared};
 use crate::target::Target;
 use crate::writer::{Handed, RingWriter, Visible, Way, head, typed_header};
 
@@ -39,7 +41,12 @@ impl Router {
         let handed = shared.hand();
         Self {
             shared,
-            rings: Rings { lanes: [const { None }; LANES], local: None, handed },
+            rings: Rings {
+                lanes: [const { None }; LANES],
+                local: None,
+                reliable: Vec::new(),
+                handed,
+            },
             scratch: Scratch::default(),
             sequence: 0,
             routes: HashMap::new(),
@@ -64,7 +71,8 @@ impl Router {
     ///
     /// `Ok` means this node took it: it will be sent or dispatched, and if anything becomes of it
     /// other than delivery, the ledger says what. Best effort over UDP: a datagram may be lost on
-    /// the way, which the receiver notices and counts.
+    /// the way, which the receiver notices and counts. To a [`Target::Reliable`] it goes in order and
+    /// is kept until it is acknowledged; [`Router::receipt`] tells.
     ///
     /// # Errors
     /// See [`Refused`]; the event was then not taken.
@@ -81,7 +89,7 @@ impl Router {
         let writer = self.rings.writer(&self.shared, way, E::PRIORITY)?;
         writer.write(way, &head, Visible::Now, |into| encode(event, into, scratch))?;
         self.sequence += 1;
-        Ok(Accepted { sequence })
+        Ok(Accepted { sequence, place: self.rings.place(way, E::PRIORITY) })
     }
 
     /// Routes a dynamic event: a type name and a JSON text, which travels exactly as given.
@@ -125,7 +133,16 @@ impl Router {
             Ok(json.len())
         })?;
         self.sequence += 1;
-        Ok(Accepted { sequence })
+        Ok(Accepted { sequence, place: self.rings.place(way, priority) })
+    }
+
+    /// The receipt of an event that this router accepted; `None` unless its target was reliable.
+    /// Costs an atomic addition; an event nobody asks for costs nothing.
+    #[must_use]
+    pub fn receipt(&self, accepted: Accepted) -> Option<Receipt> {
+        let Place { peer, lane, event } = accepted.place?;
+        let ring = self.rings.reliable.get(peer.0 as usize)?.get(lane)?.as_ref()?;
+        Some(Receipt::new(Arc::clone(&ring.tally), event))
     }
 
     /// The way to a target: from this router's memory, else asked of the node once.
@@ -162,6 +179,7 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
             lane: 0,
             received_unix_ns: 0,
         })),
+        Target::Reliable(address) => Ok(Way::Reliable(shared.peer_at(*address)?)),
         Target::Unresolved(error) => Err(NoRoute::from(error.clone()).into()),
         Target::Node(address) | Target::Multicast(address) | Target::Broadcast(address) => {
             let group = !matches!(target, Target::Node(_));
@@ -171,11 +189,14 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
     }
 }
 
-/// The rings of one router, each made when first used: one for a priority, one for this process.
+/// The rings of one router, each made when first used: one for a priority, one for this process, one
+/// for each peer and priority of reliable events.
 #[derive(Debug)]
 struct Rings {
     lanes: [Option<RingWriter>; LANES],
     local: Option<RingWriter>,
+    /// By peer, then by lane.
+    reliable: Vec<[Option<Box<ReliableRing>>; LANES]>,
     handed: Arc<Handed>,
 }
 
@@ -189,10 +210,41 @@ impl Rings {
         let (slot, lane) = match way {
             Way::Local(_) => (&mut self.local, None),
             Way::Link { .. } => (&mut self.lanes[priority.index()], Some(priority)),
+            Way::Reliable(peer) => return self.reliable_writer(shared, peer, priority),
         };
         match slot {
             Some(writer) => Ok(writer),
             none => Ok(none.insert(shared.attach(lane, Arc::clone(&self.handed))?)),
         }
+    }
+
+    fn reliable_writer(
+        &mut self,
+        shared: &Shared,
+        peer: PeerIndex,
+        priority: Priority,
+    ) -> Result<&mut RingWriter, Refused> {
+        let index = peer.0 as usize;
+        if self.reliable.len() <= index {
+            self.reliable.resize_with(index + 1, Default::default);
+        }
+        let slot = &mut self.reliable[index][priority.index()];
+        match slot {
+            Some(ring) => Ok(&mut ring.writer),
+            none => {
+                let ring = shared.attach_reliable(peer, priority)?;
+                Ok(&mut none.insert(Box::new(ring)).writer)
+            }
+        }
+    }
+
+    /// The place of the event that was written last, where it is a reliable one.
+    #[inline]
+    fn place(&self, way: Way, priority: Priority) -> Option<Place> {
+        let Way::Reliable(peer) = way else { return None };
+        let lane = priority.index();
+        let ring = self.reliable.get(peer.0 as usize)?[lane].as_ref()?;
+        let event = ring.handed.to_links.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Place { peer, lane, event })
     }
 }

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use wireloom_control::{Control, Task};
+use wireloom_control::{Control, Feed, LinksCommand, LinksPort, Tally, Task};
 use wireloom_dataplane::clock::Clock;
-use wireloom_dataplane::command::{Commands, ReceiverCommand, SenderCommand};
+use wireloom_dataplane::command::{Commands, LocalRing, ReceiverCommand, SenderCommand};
 use wireloom_dataplane::counters::{Counter, CounterMeaning, Counters};
 use wireloom_dataplane::direct::DirectUse;
 use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId, Wanted};
@@ -23,7 +23,7 @@ use wireloom_dataplane::link::{Link as SenderLink, LinkConfig, LinkCounters, Lin
 use wireloom_dataplane::outbound::Outbound;
 use wireloom_dataplane::socket::path_packet_bytes;
 use wireloom_dataplane::wake::Wake;
-use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
+use wireloom_ring::{Backing, Consumer, Producer, Retained, RingConfig, ring};
 use wireloom_wire::{EventTypeId, LANES, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
@@ -33,9 +33,12 @@ use crate::event::Event;
 use crate::handler::{HandlerCounters, LostHandler};
 use crate::json::JsonCodec;
 use crate::ledger::WorkerReport;
-use crate::outcome::{NoRoute, Refused, SubscribeError};
+use crate::outcome::{NoRoute, PeerIndex, Refused, SubscribeError};
 use crate::paths::Paths;
 use crate::writer::{Handed, RingWriter};
+
+/// Accounts of reliable rings kept for each peer before those that are settled become one.
+const RINGS_KEPT: usize = 64;
 
 /// How long control waits for a worker to take a command before it calls it stalled.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(2);
@@ -56,11 +59,28 @@ pub(crate) struct LinkEntry {
     pub(crate) counters: Arc<LinkCounters>,
 }
 
+/// A peer of reliable events, and the accounts of the rings to it.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) rings: Vec<(Arc<Handed>, Arc<Tally>)>,
+}
+
+/// A ring to a peer by TCP.
+#[derive(Debug)]
+pub(crate) struct ReliableRing {
+    pub(crate) writer: RingWriter,
+    pub(crate) handed: Arc<Handed>,
+    pub(crate) tally: Arc<Tally>,
+}
+
 /// Everybody the ledger asks.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     pub(crate) links: HashMap<SocketAddr, LinkEntry>,
     pub(crate) handed: Vec<Arc<Handed>>,
+    /// Where reliable events go, by their index.
+    pub(crate) peers: Vec<Peer>,
     pub(crate) handlers: Vec<(&'static str, Arc<HandlerCounters>)>,
     pub(crate) rings: Vec<(String, Arc<InboundCounters>)>,
     /// What was configured without effect.
@@ -79,11 +99,13 @@ pub(crate) struct Shared {
     name: String,
     id: NodeId,
     sizes: Sizes,
+    reliable_ring_bytes: usize,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
     sender: SenderPort,
     receivers: Vec<ReceiverPort>,
+    links: LinksPort,
     sessions: u32,
     subscriptions: AtomicU64,
     books: Mutex<Books>,
@@ -91,20 +113,31 @@ pub(crate) struct Shared {
     direct: OnceLock<Arc<DirectUse>>,
 }
 
+/// A node's id: the hash of its name, never 0.
+pub(crate) fn id_of(name: &str) -> NodeId {
+    NodeId(xxhash_rust::xxh3::xxh3_64(name.as_bytes()).max(1))
+}
+
 impl Shared {
-    pub(crate) fn new(name: String, sizes: Sizes, control: Control) -> Self {
+    pub(crate) fn new(
+        name: String,
+        (sizes, reliable_ring_bytes): (Sizes, usize),
+        control: Control,
+    ) -> Self {
         let plane = &control.plane;
         // Sessions begin at a random place, so that no two lives of a node share one.
         let random = RandomState::new().hash_one(std::process::id());
         Self {
-            id: NodeId(xxhash_rust::xxh3::xxh3_64(name.as_bytes()).max(1)),
+            id: id_of(&name),
             name,
             sizes,
+            reliable_ring_bytes,
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),
             sender: plane.sender.clone(),
             receivers: plane.receivers.clone(),
+            links: control.links.clone(),
             // Far enough below the end that no link's session wraps to another's.
             sessions: (random >> 33) as u32,
             subscriptions: AtomicU64::new(1),
@@ -162,7 +195,7 @@ impl Shared {
     pub(crate) fn counters(&self) -> Vec<(&'static CounterMeaning, u64)> {
         let mut sums: Vec<(&'static CounterMeaning, u64)> = Vec::new();
         let (sender, receivers) = self.worker_counters();
-        for counters in receivers.chain([sender]) {
+        for counters in receivers.chain([sender, &*self.links.counters]) {
             for (meaning, value) in counters.non_zero() {
                 match sums.iter_mut().find(|(known, _)| *known == meaning) {
                     Some((_, sum)) => *sum += value,
@@ -274,13 +307,65 @@ impl Shared {
                 self.sender.wake.clone()
             }
             None => {
-                self.to_receiver(0, ReceiverCommand::AttachLocal(Box::new(consumer)))
-                    .map_err(|()| NoRoute::Stalled)?;
+                self.to_receiver(
+                    0,
+                    ReceiverCommand::AttachLocal(Box::new(LocalRing { consumer, taken: None })),
+                )
+                .map_err(|()| NoRoute::Stalled)?;
                 self.receivers[0].wake.clone()
             }
         };
         let urgent = priority.is_none_or(|priority| priority == Priority::Critical);
         Ok(RingWriter::new(producer, wake, urgent, handed))
+    }
+
+    /// The peer of reliable events at an address.
+    pub(crate) fn peer_at(&self, address: SocketAddr) -> Result<PeerIndex, Refused> {
+        let mut books = self.books();
+        let known = books.peers.iter().position(|peer| peer.address == address);
+        let index = match known {
+            Some(index) => index,
+            None if books.peers.len() >= LINKS_MAX => {
+                return Err(NoRoute::LinksExhausted(LINKS_MAX).into());
+            }
+            None => {
+                books.peers.push(Peer { address, rings: Vec::new() });
+                books.peers.len() - 1
+            }
+        };
+        Ok(PeerIndex(u32::try_from(index).unwrap_or(u32::MAX)))
+    }
+
+    /// A ring to a peer by TCP, in the lane of `priority`.
+    pub(crate) fn attach_reliable(
+        &self,
+        peer: PeerIndex,
+        priority: Priority,
+    ) -> Result<ReliableRing, Refused> {
+        if self.is_closed() {
+            return Err(Refused::Closed);
+        }
+        let made = self.ring(self.reliable_ring_bytes);
+        let (producer, consumer) = made.map_err(|_| Refused::NoRoute(NoRoute::Stalled))?;
+        let (handed, tally) = (Arc::<Handed>::default(), Arc::<Tally>::default());
+        let address = {
+            let mut books = self.books();
+            let peer = &mut books.peers[peer.0 as usize];
+            fold_settled(&mut peer.rings);
+            peer.rings.push((Arc::clone(&handed), Arc::clone(&tally)));
+            peer.address
+        };
+        let feed = Feed::new(Retained::new(consumer), Arc::clone(&tally));
+        self.to_links(LinksCommand::Attach(address, priority.lane(), feed))?;
+        let wake = self.links.wake.clone();
+        let writer = RingWriter::new(producer, wake, true, Arc::clone(&handed));
+        Ok(ReliableRing { writer, handed, tally })
+    }
+
+    /// Tells the links something.
+    pub(crate) fn to_links(&self, command: LinksCommand) -> Result<(), Refused> {
+        command_to(&self.links.commands, self.links.wake.as_ref(), command)
+            .map_err(|()| NoRoute::Stalled.into())
     }
 
     /// The link to an address, made when it is new: the path's packet size is asked of the system.
@@ -549,6 +634,25 @@ impl Shared {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(control);
     }
+}
+
+/// Rings whose publishers are gone and whose events are all delivered become one entry, so that the
+/// list stays as short as they are.
+fn fold_settled(rings: &mut Vec<(Arc<Handed>, Arc<Tally>)>) {
+    if rings.len() <= RINGS_KEPT {
+        return;
+    }
+    let mut delivered = 0;
+    rings.retain(|(handed, tally)| {
+        let gone = Arc::strong_count(handed) == 1 && Arc::strong_count(tally) == 1;
+        let accepted = handed.to_links.load(Ordering::Relaxed);
+        let settled = gone && tally.delivered() == accepted;
+        delivered += if settled { accepted } else { 0 };
+        !settled
+    });
+    let folded = Handed::default();
+    folded.to_links.store(delivered, Ordering::Relaxed);
+    rings.push((Arc::new(folded), Arc::new(Tally::delivered_before(delivered))));
 }
 
 /// Gives a worker a command: waits a moment when its queue is full, wakes it if it sleeps.

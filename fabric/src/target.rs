@@ -12,6 +12,7 @@ use std::str::FromStr;
 /// |---|---|
 /// | `local` | the handlers of this process |
 /// | `udp://10.0.0.7:9000`, `udp://[::1]:9000`, `udp://host:9000` | one node |
+/// | `tcp://10.0.0.7:9000`, `tcp://host:9000` | one node, reliably: in order, acknowledged |
 /// | `udp://224.1.1.1:9000`, `udp://[ff02::1234]:9000` | a multicast group |
 /// | `udp://255.255.255.255:9000`, `broadcast:9000` | everybody on the local network |
 ///
@@ -29,6 +30,9 @@ pub enum Target {
     Local,
     /// One node, at its address, by UDP.
     Node(SocketAddr),
+    /// One node, at its address, by TCP: in order, kept until its handlers have taken it, sent
+    /// again after a lost link. Its fate can be asked for by a [`Receipt`](crate::Receipt).
+    Reliable(SocketAddr),
     /// Every node that joined the group, by one multicast packet.
     Multicast(SocketAddr),
     /// Every node of the local network on this port, by one broadcast packet (IPv4).
@@ -44,6 +48,15 @@ impl Target {
     #[must_use]
     pub fn node(address: &str) -> Self {
         resolve(address).map_or_else(Self::Unresolved, Self::classify)
+    }
+
+    /// One node at `host:port`, reliably; the host is resolved as by [`Target::node`].
+    #[must_use]
+    pub fn reliable(address: &str) -> Self {
+        resolve(address).map_or_else(Self::Unresolved, |address| match Self::classify(address) {
+            Self::Node(address) => Self::Reliable(address),
+            _ => Self::Unresolved(TargetError::NotOneNode(address.ip())),
+        })
     }
 
     /// A multicast group at `group:port`.
@@ -74,9 +87,10 @@ impl Target {
     #[must_use]
     pub const fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Node(address) | Self::Multicast(address) | Self::Broadcast(address) => {
-                Some(*address)
-            }
+            Self::Node(address)
+            | Self::Reliable(address)
+            | Self::Multicast(address)
+            | Self::Broadcast(address) => Some(*address),
             Self::Local | Self::Unresolved(_) => None,
         }
     }
@@ -110,6 +124,7 @@ impl fmt::Display for Target {
             Self::Node(address) | Self::Multicast(address) | Self::Broadcast(address) => {
                 write!(f, "udp://{address}")
             }
+            Self::Reliable(address) => write!(f, "tcp://{address}"),
             Self::Unresolved(error) => write!(f, "unresolved ({error})"),
         }
     }
@@ -129,11 +144,15 @@ impl FromStr for Target {
         };
         match scheme {
             "udp" => resolve(rest.trim_end_matches('/')).map(Self::classify),
+            "tcp" => match Self::reliable(rest.trim_end_matches('/')) {
+                Self::Unresolved(error) => Err(error),
+                target => Ok(target),
+            },
             "broadcast" => match rest.parse::<u16>() {
                 Ok(port) if port > 0 => Ok(Self::broadcast(port)),
                 _ => Err(TargetError::NoPort(text.into())),
             },
-            "tcp" | "node" | "service" | "shm" => Err(TargetError::NotYet(scheme.into())),
+            "node" | "service" | "shm" => Err(TargetError::NotYet(scheme.into())),
             _ => Err(TargetError::Form(text.into())),
         }
     }
@@ -146,7 +165,7 @@ pub enum TargetError {
     /// None of the text forms.
     #[error(
         "{0:?} is not a target: write udp://HOST:PORT (a node, or a group such as \
-         udp://224.1.1.1:9000), broadcast:PORT, or local"
+         udp://224.1.1.1:9000), tcp://HOST:PORT (a node, reliably), broadcast:PORT, or local"
     )]
     Form(Box<str>),
     /// No port, or port 0.
@@ -158,8 +177,14 @@ pub enum TargetError {
     /// A group was asked for and this is none.
     #[error("{0} is not a multicast group: groups are 224.0.0.0–239.255.255.255 and ff00::/8")]
     NotAGroup(IpAddr),
+    /// A reliable target is one node.
+    #[error("{0} is not one node: reliable events go to one at a time, by tcp://HOST:PORT")]
+    NotOneNode(IpAddr),
     /// A form of the design that this version does not route yet.
-    #[error("targets of the form {0}: are not routed by this version: use udp://HOST:PORT")]
+    #[error(
+        "targets of the form {0}: are not routed by this version: use udp://HOST:PORT or \
+             tcp://HOST:PORT"
+    )]
     NotYet(Box<str>),
 }
 
@@ -173,6 +198,8 @@ mod tests {
             ("local", Target::Local),
             ("udp://127.0.0.1:9000", Target::node("127.0.0.1:9000")),
             ("udp://[::1]:9000", Target::node("[::1]:9000")),
+            ("tcp://127.0.0.1:9000", Target::reliable("127.0.0.1:9000")),
+            ("tcp://[::1]:9000", Target::reliable("[::1]:9000")),
             ("udp://224.1.1.1:9000", Target::multicast("224.1.1.1:9000")),
             ("udp://[ff02::1234]:9000", Target::multicast("[ff02::1234]:9000")),
             ("udp://255.255.255.255:9", Target::broadcast(9)),
@@ -196,7 +223,9 @@ mod tests {
             ("udp://127.0.0.1:99999", "port between"),
             ("udp://:9000", "port between"),
             ("udp://no-such-host.invalid:1", "no address"),
-            ("tcp://127.0.0.1:1", "not routed by this version"),
+            ("node:somebody", "not routed by this version"),
+            ("tcp://224.1.1.1:9000", "not one node"),
+            ("tcp://127.0.0.1", "HOST:PORT"),
             ("broadcast:x", "port between"),
         ] {
             let error = text.parse::<Target>().expect_err(text).to_string();

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use wireloom_control::FRAME_BYTES_MAX;
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_dataplane::inbound::{ORIGIN_BYTES, origin_header};
 use wireloom_dataplane::link::LinkId;
@@ -18,7 +19,7 @@ use wireloom_wire::{
 
 use crate::encode::EncodeError;
 use crate::event::Event;
-use crate::outcome::Refused;
+use crate::outcome::{PeerIndex, Refused};
 
 /// Room first tried for a payload whose length is not known yet.
 const FIRST_ROOM_BYTES: usize = 192;
@@ -28,6 +29,8 @@ const FIRST_ROOM_BYTES: usize = 192;
 pub(crate) enum Way {
     /// To a link, in frames of at most `limit` bytes.
     Link { id: LinkId, limit: usize },
+    /// To a peer by TCP, through a ring of its own: no mark says where frames go.
+    Reliable(PeerIndex),
     /// To this process: the frame carries its origin.
     Local(Origin),
 }
@@ -98,7 +101,7 @@ impl RingWriter {
     ) -> Result<(), Refused> {
         let written = self.try_write(way, head, visible, payload);
         match (&written, way) {
-            (Ok(()), Way::Link { .. }) => bump(&self.handed.to_links),
+            (Ok(()), Way::Link { .. } | Way::Reliable(_)) => bump(&self.handed.to_links),
             (Ok(()), Way::Local(_)) => bump(&self.handed.to_local),
             (Err(_), _) => bump(&self.handed.refused),
         }
@@ -119,10 +122,11 @@ impl RingWriter {
         visible: Visible,
         payload: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> bool {
-        let Way::Link { id, limit } = way else { return false };
-        if self.marked != Some(id) {
-            return false;
-        }
+        let limit = match way {
+            Way::Link { id, limit } if self.marked == Some(id) => limit,
+            Way::Reliable(_) => FRAME_BYTES_MAX,
+            _ => return false,
+        };
         let room = record_spacing(FRAME_HEADER_BYTES + self.room_bytes).min(limit);
         let Ok(mut claim) = self.producer.claim(room) else { return false };
         let Some((head, rest)) = claim.split_first_chunk_mut() else { return false };
@@ -213,6 +217,7 @@ impl RingWriter {
                 }
                 Ok((0, limit))
             }
+            Way::Reliable(_) => Ok((0, ring_limit.min(FRAME_BYTES_MAX))),
             Way::Local(_) => Ok((ORIGIN_BYTES, ring_limit)),
         }
     }

@@ -26,12 +26,14 @@ pub struct Consumer {
     head: usize,
     /// Where the batch given last ends: `head..batch_end` lies in one lap.
     batch_end: usize,
+    /// Up to here records were seen to be published.
+    seen: usize,
 }
 
 impl Consumer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let capacity = shared.capacity;
-        Self { shared, capacity, head: 0, batch_end: 0 }
+        Self { shared, capacity, head: 0, batch_end: 0, seen: 0 }
     }
 
     /// All published records that lie in one piece from the first unreleased one on: whole
@@ -45,16 +47,8 @@ impl Consumer {
     /// Costs one look at the producer's cursor, however many records there are.
     #[inline]
     pub fn read(&mut self) -> &[u8] {
-        let cursors = &self.shared.cursors;
-        // Partner: the Release store of `tail` in `Producer::publish`. The records before this
-        // tail, and the watermark if the tail is a lap ahead, are seen as they were published.
-        let tail = cursors.published.tail.load(Ordering::Acquire);
-        let lap_end = self.capacity.lap_end(self.head);
-        if tail <= lap_end {
-            self.batch_end = tail;
-        } else {
-            self.read_across(lap_end, tail);
-        }
+        // A batch that begins behind dead space steps over it; the next release tells the producer.
+        (self.head, self.batch_end) = self.batch_from(self.head);
         self.peek()
     }
 
@@ -134,20 +128,72 @@ impl Consumer {
         self.head as u64
     }
 
-    /// The tail is in the next lap, so this lap's data ends at its watermark.
+    /// Where the published records from `at` on that lie in one piece begin and end. `at` is not
+    /// before the head and not beyond what was published; the begin differs from it only when the
+    /// records of its lap end there.
+    #[inline]
+    pub(crate) fn batch_from(&mut self, at: usize) -> (usize, usize) {
+        // Partner: the Release store of `tail` in `Producer::publish`. The records before this
+        // tail, and the watermark if the tail is a lap ahead, are seen as they were published.
+        let tail = self.shared.cursors.published.tail.load(Ordering::Acquire);
+        let lap_end = self.capacity.lap_end(at);
+        self.seen = tail;
+        if tail <= lap_end { (at, tail) } else { self.batch_across(at, lap_end, tail) }
+    }
+
+    /// The tail is in the next lap, so the data of this one ends at its watermark.
     #[cold]
-    fn read_across(&mut self, lap_end: usize, tail: usize) {
+    fn batch_across(&self, at: usize, lap_end: usize, tail: usize) -> (usize, usize) {
         // Ordered by the tail. This lap's watermark cannot be overwritten yet: that takes a
-        // producer past the next lap, hence a released head in the next lap.
+        // producer past the next lap, hence a released head in the next lap, and `at` is not
+        // before the head.
         let watermark = self.shared.cursors.published.watermark.load(Ordering::Relaxed);
         // Records that filled a lap to its last byte leave no watermark; the one there is older.
-        let data_end = if watermark < self.head { lap_end } else { watermark };
-        if self.head < data_end {
-            self.batch_end = data_end;
-        } else {
-            self.head = lap_end; // step over the dead space; the next release tells the producer
-            self.batch_end = tail;
-        }
+        let data_end = if watermark < at { lap_end } else { watermark };
+        if at < data_end { (at, data_end) } else { (lap_end, tail) }
+    }
+
+    /// Where the first unreleased byte stands.
+    #[inline]
+    pub(crate) const fn head(&self) -> usize {
+        self.head
+    }
+
+    /// Whether records beyond `at` have been published. One look at the producer's cursor.
+    #[inline]
+    pub(crate) fn has_beyond(&self, at: usize) -> bool {
+        // Only a comparison, as in `is_empty`.
+        self.shared.cursors.published.tail.load(Ordering::Relaxed) != at
+    }
+
+    /// Bytes that were seen published and are not released, within one lap.
+    ///
+    /// # Panics
+    /// When they are not such bytes.
+    #[inline]
+    pub(crate) fn held(&self, at: usize, bytes: usize) -> &[u8] {
+        let is_held = self.head <= at && at <= self.seen && bytes <= self.seen - at;
+        assert!(is_held, "{bytes} bytes at {at} that are not held");
+        let offset = self.capacity.offset(at);
+        assert!(bytes <= self.capacity.bytes() - offset, "bytes across the end of a lap");
+        // SAFETY: within the memory, as asserted. All before `seen` was published (Acquire in
+        // `batch_from`), and the producer writes none of it before a head beyond it is stored,
+        // which takes `&mut self`. Dead space between two laps is old bytes that nobody writes.
+        unsafe { self.shared.memory.bytes(offset, bytes) }
+    }
+
+    /// Gives all bytes before `position` back to the producer: a place between two records, not
+    /// before the head and not beyond what was published. One Release store.
+    #[inline]
+    pub(crate) fn release_to(&mut self, position: usize) {
+        let lap_end = self.capacity.lap_end(self.head);
+        let first_end = position.min(lap_end);
+        let shadow = self.shared.memory.shadow();
+        shadow.read(self.capacity.offset(self.head), first_end - self.head);
+        shadow.read(0, position - first_end);
+        (self.head, self.batch_end) = (position, position);
+        // Partner: as in `release`.
+        self.shared.cursors.released.head.store(position, Ordering::Release);
     }
 }
 

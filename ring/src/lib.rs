@@ -83,6 +83,9 @@
 //! the shared one only when those run out (producer) or once a batch (consumer). `tail` and
 //! `watermark` share a cache line, `head` and the flags have one each: `layout.rs` asserts it.
 //!
+//! A [`Retained`] consumer has a second cursor between head and tail: it reads on and releases
+//! later, because what it has sent may have to be sent again.
+//!
 //! # Invariants
 //!
 //! 1. `head <= tail <= position <= head + capacity`, in positions. A claim checks the last one; the
@@ -110,6 +113,7 @@ mod memory;
 #[allow(unsafe_code)]
 mod producer;
 mod record;
+mod retained;
 mod shadow;
 mod sync;
 
@@ -120,6 +124,7 @@ pub use config::{Backing, RingConfig, RingError};
 pub use consumer::Consumer;
 pub use producer::{Claim, ClaimError, Producer};
 pub use record::{RECORD_ALIGNMENT, RECORD_BYTES_MIN, Records, record_length, record_spacing};
+pub use retained::Retained;
 
 use layout::{Capacity, Cursors};
 use memory::Memory;

@@ -3,6 +3,7 @@
 //! One thread plays both halves. `behaviour` holds the cases that have a name.
 
 mod behaviour;
+mod retained;
 
 use std::collections::VecDeque;
 

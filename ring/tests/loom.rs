@@ -11,7 +11,7 @@
 
 use loom::{model::Builder, thread};
 use wireloom_ring::{
-    Claim, ClaimError, Consumer, Producer, Records, RingConfig, record_spacing, ring,
+    Claim, ClaimError, Consumer, Producer, Records, Retained, RingConfig, record_spacing, ring,
 };
 
 const CAPACITY_BYTES: usize = 128;
@@ -109,6 +109,16 @@ fn a_producer_learns_that_its_consumer_is_gone() {
     }
 }
 
+#[test]
+fn what_is_taken_is_whole_until_it_is_released() {
+    use Step::{Commit, Publish, Stage};
+    for program in programs(&[Commit(16), Stage(32), Publish], 2) {
+        for start in EMPTY.into_iter().chain(CROWDED) {
+            check_retained(&program, start);
+        }
+    }
+}
+
 /// Every program of `steps` steps out of `alphabet`.
 fn programs(alphabet: &[Step], steps: u32) -> Vec<Vec<Step>> {
     let count = alphabet.len();
@@ -167,6 +177,48 @@ fn check_close(program: &[Step], start: Start) {
         let count = reader.seen.len();
         assert!(drained.is_none_or(|drained| drained == count), "{program:?} from {start:?}");
     });
+}
+
+/// The program against two takes, of which the first is released when both have been looked at.
+fn check_retained(program: &[Step], start: Start) {
+    let program = program.to_vec();
+    model(move || {
+        let (mut producer, consumer) = started(start);
+        let mut retained = Retained::new(consumer);
+        let steps = program.clone();
+        let writer = thread::spawn(move || (write(&mut producer, &steps), producer));
+        let (mut seen, mut runs) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            runs.extend(take(&mut retained, &mut seen));
+        }
+        for (position, bytes) in &runs {
+            assert_eq!(retained.bytes(*position, bytes.len()), bytes);
+        }
+        if let Some((position, bytes)) = runs.first() {
+            retained.release_to(position + bytes.len() as u64);
+        }
+        let (written, mut producer) = writer.join().expect("no panic");
+        producer.close();
+        for (position, bytes) in runs.iter().skip(1) {
+            assert_eq!(retained.bytes(*position, bytes.len()), bytes, "taken, not released");
+        }
+        while let Some((position, bytes)) = take(&mut retained, &mut seen) {
+            retained.release_to(position + bytes.len() as u64);
+        }
+        let present = (0..start.present).map(|_| (BLOCK_BYTES, PRESENT_FILL));
+        let expected: Vec<Mark> = present.chain(written.taken).collect();
+        assert_eq!(seen, expected, "{program:?} from {start:?}");
+    });
+}
+
+/// Takes what there is in one piece: where, and a copy of it.
+fn take(retained: &mut Retained, seen: &mut Vec<Mark>) -> Option<(u64, Vec<u8>)> {
+    let bytes = retained.read().to_vec();
+    if bytes.is_empty() {
+        return None;
+    }
+    seen.extend(Records::new(&bytes).map(mark));
+    Some((retained.take(bytes.len()), bytes))
 }
 
 /// What a program wrote.

@@ -4,12 +4,13 @@
 //! under a sanitizer, more to look for what is rare.
 
 use std::{
+    collections::VecDeque,
     hint, thread,
     time::{Duration, Instant},
 };
 
 use wireloom_ring::{
-    Claim, ClaimError, Consumer, Producer, Records, RingConfig, record_spacing, ring,
+    Claim, ClaimError, Consumer, Producer, Records, Retained, RingConfig, record_spacing, ring,
 };
 
 /// A side that has nothing to do for this long will never have: fail instead of hanging.
@@ -47,6 +48,57 @@ fn a_reader_that_leaves_closes_the_ring_for_its_writer() {
     assert!(sent >= received);
     assert_eq!(producer.consumed_position(), position, "the head is final");
     assert!(producer.position() - position <= 4096);
+}
+
+#[test]
+fn what_is_taken_can_be_read_again_until_it_is_released() {
+    let records = records_to_send();
+    let (mut producer, consumer) = ring_of(64 * 1024);
+    let writer = thread::spawn(move || {
+        for sequence in 0..records {
+            send(&mut producer, sequence, 2000, 8).expect("a reader");
+        }
+    });
+    let mut retained = Retained::new(consumer);
+    let mut taken: VecDeque<(u64, usize, usize)> = VecDeque::new();
+    let (mut received, mut idle) = (0, Idle::default());
+    loop {
+        let closed = retained.is_closed();
+        let bytes = retained.read().len();
+        if bytes > 0 {
+            let first = received;
+            received += check(retained.read(), first, 2000);
+            taken.push_back((retained.take(bytes), bytes, first));
+            idle = Idle::default();
+        } else if closed && taken.is_empty() {
+            break;
+        } else if taken.is_empty() {
+            idle.wait();
+        }
+        // Everything held is read again, as after a lost connection; then a part is released.
+        let releases = if bytes == 0 { taken.len() } else { scramble(received) % 3 };
+        for _ in 0..releases.min(taken.len()) {
+            for (position, bytes, first) in taken.iter().take(4) {
+                check(retained.bytes(*position, *bytes), *first, 2000);
+            }
+            let (position, bytes, _) = taken.pop_front().expect("counted");
+            retained.release_to(position + bytes as u64);
+        }
+    }
+    writer.join().expect("the writer has sent all");
+    assert_eq!(received, records);
+}
+
+/// Checks the records of a batch, the first of which has this number; returns how many.
+fn check(batch: &[u8], first: usize, length_max: usize) -> usize {
+    let mut sequence = first;
+    for record in Records::new(batch) {
+        assert_eq!(record.len(), length_of(sequence, length_max), "length of {sequence}");
+        let written = (4..record.len()).all(|place| record[place] == byte_of(sequence, place));
+        assert!(written, "content of {sequence}");
+        sequence += 1;
+    }
+    sequence - first
 }
 
 fn exchange(capacity_bytes: usize, length_max: usize, staged_max: usize) {

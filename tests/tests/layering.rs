@@ -29,7 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("wireloom-wire", &[]),
     ("wireloom-derive", &[]),
     ("wireloom-dataplane", &["wireloom-ring", "wireloom-wire"]),
-    ("wireloom-control", &["wireloom-dataplane", "wireloom-wire"]),
+    ("wireloom-control", &["wireloom-dataplane", "wireloom-ring", "wireloom-wire"]),
     (
         "wireloom",
         &[
@@ -63,6 +63,8 @@ const TEST_EDGES: &[(&str, &str)] = &[("wireloom-derive", "wireloom")];
 const OUTSIDE: &[(&str, &[&str])] = &[
     ("wireloom-wire", &["thiserror", "twox-hash", "xxhash-rust"]),
     ("wireloom-ring", &["crossbeam-utils", "libc", "loom", "thiserror"]),
+    // Readiness of TCP sockets, and the options a listener needs before it is bound.
+    ("wireloom-control", &["mio", "socket2", "thiserror"]),
     (
         "wireloom-dataplane",
         &[

@@ -8,8 +8,8 @@ use crate::bytes::put;
 use crate::checksum::{body_hash, packet_checksum};
 use crate::packet::CHECKSUM_OFFSET;
 use crate::{
-    Admission, Frame, FrameEncoder, Frames, PACKET_HEADER_BYTES, PacketFlags, ReceiveWindow,
-    align_up, decode_packet, take_frames,
+    Admission, CONTROL_PACKET_BYTES_MAX, Control, Frame, FrameEncoder, Frames, PACKET_HEADER_BYTES,
+    Packet, PacketFlags, ReceiveWindow, align_up, decode_packet, take_frames,
 };
 
 /// The longest input that is looked at with its checksum made to fit.
@@ -52,6 +52,18 @@ fn checked_packet(datagram: &[u8]) {
     assert!(good <= frame_count);
     assert!(good == frame_count || walk.next().is_none(), "an error ends the walk");
     frames(packet.body);
+    control(&packet);
+}
+
+/// [`Control`]: a message that is read is written as the same bytes, but for the frame's own
+/// sequence, time, type shape and priority, which nobody reads.
+fn control(packet: &Packet<'_>) {
+    let Some(message) = Control::of(packet) else { return };
+    let mut written = [0; CONTROL_PACKET_BYTES_MAX];
+    let length = message.encode(packet.header.source, &mut written);
+    assert_eq!(length, packet.header.length as usize);
+    let again = decode_packet(&written[..length], true).expect("it was just written");
+    assert_eq!(Control::of(&again), Some(message));
 }
 
 /// [`Frames`] and [`take_frames`]: every frame lies within the body behind the one before, and

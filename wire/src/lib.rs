@@ -16,6 +16,7 @@
 //! | walk its frames | [`Packet::frames`], [`Frames`], [`Frame`] |
 //! | follow a stream: loss, duplicates, order | [`ReceiveWindow`] |
 //! | tell a stream's sender how far it may go | [`Status`], [`packet_charge`] |
+//! | begin a link over TCP | [`Control`], [`Hello`], [`Refusal`] |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -24,6 +25,7 @@ extern crate std;
 
 mod bytes;
 mod checksum;
+mod control;
 mod extension;
 mod flags;
 mod frame;
@@ -39,6 +41,10 @@ mod receive_window;
 mod status;
 
 pub use checksum::{BodyHash, body_hash};
+pub use control::{
+    CONTROL_PACKET_BYTES_MAX, Control, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, Refusal,
+    StreamPoint,
+};
 pub use extension::{NAME_BYTES_MAX, TraceContext};
 pub use flags::{FrameFlags, PacketFlags};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Frames};

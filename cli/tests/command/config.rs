@@ -19,7 +19,8 @@ fn the_table_tells_each_value_and_who_said_it() {
     let file = Scratch::new("check.toml", b"[node]\nprofile = \"server\"\n[udp]\nwindow = 65536\n");
     let words = ["config", "check", file.path(), "--set", "udp.flow=shed"];
     let mut command = wireloom(&words);
-    let checked = command.env("WIRELOOM_TCP_POOL", "9").output().expect("the command starts");
+    let checked =
+        command.env("WIRELOOM_TCP_COMPRESSION", "true").output().expect("the command starts");
     let table = text(&checked.stdout);
     assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
     let place = format!("{}:4", file.path());
@@ -27,7 +28,7 @@ fn the_table_tells_each_value_and_who_said_it() {
         ("udp.window", &["64 KiB", place.as_str()][..]),
         ("udp.multicast_ttl", &["64", "profile server"]),
         ("udp.flow", &["shed", "flag --set"]),
-        ("tcp.pool", &["9", "env WIRELOOM_TCP_POOL", "no effect in this version"]),
+        ("tcp.compression", &["true", "env WIRELOOM_TCP_COMPRESSION", "no effect in this"]),
         ("node.mode", &["shared", "default"]),
         ("node.cores", &["[]", "default"]),
         ("udp.path_bytes", &["auto", "default"]),
@@ -37,7 +38,12 @@ fn the_table_tells_each_value_and_who_said_it() {
         }
     }
     assert!(!row(&table, "udp.window").contains("no effect"), "{table}");
-    assert!(table.contains("\n  tcp.*: this version sends by UDP alone\n"), "{table}");
+    for line in [
+        "discovery.*: nodes of this version do not look for each other",
+        "tcp.compression, tcp.stream_bytes_max: this version neither compresses nor cuts events",
+    ] {
+        assert!(table.contains(&format!("\n  {line}")), "{table}");
+    }
     assert!(!table.contains('\x1b') && table.lines().all(|line| line == line.trim_end()));
 }
 

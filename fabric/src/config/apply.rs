@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use wireloom_control::ReliableSettings;
 use wireloom_dataplane::config::{GroupMembership, IoBackend, Mode};
 use wireloom_dataplane::flow::FlowControl;
 use wireloom_dataplane::idle::Idle;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
-use wireloom_wire::FRAME_HEADER_BYTES;
+use wireloom_wire::{FRAME_HEADER_BYTES, LANES};
 
 use super::fault::Source;
 use super::keys::Id;
@@ -41,6 +42,7 @@ impl NodeBuilder {
         config.node(&mut self);
         config.rings(&mut self);
         config.sockets(&mut self);
+        config.links(&mut self.setup.reliable);
         if let Some(listen) = config.listen() {
             self = self.listen(listen);
         }
@@ -51,9 +53,9 @@ impl NodeBuilder {
 
 impl Config {
     fn node(&self, builder: &mut NodeBuilder) {
-        let plane = &mut builder.plane;
+        let plane = &mut builder.setup.plane;
         if let Some(name) = self.name() {
-            name.clone_into(&mut builder.name);
+            name.clone_into(&mut builder.setup.name);
         }
         if self.is_said(&[Id::Mode]) {
             let is_dedicated = self.word(Id::Mode) == "dedicated";
@@ -79,7 +81,7 @@ impl Config {
         }
         if self.is_said(&[Id::Streams]) {
             plane.sources_max = self.count(Id::Streams);
-            builder.sizes.streams = plane.sources_max;
+            builder.setup.sizes.streams = plane.sources_max;
         }
         if self.is_said(&[Id::Flush, Id::FlushInterval]) {
             // Natural: what there is leaves at once, which keeps every bound on waiting.
@@ -102,7 +104,7 @@ impl Config {
     }
 
     fn rings(&self, builder: &mut NodeBuilder) {
-        let sizes = &mut builder.sizes;
+        let sizes = &mut builder.setup.sizes;
         if self.is_said(&[Id::Queue, Id::EventBytes]) {
             sizes.outbound_ring_bytes = self.ring_bytes();
             sizes.subscriber_ring_bytes = self.ring_bytes().max(SUBSCRIBER_RING_BYTES_MIN);
@@ -136,8 +138,31 @@ impl Config {
         wanted.clamp(RING_BYTES.0, RING_BYTES.1).next_power_of_two()
     }
 
+    fn links(&self, settings: &mut ReliableSettings) {
+        let tcp = self.tcp();
+        if self.is_said(&[Id::Pool]) {
+            settings.pool = tcp.pool.min(LANES);
+        }
+        if self.is_said(&[Id::KeepAlive]) {
+            settings.keep_alive = tcp.keep_alive.unwrap_or(Duration::MAX);
+        }
+        if self.is_said(&[Id::Attempts]) {
+            settings.attempts = tcp.attempts;
+        }
+        for (id, field, said) in [
+            (Id::ConnectTimeout, &mut settings.connect_timeout, tcp.connect_timeout),
+            (Id::AckTimeout, &mut settings.ack_timeout, tcp.ack_timeout),
+            (Id::BackoffMin, &mut settings.backoff_min, tcp.backoff_min),
+            (Id::BackoffMax, &mut settings.backoff_max, tcp.backoff_max),
+        ] {
+            if self.is_said(&[id]) {
+                *field = said;
+            }
+        }
+    }
+
     fn sockets(&self, builder: &mut NodeBuilder) {
-        let plane = &mut builder.plane;
+        let plane = &mut builder.setup.plane;
         for (id, field) in [
             (Id::Broadcast, &mut plane.broadcast),
             (Id::Direct, &mut plane.direct),
@@ -221,7 +246,7 @@ mod tests {
             (Profile::Cluster, 8 << 20, 8 << 20, 1_400, 0, 64),
         ] {
             let builder = Node::builder("a").listen("127.0.0.1:9").profile(profile);
-            let (sizes, plane) = (&builder.sizes, &builder.plane);
+            let (sizes, plane) = (&builder.setup.sizes, &builder.setup.plane);
             let rings = (sizes.outbound_ring_bytes, sizes.subscriber_ring_bytes);
             assert_eq!(rings, (outbound, subscriber), "{profile}");
             assert_eq!(sizes.packet_bytes, Some(packet));
@@ -229,7 +254,7 @@ mod tests {
             assert_eq!(plane.multicast.ttl, ttl);
             assert!(plane.broadcast && plane.require_checksum);
             assert_eq!(plane.listen.to_string(), "127.0.0.1:9", "nobody said anything of it");
-            assert_eq!(builder.name, "a");
+            assert_eq!(builder.setup.name, "a");
         }
     }
 
@@ -280,6 +305,14 @@ mod tests {
             "[udp]\nbusy_poll = \"50 us\"",
             "[udp]\nchecksum = false",
             "[udp]\nflow = \"shed\"",
+            "[udp]\ndirect = false",
+            "[tcp]\nconnect_timeout = \"9 s\"",
+            "[tcp]\npool = 3",
+            "[tcp]\nkeep_alive = \"9 s\"",
+            "[tcp]\nack_timeout = \"9 s\"",
+            "[tcp]\nattempts = 9",
+            "[tcp]\nbackoff_min = \"9 ms\"",
+            "[tcp]\nbackoff_max = \"9 s\"",
             "[groups]\njoin = [\"224.1.1.1:9000\"]",
         ] {
             let builder = applied(line);
@@ -299,7 +332,7 @@ mod tests {
             (10_000_000, 65_536, 64 << 20),
         ] {
             let text = format!("[events]\nqueue = {queue}\nevent_bytes = {event_bytes}");
-            let sizes = applied(&text).sizes;
+            let sizes = applied(&text).setup.sizes;
             assert_eq!(sizes.outbound_ring_bytes, ring, "{queue} × {event_bytes}");
             assert_eq!(sizes.subscriber_ring_bytes, ring.max(1 << 20));
         }
@@ -307,8 +340,8 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_noted() {
-        let notes = applied("[tcp]\npool = 9").notes;
-        assert!(notes.len() == 1 && notes[0].contains("tcp.pool"), "{notes:?}");
+        let notes = applied("[tcp]\ncompression = true").notes;
+        assert!(notes.len() == 1 && notes[0].contains("tcp.compression"), "{notes:?}");
         let node = Node::builder("a").profile(Profile::Cluster).start().unwrap();
         let notes = node.notes().join("\n");
         for part in ["nothing is encrypted", "cluster.replication", "tcp.compression"] {

@@ -73,7 +73,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 
-const NO_TCP: Effect = Effect::None("this version sends by UDP alone");
+const NO_TCP: Effect = Effect::None("this version neither compresses nor cuts events apart");
 const NO_DISCOVERY: Effect = Effect::None("nodes of this version do not look for each other");
 const NO_SERVICES: Effect = Effect::None("this version routes to addresses, not to names");
 
@@ -214,30 +214,24 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(Id::ConnectTimeout, ("tcp", "connect_timeout"), Kind::Time(ms(1), ms(600_000)), "5 s")
         .profiles([Some("5 s"), Some("30 s"), Some("30 s")])
-        .means("How long a connection may take to be made.")
-        .effect(NO_TCP),
-    Key::new(Id::Pool, ("tcp", "pool"), Kind::Count(1, 1_000), "1")
-        .servers("100")
-        .means("Links to peers that are kept open, at most.")
-        .effect(NO_TCP),
+        .means("How long a connection may take to be made."),
+    Key::new(Id::Pool, ("tcp", "pool"), Kind::Count(1, 1_000), "2").servers("100").means(
+        "TCP links to each peer, at most. The five priorities are spread over them, so that \
+             more than 5 are 5; with 2, critical events have a link of their own.",
+    ),
     Key::new(Id::KeepAlive, ("tcp", "keep_alive"), Kind::Time(ms(0), HOUR), "15 s")
         .servers("15 s")
-        .means("A silent link is asked for life each this long; 0 s never.")
-        .effect(NO_TCP),
+        .means("A silent link is asked for life each this long; 0 s never."),
     Key::new(Id::AckTimeout, ("tcp", "ack_timeout"), Kind::Time(ms(1), ms(600_000)), "10 s")
         .cluster("10 s")
-        .means("A link that acknowledges nothing for this long is made anew.")
-        .effect(NO_TCP),
+        .means("A link that acknowledges nothing for this long is made anew."),
     Key::new(Id::Attempts, ("tcp", "attempts"), Kind::Count(1, 1_000), "5")
         .cluster("5")
-        .means("Attempts to deliver before an event is reported undelivered.")
-        .effect(NO_TCP),
-    Key::new(Id::BackoffMin, ("tcp", "backoff_min"), Kind::Time(ms(1), ms(60_000)), "100 ms")
-        .means("Wait before the second attempt; each next one waits twice as long, with jitter.")
-        .effect(NO_TCP),
+        .means("Attempts to deliver before an event is reported undelivered."),
+    Key::new(Id::BackoffMin, ("tcp", "backoff_min"), Kind::Time(ms(1), ms(60_000)), "200 ms")
+        .means("Wait before the second attempt; each next one waits twice as long, with jitter."),
     Key::new(Id::BackoffMax, ("tcp", "backoff_max"), Kind::Time(ms(1), ms(600_000)), "10 s")
-        .means("The longest wait between two attempts; at least backoff_min.")
-        .effect(NO_TCP),
+        .means("The longest wait between two attempts; at least backoff_min."),
     Key::new(Id::Compression, ("tcp", "compression"), Kind::Flag, "false")
         .cluster("true")
         .means("Whether links compress what they carry, if the other side does too.")

@@ -29,7 +29,7 @@ pub struct EventSettings {
 pub struct TcpSettings {
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
-    /// Links kept open, at most.
+    /// Links to each peer, at most.
     pub pool: usize,
     /// Time between two signs of life of a silent link; none sends none.
     pub keep_alive: Option<Duration>,

@@ -112,6 +112,40 @@ fn the_status_packet_is_written_as_drawn_and_read_back() {
 }
 
 #[test]
+fn the_hello_is_written_as_drawn_and_read_back() {
+    let mut streams = [StreamPoint::default(); HELLO_STREAMS_MAX];
+    streams[0] = StreamPoint { lane: 2, session: 0x5e55_1077, sequence: 1_000 };
+    let hello = Control::Hello(Hello {
+        protocol: LINK_PROTOCOL,
+        cluster: 0xc1,
+        node: NodeId(0x0123_4567_89ab_cdef),
+        incarnation: 1_700_000_000_000_000_000,
+        listens: ([10, 0, 0, 7], 9_000).into(),
+        streams,
+        stream_count: 1,
+        name: "feed",
+    });
+    let mut written = [0xff; CONTROL_PACKET_BYTES_MAX];
+    let length = hello.encode(NodeId(0x0123_4567_89ab_cdef), &mut written);
+    assert_bytes("hello", &written[..length]);
+    let bytes = golden("hello");
+    assert_eq!(Control::of(&decode_packet(&bytes, true).unwrap()), Some(hello));
+}
+
+#[test]
+fn every_refusal_stands_in_its_table() {
+    for refusal in Refusal::ALL {
+        let cells = row("A link over TCP", &format!("`{}`", refusal.name()));
+        assert_eq!(cells[1], refusal.number().to_string(), "{}", refusal.name());
+    }
+    for name in ["wl.hello", "wl.welcome", "wl.refusal"] {
+        let cells = row("A link over TCP", &format!("`{name}`"));
+        assert_eq!(cells[1], format!("`{}`", event_type_id(name)), "{name}");
+    }
+    assert_eq!(rows("A link over TCP"), Refusal::ALL.len() + 3);
+}
+
+#[test]
 fn the_packet_is_written_as_drawn_and_read_back() {
     let body = body();
     let mut header = header(2, &body);
@@ -210,6 +244,8 @@ fn limits_stand_in_their_table() {
         ("PACKET_PADDING_BYTES_MAX", PACKET_PADDING_BYTES_MAX),
         ("NAME_BYTES_MAX", NAME_BYTES_MAX),
         ("LANES", LANES),
+        ("LINK_PROTOCOL", usize::from(LINK_PROTOCOL)),
+        ("CONTROL_PACKET_BYTES_MAX", CONTROL_PACKET_BYTES_MAX),
         ("WINDOW_PACKETS", usize::try_from(WINDOW_PACKETS).unwrap()),
     ] {
         assert_eq!(row("Limits", &format!("`{name}`"))[1], value.to_string(), "{name}");

@@ -1,7 +1,10 @@
 //! Bytes from somebody who means harm, or from a broken network: whatever they are, a decoder
 //! refuses them or makes sense of them. The bounded half of the fuzz targets.
 
-use wireloom_wire::{Frames, PacketError, decode_packet, fuzz};
+use wireloom_wire::{
+    CONTROL_PACKET_BYTES_MAX, Control, Frames, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, NodeId,
+    PacketError, Refusal, StreamPoint, decode_packet, fuzz,
+};
 
 use crate::sample::{Event, Random, packet};
 
@@ -57,6 +60,35 @@ fn changed_packets_are_refused_or_make_sense() {
                 mutate(&mut bytes, &mut random);
             }
             fuzz::packet(&bytes);
+        }
+    }
+}
+
+#[test]
+fn changed_control_messages_are_refused_or_make_sense() {
+    let mut random = Random(3);
+    let streams = [StreamPoint { lane: 1, session: 7, sequence: 9 }; HELLO_STREAMS_MAX];
+    for stream_count in 0..=HELLO_STREAMS_MAX {
+        let hello = Hello {
+            protocol: LINK_PROTOCOL,
+            cluster: 5,
+            node: NodeId(3),
+            incarnation: 11,
+            listens: ([127, 0, 0, 1], 9_000).into(),
+            streams,
+            stream_count,
+            name: "somebody",
+        };
+        for message in [Control::Hello(hello), Control::Refusal(Refusal::Cluster)] {
+            let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
+            let length = message.encode(NodeId(3), &mut packet);
+            for _ in 0..20 * CHANGES {
+                let mut bytes = packet[..length].to_vec();
+                for _ in 0..1 + random.below(3) {
+                    mutate(&mut bytes, &mut random);
+                }
+                fuzz::packet(&bytes);
+            }
         }
     }
 }

@@ -1,0 +1,258 @@
+//! The receiving side of reliable streams: which packet is next, which were had before, which have
+//! been taken by the handlers.
+//!
+//! Sans-IO but for the local ring it fills. A packet is handed over once, in order; it counts as
+//! taken when the receiver that drains the ring has released it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use wireloom_dataplane::dispatch::Origin;
+use wireloom_dataplane::inbound::commit_packet;
+use wireloom_ring::{ClaimError, Producer};
+use wireloom_wire::{Lane, NodeId, Packet, PacketHeader, SessionId, StreamPoint};
+
+use crate::sockets::SocketId;
+
+/// Streams a node follows; about 100 bytes each. One peer has up to five of each of its lives.
+const STREAMS_MAX: usize = 16_384;
+
+/// Which stream.
+pub(crate) type StreamKey = (NodeId, SessionId, Lane);
+
+/// One stream of one peer.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    key: StreamKey,
+    /// The sequence of the packet that comes next.
+    next: u64,
+    /// How many events came before it; unknown until the first packet.
+    next_event: Option<u64>,
+    /// Everything before this has been taken by the handlers.
+    taken: u64,
+    /// The sender was told of everything before this.
+    told: u64,
+    /// The sender asked, and is to be told although there is no news.
+    asked: bool,
+    /// The socket it comes in by.
+    socket: Option<SocketId>,
+    used: u64,
+}
+
+/// What a packet is to its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// The next one.
+    Next,
+    /// Had before.
+    Duplicate,
+    /// No events; the sender asks.
+    Question,
+    /// It cannot be: a gap, or counts that contradict each other.
+    Broken,
+}
+
+impl Incoming {
+    pub(crate) fn admit(&self, header: &PacketHeader) -> Admission {
+        if header.frame_count == 0 {
+            let behind = header.sequence <= self.next;
+            return if behind { Admission::Question } else { Admission::Broken };
+        }
+        if header.sequence < self.next {
+            return Admission::Duplicate;
+        }
+        let events_agree = self.next_event.is_none_or(|next| next == header.first_event);
+        if header.sequence == self.next && events_agree {
+            Admission::Next
+        } else {
+            Admission::Broken
+        }
+    }
+
+    /// How far the sender is to be told it has come, if there is anything to tell.
+    pub(crate) const fn news(&mut self) -> Option<u64> {
+        if self.taken <= self.told && !self.asked {
+            return None;
+        }
+        self.asked = false;
+        self.told = self.taken;
+        Some(self.taken)
+    }
+
+    pub(crate) const fn has_news(&self) -> bool {
+        self.taken > self.told || self.asked
+    }
+
+    pub(crate) const fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    pub(crate) const fn key(&self) -> StreamKey {
+        self.key
+    }
+}
+
+/// Why a stream cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unopened {
+    /// Every place is taken by a stream whose link is open.
+    Full,
+    /// It is to go on behind what has come.
+    Gap,
+}
+
+/// Every stream this node follows.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    places: Vec<Incoming>,
+    by_key: BTreeMap<StreamKey, usize>,
+    uses: u64,
+}
+
+impl Streams {
+    /// Opens a stream, or goes on with it, by a new socket. Gives its place, the first packet
+    /// wanted, and the socket it came in by until now.
+    pub(crate) fn open(
+        &mut self,
+        source: NodeId,
+        point: StreamPoint,
+        socket: SocketId,
+    ) -> Result<(usize, u64, Option<SocketId>), Unopened> {
+        let key = (source, SessionId(point.session), point.lane);
+        self.uses += 1;
+        let used = self.uses;
+        if let Some(place) = self.by_key.get(&key) {
+            let stream = &mut self.places[*place];
+            if point.sequence > stream.next {
+                return Err(Unopened::Gap);
+            }
+            stream.told = point.sequence;
+            stream.used = used;
+            let before = stream.socket.replace(socket);
+            return Ok((*place, stream.next, before));
+        }
+        let stream = Incoming {
+            key,
+            next: point.sequence,
+            next_event: None,
+            taken: point.sequence,
+            told: point.sequence,
+            asked: false,
+            socket: Some(socket),
+            used,
+        };
+        let place = self.place(stream).ok_or(Unopened::Full)?;
+        self.by_key.insert(key, place);
+        Ok((place, point.sequence, None))
+    }
+
+    /// A place of its own, or that of the stream that has been without a link for longest.
+    fn place(&mut self, stream: Incoming) -> Option<usize> {
+        if self.places.len() < STREAMS_MAX {
+            self.places.push(stream);
+            return Some(self.places.len() - 1);
+        }
+        let silent = self.places.iter().enumerate().filter(|(_, old)| {
+            // One with packets in the ring is still written to when they are taken.
+            old.socket.is_none() && old.taken == old.next
+        });
+        let (place, old) = silent.min_by_key(|(_, old)| old.used)?;
+        self.by_key.remove(&old.key);
+        self.places[place] = stream;
+        Some(place)
+    }
+
+    pub(crate) fn at(&mut self, place: usize) -> Option<&mut Incoming> {
+        self.places.get_mut(place)
+    }
+
+    /// The socket has ended.
+    pub(crate) fn leave(&mut self, place: usize, socket: SocketId) {
+        if let Some(stream) = self.places.get_mut(place)
+            && stream.socket == Some(socket)
+        {
+            stream.socket = None;
+        }
+    }
+}
+
+/// A packet in the local ring.
+#[derive(Debug)]
+struct Handed {
+    /// Where its record ends.
+    end: u64,
+    stream: usize,
+    /// The sequence after it.
+    next: u64,
+}
+
+/// The local ring and what lies in it.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    ring: Producer,
+    handed: VecDeque<Handed>,
+    /// There was no room for the last packet, and nothing has been taken since.
+    full: bool,
+}
+
+impl Inbox {
+    pub(crate) const fn new(ring: Producer) -> Self {
+        Self { ring, handed: VecDeque::new(), full: false }
+    }
+
+    /// Whether a packet would find no room.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Hands over the next packet of a stream; false when the ring is full.
+    pub(crate) fn hand(
+        &mut self,
+        packet: &Packet<'_>,
+        (place, stream): (usize, &mut Incoming),
+        received_unix_ns: u64,
+    ) -> Result<bool, ClaimError> {
+        let header = &packet.header;
+        let origin = Origin {
+            source: header.source,
+            session: header.session,
+            lane: header.lane,
+            received_unix_ns,
+        };
+        match commit_packet(&mut self.ring, packet, &origin) {
+            Ok(()) => {}
+            Err(ClaimError::Full) => {
+                self.full = true;
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        stream.next = header.sequence + 1;
+        stream.next_event = Some(header.first_event + u64::from(header.frame_count));
+        self.handed.push_back(Handed {
+            end: self.ring.position(),
+            stream: place,
+            next: stream.next,
+        });
+        Ok(true)
+    }
+
+    /// Takes in what the receiver has released; returns how many packets.
+    pub(crate) fn settle(&mut self, streams: &mut Streams) -> usize {
+        if self.handed.is_empty() {
+            return 0;
+        }
+        let (consumed, before) = (self.ring.consumed_position(), self.handed.len());
+        while let Some(packet) = self.handed.pop_front_if(|packet| packet.end <= consumed) {
+            if let Some(stream) = streams.at(packet.stream) {
+                stream.taken = packet.next;
+            }
+        }
+        let settled = before - self.handed.len();
+        self.full &= settled == 0;
+        settled
+    }
+}
+
+#[cfg(test)]
+#[path = "incoming/tests.rs"]
+mod tests;

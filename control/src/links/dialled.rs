@@ -1,0 +1,516 @@
+//! A link this node dialled: it carries the streams of one peer (or some of their lanes) there, and
+//! the peer's word on how far they have come back.
+//!
+//! ```text
+//!           events                    open            welcome
+//!  Idle ───────────▶ Dialling ───────────▶ Greeting ───────────▶ Open
+//!    ▲                  │ fails               │ fails              │ cut, silent, broken
+//!    │  no events       ▼                     ▼                    ▼
+//!    └───────────── Waiting (a pause with jitter), or given up after so many attempts
+//! ```
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use wireloom_dataplane::counters::Counter;
+use wireloom_wire::{
+    CONTROL_PACKET_BYTES_MAX, Control, Frame, Hello, NodeId, PACKET_HEADER_BYTES, Packet, Refusal,
+    SessionId, Status, StreamPoint,
+};
+
+use super::Cycle;
+use super::speech::Speech;
+use crate::backoff::Backoff;
+use crate::framing::{Remainder, next_packet};
+use crate::outgoing::{Feed, Outgoing};
+use crate::settings::{ReliableSettings, ns};
+use crate::sockets::{Ready, SocketId, Sockets};
+use crate::tally::Undelivered;
+
+/// Packets written in one call, two slices each; far below the kernel's limit of 1,024 slices.
+const PACKETS_PER_WRITE: usize = 32;
+
+/// Writes of one link in a duty cycle, so that others come round.
+const WRITES_PER_CYCLE: usize = 8;
+
+/// Reads of one link in a duty cycle, for the same reason.
+const READS_PER_CYCLE: usize = 4;
+
+/// Bytes of statuses read at a time.
+const READ_BYTES: usize = 16 << 10;
+
+/// Packets of the first lane in a row before the next lane has its turn; each further lane has two
+/// fewer, and at least two.
+const LANE_TURN: usize = 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    Waiting { until_ns: u64 },
+    Dialling { until_ns: u64 },
+    Greeting { until_ns: u64 },
+    Open,
+}
+
+/// Why an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Unreachable,
+    Refused(Refusal),
+    Cut,
+    Silent,
+    Broken,
+}
+
+impl From<io::Error> for Ended {
+    fn from(_: io::Error) -> Self {
+        Self::Cut
+    }
+}
+
+/// The link.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    peer: SocketAddr,
+    streams: Vec<Outgoing>,
+    stage: Stage,
+    socket: Option<SocketId>,
+    backoff: Backoff,
+    speech: Speech,
+    remainder: Remainder,
+    readable: bool,
+    writable: bool,
+    /// The end of the stream is behind what can be read.
+    ends: bool,
+    wrote_ns: u64,
+    /// Since when the peer owes a word; `None` when it owes none.
+    owed_since_ns: Option<u64>,
+    given_up: Option<Undelivered>,
+}
+
+impl Dialled {
+    pub(super) fn new(peer: SocketAddr, (settings, seed): (&ReliableSettings, u64)) -> Self {
+        let backoff = Backoff::new(ns(settings.backoff_min), ns(settings.backoff_max), seed);
+        Self {
+            peer,
+            streams: Vec::new(),
+            stage: Stage::Idle,
+            socket: None,
+            backoff,
+            speech: Speech::default(),
+            remainder: Remainder::default(),
+            readable: false,
+            writable: false,
+            ends: false,
+            wrote_ns: 0,
+            owed_since_ns: None,
+            given_up: None,
+        }
+    }
+
+    /// Lets the link carry these lanes.
+    pub(super) fn add_lanes(&mut self, node: NodeId, lanes: Range<usize>, session: SessionId) {
+        let lanes = lanes.filter_map(|lane| u8::try_from(lane).ok());
+        self.streams.extend(lanes.map(|lane| Outgoing::new(node, lane, session)));
+    }
+
+    pub(super) fn attach(&mut self, lane: u8, feed: Feed) {
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.lane() == lane) {
+            stream.attach(feed);
+        }
+    }
+
+    pub(super) const fn socket(&self) -> Option<SocketId> {
+        self.socket
+    }
+
+    /// Whether events are on their way or wait.
+    pub(super) fn is_pending(&self) -> bool {
+        self.streams.iter().any(Outgoing::is_pending)
+    }
+
+    /// Whether the link has no publishers and nothing left to do.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.streams.iter_mut().for_each(Outgoing::drop_ended);
+        !self.streams.iter().any(Outgoing::is_fed)
+    }
+
+    pub(super) const fn on_ready(&mut self, ready: Ready) {
+        self.readable |= ready.readable;
+        self.writable |= ready.writable;
+        self.ends |= ready.ends;
+    }
+
+    /// Whether what is pending is to be given up now.
+    pub(super) const fn gave_up(&mut self) -> Option<Undelivered> {
+        self.given_up.take()
+    }
+
+    pub(super) fn give_up(
+        &mut self,
+        reason: Undelivered,
+        session: SessionId,
+        mut letter: impl FnMut(&Frame<'_>),
+    ) {
+        for stream in &mut self.streams {
+            stream.give_up(reason, session, &mut letter);
+        }
+    }
+
+    /// When the link next has something to do by itself.
+    pub(super) fn deadline_ns(&self, times: super::Times) -> u64 {
+        match self.stage {
+            Stage::Idle => u64::MAX,
+            Stage::Waiting { until_ns }
+            | Stage::Dialling { until_ns }
+            | Stage::Greeting { until_ns } => until_ns,
+            Stage::Open => {
+                let keep_alive_ns = self.wrote_ns.saturating_add(times.keep_alive_ns);
+                let owed_ns = self.owed_since_ns.map(|since| since.saturating_add(times.ack_ns));
+                owed_ns.unwrap_or(u64::MAX).min(keep_alive_ns)
+            }
+        }
+    }
+
+    /// One duty cycle.
+    pub(super) fn tend<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> usize {
+        match self.advance(cycle) {
+            Ok(work) => work,
+            Err(ended) => {
+                self.end(ended, cycle);
+                1
+            }
+        }
+    }
+
+    fn advance<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<usize, Ended> {
+        let now_ns = cycle.now_ns;
+        match self.stage {
+            Stage::Idle if self.is_pending() => self.dial(cycle),
+            Stage::Waiting { until_ns } if now_ns >= until_ns => self.dial(cycle),
+            Stage::Idle | Stage::Waiting { .. } => Ok(0),
+            Stage::Dialling { until_ns } => self.watch_dialling(until_ns, cycle),
+            Stage::Greeting { until_ns } => {
+                let work = self.read(cycle)?;
+                self.speak(cycle)?;
+                if self.stage != Stage::Open && now_ns >= until_ns {
+                    return Err(Ended::Silent);
+                }
+                Ok(work)
+            }
+            Stage::Open => {
+                let work = self.read(cycle)? + self.write(cycle)?;
+                self.watch_time(cycle)?;
+                Ok(work)
+            }
+        }
+    }
+
+    fn dial<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<usize, Ended> {
+        cycle.counters.add(Counter::LinksDialled, 1);
+        let socket = cycle.sockets.dial(self.peer).map_err(|_| Ended::Unreachable)?;
+        self.socket = Some(socket);
+        (self.readable, self.writable, self.ends) = (false, false, false);
+        let until_ns = cycle.now_ns.saturating_add(cycle.times.connect_ns);
+        self.stage = Stage::Dialling { until_ns };
+        Ok(1)
+    }
+
+    fn watch_dialling<S: Sockets>(
+        &mut self,
+        until_ns: u64,
+        cycle: &mut Cycle<'_, S>,
+    ) -> Result<usize, Ended> {
+        let Some(socket) = self.socket else { return Err(Ended::Unreachable) };
+        let open =
+            self.writable && cycle.sockets.is_open(socket).map_err(|_| Ended::Unreachable)?;
+        if !open {
+            return if cycle.now_ns >= until_ns { Err(Ended::Unreachable) } else { Ok(0) };
+        }
+        self.stage = Stage::Greeting { until_ns };
+        self.say_hello(cycle);
+        self.speak(cycle)?;
+        Ok(1)
+    }
+
+    fn say_hello<S: Sockets>(&mut self, cycle: &Cycle<'_, S>) {
+        let mut hello = cycle.identity.hello();
+        for (point, stream) in hello.streams.iter_mut().zip(&self.streams) {
+            let session = stream.session().0;
+            *point = StreamPoint { lane: stream.lane(), session, sequence: stream.first() };
+        }
+        hello.stream_count = self.streams.len().min(hello.streams.len());
+        let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
+        let length = Control::Hello(hello).encode(cycle.identity.node, &mut packet);
+        self.speech.forget();
+        self.speech.say(&packet[..length]);
+    }
+
+    /// Writes what was said; false while some of it is left.
+    fn speak<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<bool, Ended> {
+        let Some(socket) = self.socket else { return Ok(false) };
+        if self.speech.is_empty() {
+            return Ok(true);
+        }
+        if !self.writable {
+            return Ok(false);
+        }
+        self.wrote_ns = cycle.now_ns;
+        self.writable = self.speech.write(cycle.sockets, socket)?;
+        Ok(self.writable)
+    }
+
+    fn read<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<usize, Ended> {
+        let Some(socket) = self.socket else { return Ok(0) };
+        let mut work = 0;
+        for _ in 0..READS_PER_CYCLE {
+            if !self.readable {
+                break;
+            }
+            let scratch = std::mem::take(&mut cycle.scratch);
+            let kept = self.remainder.restore(scratch);
+            let taken = match cycle.sockets.read(socket, &mut scratch[kept..kept + READ_BYTES]) {
+                Ok(0) => Err(Ended::Cut),
+                Ok(bytes) => {
+                    work += 1;
+                    self.readable = self.ends || bytes == READ_BYTES;
+                    self.take_words(&scratch[..kept + bytes], cycle)
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    self.remainder.keep(&scratch[..kept]);
+                    Ok(())
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    self.remainder.keep(&scratch[..kept]);
+                    Ok(())
+                }
+                Err(_) => Err(Ended::Cut),
+            };
+            cycle.scratch = scratch;
+            taken?;
+        }
+        Ok(work)
+    }
+
+    fn take_words<S: Sockets>(
+        &mut self,
+        bytes: &[u8],
+        cycle: &mut Cycle<'_, S>,
+    ) -> Result<(), Ended> {
+        let mut at = 0;
+        while let Some(packet) =
+            next_packet(&bytes[at..], CONTROL_PACKET_BYTES_MAX).map_err(|_| Ended::Broken)?
+        {
+            at += packet.header.length as usize;
+            if self.stage == Stage::Open {
+                self.on_status(&packet, cycle)?;
+            } else {
+                self.on_answer(&packet, cycle)?;
+            }
+        }
+        self.remainder.keep(&bytes[at..]);
+        Ok(())
+    }
+
+    fn on_answer<S: Sockets>(
+        &mut self,
+        packet: &Packet<'_>,
+        cycle: &mut Cycle<'_, S>,
+    ) -> Result<(), Ended> {
+        match Control::of(packet) {
+            Some(Control::Welcome(welcome)) => self.resume(&welcome, cycle),
+            Some(Control::Refusal(refusal)) => Err(Ended::Refused(refusal)),
+            _ => Err(Ended::Broken),
+        }
+    }
+
+    /// The peer says from where it wants each stream.
+    fn resume<S: Sockets>(
+        &mut self,
+        welcome: &Hello<'_>,
+        cycle: &mut Cycle<'_, S>,
+    ) -> Result<(), Ended> {
+        if welcome.protocol != cycle.identity.hello().protocol {
+            return Err(Ended::Refused(Refusal::Protocol));
+        }
+        if welcome.cluster != cycle.identity.cluster {
+            return Err(Ended::Refused(Refusal::Cluster));
+        }
+        for stream in &mut self.streams {
+            let point = welcome
+                .streams()
+                .iter()
+                .find(|point| point.lane == stream.lane() && point.session == stream.session().0);
+            let wanted = point.ok_or(Ended::Broken)?.sequence;
+            let resent = stream.resume(wanted).map_err(|_| Ended::Broken)?;
+            cycle.counters.add(Counter::PacketsResent, resent);
+        }
+        cycle.counters.add(Counter::LinksOpened, 1);
+        self.stage = Stage::Open;
+        let awaits = self.streams.iter().any(Outgoing::awaits_word);
+        self.owed_since_ns = awaits.then_some(cycle.now_ns);
+        Ok(())
+    }
+
+    fn on_status<S: Sockets>(
+        &mut self,
+        packet: &Packet<'_>,
+        cycle: &mut Cycle<'_, S>,
+    ) -> Result<(), Ended> {
+        let Some(status) = Status::of(packet) else { return Err(Ended::Broken) };
+        let mine = cycle.identity.node == status.source;
+        let stream = self.streams.iter_mut().find(|stream| {
+            mine && stream.lane() == status.lane && stream.session() == status.session
+        });
+        let Some(stream) = stream else {
+            cycle.counters.add(Counter::StatusesUnknown, 1);
+            return Ok(());
+        };
+        cycle.counters.add(Counter::StatusesHeard, 1);
+        if stream.acknowledge(status.next_sequence).map_err(|_| Ended::Broken)? {
+            self.backoff.reset();
+        }
+        let awaits = self.streams.iter().any(Outgoing::awaits_word);
+        self.owed_since_ns = awaits.then_some(cycle.now_ns);
+        Ok(())
+    }
+
+    /// Writes events until there are none, the socket takes no more, or it is the others' turn.
+    fn write<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<usize, Ended> {
+        let Some(socket) = self.socket else { return Ok(0) };
+        if !self.speak(cycle)? {
+            return Ok(0);
+        }
+        let mut work = 0;
+        for _ in 0..WRITES_PER_CYCLE {
+            if !self.writable {
+                break;
+            }
+            let plan = self.plan();
+            if plan.is_empty() {
+                break;
+            }
+            let (mut slices, mut bytes) = (Vec::with_capacity(2 * plan.len()), 0);
+            for (stream, ahead) in &plan {
+                for part in self.streams[*stream].unwritten(*ahead).unwrap_or_default() {
+                    if !part.is_empty() {
+                        slices.push(IoSlice::new(part));
+                        bytes += part.len();
+                    }
+                }
+            }
+            let written = match cycle.sockets.write(socket, &slices) {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            self.writable = written == bytes;
+            work += written;
+            self.wrote(&plan, written, cycle);
+        }
+        Ok(work)
+    }
+
+    /// The packets to be written next, as stream and place: the half-written one, then lanes in
+    /// order of priority, each for a few packets.
+    fn plan(&mut self) -> Vec<(usize, usize)> {
+        let mut plan = Vec::new();
+        let mut counts = [0_usize; wireloom_wire::LANES];
+        if let Some(half) = self.streams.iter().position(Outgoing::is_half_written) {
+            plan.push((half, 0));
+            counts[half] = 1;
+        }
+        let mut found = true;
+        while found && plan.len() < PACKETS_PER_WRITE {
+            found = false;
+            for (index, stream) in self.streams.iter_mut().enumerate() {
+                let turn = LANE_TURN.saturating_sub(2 * index).max(2);
+                for _ in 0..turn {
+                    if plan.len() >= PACKETS_PER_WRITE || !stream.form(counts[index]) {
+                        break;
+                    }
+                    plan.push((index, counts[index]));
+                    counts[index] += 1;
+                    found = true;
+                }
+            }
+        }
+        plan
+    }
+
+    fn wrote<S: Sockets>(&mut self, plan: &[(usize, usize)], written: usize, cycle: &Cycle<'_, S>) {
+        if written == 0 {
+            return;
+        }
+        cycle.counters.add(Counter::BytesSent, written as u64);
+        let mut left = written;
+        for (stream, _) in plan {
+            if left == 0 {
+                break;
+            }
+            left = self.streams[*stream].wrote(left);
+            cycle.counters.add(Counter::PacketsSent, 1);
+        }
+        self.wrote_ns = cycle.now_ns;
+        self.owed_since_ns.get_or_insert(cycle.now_ns);
+    }
+
+    /// The peer owes a word for too long; or nothing was said for so long that it is asked.
+    fn watch_time<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<(), Ended> {
+        let (now_ns, times) = (cycle.now_ns, cycle.times);
+        let is_late = |since_ns: u64| now_ns.saturating_sub(since_ns) >= times.ack_ns;
+        if self.owed_since_ns.is_some_and(is_late) {
+            return Err(Ended::Silent);
+        }
+        let is_idle = now_ns.saturating_sub(self.wrote_ns) >= times.keep_alive_ns;
+        let is_whole = !self.streams.iter().any(Outgoing::is_half_written);
+        if is_idle && is_whole && self.speech.is_empty() {
+            let question = self.streams.first().map(Outgoing::question);
+            self.speech.say(&question.unwrap_or([0; PACKET_HEADER_BYTES]));
+            self.wrote_ns = now_ns;
+            self.owed_since_ns.get_or_insert(now_ns);
+            self.speak(cycle)?;
+        }
+        Ok(())
+    }
+
+    /// An attempt, or an open link, has ended.
+    fn end<S: Sockets>(&mut self, ended: Ended, cycle: &mut Cycle<'_, S>) {
+        let open = self.stage == Stage::Open;
+        let counter = match ended {
+            Ended::Unreachable => Counter::LinksUnreachable,
+            Ended::Refused(_) => Counter::LinksRefused,
+            Ended::Cut if open => Counter::LinksCut,
+            Ended::Silent if open => Counter::LinksSilent,
+            Ended::Cut | Ended::Silent => Counter::LinksUnreachable,
+            Ended::Broken => Counter::LinksBroken,
+        };
+        cycle.counters.add(counter, 1);
+        if let Some(socket) = self.socket.take() {
+            cycle.sockets.close(socket);
+        }
+        self.speech.forget();
+        self.remainder = Remainder::default();
+        self.owed_since_ns = None;
+        self.streams.iter_mut().for_each(Outgoing::interrupt);
+        self.stage = Stage::Idle;
+        if !self.is_pending() {
+            return;
+        }
+        let pause_ns = self.backoff.fail();
+        if self.backoff.failures() >= cycle.times.attempts {
+            self.backoff.reset();
+            self.given_up = Some(match ended {
+                Ended::Unreachable => Undelivered::Unreachable,
+                Ended::Refused(refusal) => Undelivered::Refused(refusal),
+                Ended::Cut | Ended::Silent => Undelivered::Unacknowledged,
+                Ended::Broken => Undelivered::Protocol,
+            });
+        } else {
+            self.stage = Stage::Waiting { until_ns: cycle.now_ns.saturating_add(pause_ns) };
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! How reliable links behave: what the user may set, with defaults that work.
+
+use std::time::Duration;
+
+/// Settings of the reliable links of a node, for all its peers. Every field may be set; the
+/// defaults are those of the server profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReliableSettings {
+    /// TCP links to each peer (1 to 5). With one, all priorities share it; with two (the default)
+    /// critical events have a link of their own and never wait behind bulk; with five each priority
+    /// has.
+    pub pool: usize,
+    /// How long dialling and the exchange of hellos may take together. Default 5 s.
+    pub connect_timeout: Duration,
+    /// How long an acknowledgement may be out before the link is given up and dialled anew. Default
+    /// 10 s.
+    pub ack_timeout: Duration,
+    /// A link without events asks this often whether the peer is there. Default 15 s. The listening
+    /// side forgets a link that has said nothing for three times its own value.
+    pub keep_alive: Duration,
+    /// Attempts in a row without one acknowledgement after which everything on its way to the peer
+    /// is undelivered. Default 5; at least 1.
+    pub attempts: u32,
+    /// The longest pause before the second attempt; it doubles with each further one. The pause
+    /// itself is chosen evenly between 0 and that (full jitter). Default 200 ms.
+    pub backoff_min: Duration,
+    /// The pause grows to at most this. Default 10 s.
+    pub backoff_max: Duration,
+    /// The ring of one publisher, or of one router, target and priority: events are kept there until
+    /// they are acknowledged. A power of two, at least 4,096 bytes; default 1 MiB.
+    pub ring_bytes: usize,
+    /// Whether this node takes reliable events: it listens by TCP at the port it receives datagrams
+    /// on. Default yes.
+    pub listens: bool,
+}
+
+impl Default for ReliableSettings {
+    fn default() -> Self {
+        Self {
+            pool: 2,
+            connect_timeout: Duration::from_secs(5),
+            ack_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(15),
+            attempts: 5,
+            backoff_min: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(10),
+            ring_bytes: 1 << 20,
+            listens: true,
+        }
+    }
+}
+
+/// A duration in ns; one of more than 584 years is as long as that.
+pub(crate) fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,72 @@
+//! What carries byte streams: TCP of the kernel, or a network in memory.
+//!
+//! One owner, one thread; nothing here blocks. Readiness is told once (edge-triggered): whoever was
+//! told goes on until it would block.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+
+use wireloom_dataplane::poller::Poller;
+
+/// Which socket; never used again within a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u64);
+
+/// What a socket may do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// Which one.
+    pub socket: SocketId,
+    /// There is something to read, or its end.
+    pub readable: bool,
+    /// It takes bytes again, or its dialling has come to an end.
+    pub writable: bool,
+    /// The other side has ended the stream: behind what can still be read comes its end.
+    pub ends: bool,
+}
+
+/// Sockets that carry byte streams. Errors other than "would block" end a socket; its owner then
+/// closes it.
+pub trait Sockets {
+    /// Begins to dial; its end is told as writable, and asked by [`Sockets::is_open`].
+    ///
+    /// # Errors
+    /// The kernel's: no route, no descriptors left.
+    fn dial(&mut self, peer: SocketAddr) -> io::Result<SocketId>;
+
+    /// The next socket that somebody dialled; `None` when there is none now.
+    fn accept(&mut self) -> Option<SocketId>;
+
+    /// Adds what has become ready since the last call.
+    fn poll(&mut self, ready: &mut Vec<Ready>);
+
+    /// Whether a dialled socket is open by now.
+    ///
+    /// # Errors
+    /// Why it will never be: refused, unreachable.
+    fn is_open(&mut self, socket: SocketId) -> io::Result<bool>;
+
+    /// Reads what there is, at most `into` holds; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// Would block, or why the socket has ended.
+    fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes as much of the slices as there is room for.
+    ///
+    /// # Errors
+    /// Would block, or why the socket has ended.
+    fn write(&mut self, socket: SocketId, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends a socket. What was written goes out all the same, if the peer takes it.
+    fn close(&mut self, socket: SocketId);
+
+    /// Lets readiness end a park.
+    ///
+    /// # Errors
+    /// The kernel's, of `epoll_ctl(2)`.
+    fn register(&mut self, poller: &mut Poller) -> io::Result<()> {
+        let _ = poller;
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! Reliable events over real TCP on loopback: what arrives, what does not and says so, and what
+//! strangers can do to a node.
+
+#[path = "reliable/support.rs"]
+mod support;
+
+#[path = "reliable/cuts.rs"]
+mod cuts;
+#[path = "reliable/delivery.rs"]
+mod delivery;
+#[path = "reliable/failure.rs"]
+mod failure;
+#[path = "reliable/hostile.rs"]
+mod hostile;

@@ -1,0 +1,143 @@
+//! What is accepted arrives, once, in order, and the books say so.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Duration;
+
+use wireloom::{Delivery, Target};
+
+use crate::support::{Alarm, Numbered, PATIENCE, Seen, eventually, node, patiently};
+
+#[test]
+fn routed_events_arrive_in_order_and_their_receipts_say_so() {
+    let desk = node("desk").start().expect("starts");
+    let seen = Seen::by(&desk);
+    let feed = node("feed").start().expect("starts");
+    let mut router = feed.router();
+    let target = Target::Reliable(desk.address());
+    let mut receipts = Vec::new();
+    for number in 0..10_000 {
+        let accepted = patiently(|| router.route(&Numbered::new(number), &target));
+        if number % 1_000 == 0 {
+            receipts.push(router.receipt(accepted).expect("reliable"));
+        }
+    }
+    for receipt in &receipts {
+        assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+    }
+    seen.wait_for(10_000);
+    assert_eq!(seen.numbers(), (0..10_000).collect::<Vec<_>>());
+    eventually("the last acknowledgement", || feed.ledger().reliable.in_flight == 0);
+    let ledger = feed.ledger();
+    assert!(ledger.balanced, "{ledger:?}");
+    assert_eq!((ledger.reliable.accepted, ledger.reliable.delivered), (10_000, 10_000));
+    assert_eq!(ledger.links[&target.to_string()], 10_000);
+    let ledger = desk.close();
+    assert!(ledger.balanced, "{ledger:?}");
+    assert_eq!(ledger.received.events, 10_000);
+}
+
+#[test]
+fn a_publisher_fills_its_ring_without_loss_and_lanes_keep_their_order() {
+    let desk = node("desk").start().expect("starts");
+    let (seen, alarms) = (Seen::by(&desk), Arc::new(std::sync::Mutex::new(Vec::new())));
+    let book = Arc::clone(&alarms);
+    desk.on::<Alarm>(move |alarm, _| {
+        book.lock().expect("no panic").push(alarm.number.to_native());
+    })
+    .expect("subscribes");
+    let feed = node("feed").start().expect("starts");
+    let target = Target::Reliable(desk.address());
+    let mut numbers = feed.publisher::<Numbered>(&target).expect("a route");
+    let mut urgent = feed.publisher::<Alarm>(&target).expect("a route");
+    for number in 0..200_000 {
+        let accepted = patiently(|| numbers.publish(&Numbered::new(number)));
+        assert_eq!(accepted.sequence, number);
+        if number % 1_000 == 0 {
+            patiently(|| urgent.publish(&Alarm { number }));
+        }
+    }
+    seen.wait_for(200_000);
+    assert_eq!(seen.numbers(), (0..200_000).collect::<Vec<_>>());
+    eventually("the alarms", || alarms.lock().expect("no panic").len() == 200);
+    let in_order: Vec<u64> = (0..200).map(|number| number * 1_000).collect();
+    assert_eq!(*alarms.lock().expect("no panic"), in_order);
+    drop((numbers, urgent));
+    let ledger = feed.close();
+    assert!(ledger.balanced && ledger.reliable.delivered == 200_200, "{ledger:?}");
+}
+
+struct Woken(AtomicBool, Thread);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+        self.1.unpark();
+    }
+}
+
+#[test]
+fn a_receipt_can_be_awaited_without_a_runtime() {
+    let desk = node("desk").start().expect("starts");
+    let _seen = Seen::by(&desk);
+    let feed = node("feed").start().expect("starts");
+    let mut publisher =
+        feed.publisher::<Numbered>(&Target::Reliable(desk.address())).expect("a route");
+    let accepted = publisher.publish(&Numbered::new(0)).expect("accepted");
+    let mut receipt = pin!(publisher.receipt(accepted).expect("reliable"));
+    let woken = Arc::new(Woken(AtomicBool::new(false), std::thread::current()));
+    let waker = Waker::from(Arc::clone(&woken));
+    let outcome = loop {
+        if let Poll::Ready(outcome) = receipt.as_mut().poll(&mut Context::from_waker(&waker)) {
+            break outcome;
+        }
+        // Only a wake-up leads to another look: it must come.
+        while !woken.0.swap(false, Ordering::AcqRel) {
+            std::thread::park_timeout(PATIENCE);
+        }
+    };
+    assert_eq!(outcome, Ok(()));
+}
+
+#[test]
+fn a_slow_handler_makes_the_publisher_wait_and_loses_nothing() {
+    let desk = node("desk").start().expect("starts");
+    let (slow, open) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let (still_slow, entered) = (Arc::clone(&slow), Arc::clone(&open));
+    let (count, counted) = {
+        let count = Arc::new(std::sync::atomic::AtomicU64::new(0));
+        (Arc::clone(&count), count)
+    };
+    desk.on::<Numbered>(move |event, _| {
+        entered.store(true, Ordering::Release);
+        while still_slow.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(event.number.to_native(), counted.fetch_add(1, Ordering::Relaxed), "in order");
+    })
+    .expect("subscribes");
+    let feed = node("feed").start().expect("starts");
+    let mut publisher =
+        feed.publisher::<Numbered>(&Target::Reliable(desk.address())).expect("a route");
+    let (mut accepted, mut refused_in_a_row) = (0, 0);
+    // Rings, socket buffers and the other node's ring fill up; then nothing is taken any more.
+    while refused_in_a_row < 300 {
+        match publisher.publish(&Numbered::new(accepted)) {
+            Ok(_) => (accepted, refused_in_a_row) = (accepted + 1, 0),
+            Err(wireloom::Refused::BackPressured) => {
+                refused_in_a_row += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(open.load(Ordering::Acquire) && accepted > 5_000, "{accepted}");
+    assert_eq!(feed.ledger().reliable.delivered, 0, "nothing has been taken yet");
+    slow.store(false, Ordering::Release);
+    eventually("everything", || count.load(Ordering::Relaxed) == accepted);
+    eventually("the word of it", || feed.ledger().reliable.delivered == accepted);
+}

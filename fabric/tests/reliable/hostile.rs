@@ -1,0 +1,196 @@
+//! Strangers at a node's TCP port, and peers that break the protocol: refused by name, counted,
+//! bounded; honest links go on.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use wireloom::{Delivery, Node, ReliableSettings, Target, Undelivered};
+use wireloom_wire::{
+    CONTROL_PACKET_BYTES_MAX, Control, Hello, LINK_PROTOCOL, NodeId, PacketFlags, PacketHeader,
+    Refusal, SessionId, Status, StreamPoint, body_hash, decode_packet,
+};
+
+use crate::support::{Numbered, PATIENCE, Seen, eventually, hasty, node, patiently};
+
+fn counted(node: &Node, name: &str) -> u64 {
+    let counters = node.counters();
+    counters.into_iter().find(|(meaning, _)| meaning.name == name).map_or(0, |(_, count)| count)
+}
+
+fn hello(name: &str) -> Hello<'_> {
+    let mut streams = [StreamPoint::default(); 5];
+    streams[0] = StreamPoint { lane: 2, session: 77, sequence: 0 };
+    Hello {
+        protocol: LINK_PROTOCOL,
+        cluster: 0,
+        node: NodeId(5),
+        incarnation: 9,
+        listens: ([127, 0, 0, 1], 9).into(),
+        streams,
+        stream_count: 1,
+        name,
+    }
+}
+
+fn encoded(control: &Control<'_>) -> Vec<u8> {
+    let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
+    let length = control.encode(NodeId(5), &mut packet);
+    packet[..length].to_vec()
+}
+
+fn dial(node: &Node) -> TcpStream {
+    let stream = TcpStream::connect(node.address()).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+}
+
+/// Everything the node says until it closes the socket.
+fn answer(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A reset is an end too.
+    let _ = stream.read_to_end(&mut bytes);
+    bytes
+}
+
+fn refusal(bytes: &[u8]) -> Option<Refusal> {
+    match Control::of(&decode_packet(bytes, true).ok()?)? {
+        Control::Refusal(refusal) => Some(refusal),
+        _ => None,
+    }
+}
+
+/// A packet of the stream that [`hello`] opens, without events.
+fn marker(sequence: u64) -> Vec<u8> {
+    let header = PacketHeader {
+        flags: PacketFlags::SEQUENCED,
+        lane: 2,
+        frame_count: 0,
+        length: 48,
+        session: SessionId(77),
+        source: NodeId(5),
+        sequence,
+        first_event: 0,
+    };
+    header.encode(Some(body_hash(&[]))).to_vec()
+}
+
+#[test]
+fn what_is_no_hello_is_refused_and_counted_while_honest_events_flow() {
+    let desk = node("desk").start().expect("starts");
+    let seen = Seen::by(&desk);
+    let feed = node("feed").start().expect("starts");
+    let mut honest =
+        feed.publisher::<Numbered>(&Target::Reliable(desk.address())).expect("a route");
+    let mut random = 7_u64;
+    let mut lying = encoded(&Control::Hello(hello("liar")));
+    lying[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
+    for round in 0..60 {
+        let noise: Vec<u8> = (0..600)
+            .map(|_| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                random.to_be_bytes()[0]
+            })
+            .collect();
+        let first_words: &[&[u8]] =
+            &[b"GET / HTTP/1.1\r\n\r\n", &noise, &lying, &marker(0), &[0xff; 5000]];
+        let mut stream = dial(&desk);
+        let _ = stream.write_all(first_words[round % first_words.len()]);
+        let said = answer(&mut stream);
+        assert!(said.is_empty() || refusal(&said) == Some(Refusal::Malformed), "{said:?}");
+        patiently(|| honest.publish(&Numbered::new(round as u64)));
+    }
+    seen.wait_for(60);
+    assert_eq!(seen.numbers(), (0..60).collect::<Vec<_>>());
+    assert_eq!(counted(&desk, "hellos_refused_malformed"), 60);
+}
+
+#[test]
+fn other_versions_and_gaps_are_refused_by_name() {
+    let desk = node("desk").start().expect("starts");
+    let mut stream = dial(&desk);
+    let other = Hello { protocol: 9, ..hello("other") };
+    stream.write_all(&encoded(&Control::Hello(other))).expect("sent");
+    assert_eq!(refusal(&answer(&mut stream)), Some(Refusal::Protocol));
+
+    // A stream that is known, and is then to go on behind what has come.
+    let mut stream = dial(&desk);
+    stream.write_all(&encoded(&Control::Hello(hello("gap")))).expect("sent");
+    eventually("the link", || counted(&desk, "links_opened") == 1);
+    let mut far = hello("gap");
+    far.streams[0].sequence = 1 << 40;
+    let mut second = dial(&desk);
+    second.write_all(&encoded(&Control::Hello(far))).expect("sent");
+    assert_eq!(refusal(&answer(&mut second)), Some(Refusal::Stream));
+
+    // A question about a packet that never came is a gap; so is a packet of no stream of the link.
+    stream.write_all(&marker(1 << 40)).expect("sent");
+    eventually("the break", || counted(&desk, "links_broken") == 1);
+    assert!(!answer(&mut stream).is_empty(), "the welcome, then the end");
+    assert_eq!(counted(&desk, "hellos_refused_protocol"), 1);
+    assert_eq!(counted(&desk, "hellos_refused_stream"), 1);
+}
+
+#[test]
+fn a_hello_one_byte_at_a_time_is_a_hello_and_half_of_one_expires() {
+    let settings = ReliableSettings { connect_timeout: Duration::from_secs(1), ..hasty() };
+    let desk = node("desk").reliable(settings).start().expect("starts");
+    let mut slow = dial(&desk);
+    let bytes = [encoded(&Control::Hello(hello("slow"))), marker(0)].concat();
+    for byte in &bytes {
+        slow.write_all(&[*byte]).expect("sent");
+        std::thread::sleep(Duration::from_micros(300));
+    }
+    let mut said = [0; 48];
+    slow.read_exact(&mut said).expect("a welcome");
+    assert!(refusal(&said).is_none());
+    eventually("the answer to the question", || counted(&desk, "statuses_sent") == 1);
+
+    // Sixty-four strangers who never finish: a sixty-fifth is shed at once, all expire.
+    let mut strangers: Vec<TcpStream> = (0..65).map(|_| dial(&desk)).collect();
+    for stranger in &mut strangers {
+        let _ = stranger.write_all(&bytes[..20]);
+    }
+    eventually("the shedding", || counted(&desk, "handshakes_shed") >= 1);
+    for stranger in &mut strangers {
+        assert!(answer(stranger).is_empty());
+    }
+    eventually("the deadline", || counted(&desk, "handshakes_expired") >= 64);
+}
+
+#[test]
+fn an_acknowledgement_of_what_was_never_sent_ends_the_link_by_name() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let liar = std::thread::spawn(move || {
+        for _ in 0..3 {
+            let (mut stream, _) = listener.accept().expect("dialled");
+            let mut bytes = [0; 4096];
+            let read = stream.read(&mut bytes).expect("a hello");
+            let packet = decode_packet(&bytes[..read], true).expect("a packet");
+            let Some(Control::Hello(theirs)) = Control::of(&packet) else { panic!("a hello") };
+            let welcome = Hello {
+                streams: theirs.streams,
+                stream_count: theirs.stream_count,
+                ..hello("liar")
+            };
+            let status = Status {
+                source: theirs.node,
+                session: SessionId(theirs.streams[0].session),
+                lane: theirs.streams[0].lane,
+                next_sequence: 1 << 40,
+                window_bytes: 0,
+            };
+            let said = [encoded(&Control::Welcome(welcome)), status.encode().to_vec()].concat();
+            stream.write_all(&said).expect("sent");
+            let _ = answer(&mut stream);
+        }
+    });
+    let feed = node("feed").reliable(hasty()).start().expect("starts");
+    let mut publisher = feed.publisher::<Numbered>(&Target::Reliable(address)).expect("a route");
+    let accepted = publisher.publish(&Numbered::new(1)).expect("accepted");
+    let receipt = publisher.receipt(accepted).expect("reliable");
+    assert_eq!(receipt.wait(PATIENCE), Delivery::Undelivered(Undelivered::Protocol));
+    assert_eq!(counted(&feed, "links_broken"), 3);
+    liar.join().expect("it was dialled three times");
+}
