@@ -1,7 +1,7 @@
 //! The sending side of a reliable stream: what was written by publishers becomes numbered packets,
 //! which stay where they are until the peer has taken them.
 //!
-//! Sans-IO. Owns the consumers of the rings that feed it; knows no socket and no clock. Packets keep
+//! Sans-IO. Owns the consumers of the rings that feed it; knows no socket, no clock. Packets keep
 //! their bounds, sequences and bytes however often they are sent:
 //!
 //! ```text

@@ -7,6 +7,7 @@
 //!
 //! `WIRELOOM_SEEDS=N` runs seeds 0..N (default 40); `WIRELOOM_SEED=S` replays one with a trace.
 //! `scripts/sim` does both.
+#![expect(clippy::print_stdout, reason = "a replay tells what happens")]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
