@@ -2,7 +2,7 @@
 //! an event's way.
 //!
 //! What it does: keeps the wall clock's offset fresh, frees what the workers give back, runs
-//! slow tasks of the node (see [`Control::add_task`]), carries reliable events over TCP ([`Links`]),
+//! slow tasks of the node (see [`Control::add_task`]), carries reliable events by TCP ([`Links`]),
 //! and ends everything in order. If its thread dies or stalls, events between known peers keep
 //! flowing by datagram; timestamps then follow the clock of the last refresh, what the workers give
 //! back waits in a bounded queue, and reliable events wait in their rings.

@@ -1,6 +1,6 @@
 //! The links' agent: reliable streams over sockets that carry bytes.
 //!
-//! It owns the sockets, the links this node dialled ([`dialled`]), those it accepted ([`accepted`]),
+//! It owns the sockets, the links this node dialled ([`dialled`]) and accepted ([`accepted`]),
 //! and the local ring through which packets reach the handlers. It runs on the control thread or in
 //! the caller's loop, over TCP or a network in memory: everything below the sockets is the same.
 //!

@@ -1,7 +1,7 @@
 //! The sending side of a reliable stream: what was written by publishers becomes numbered packets,
 //! which stay where they are until the peer has taken them.
 //!
-//! Sans-IO. Owns the consumers of the rings that feed it; knows no socket and no clock. Packets keep
+//! Sans-IO. Owns the consumers of the rings that feed it; knows no socket, no clock. Packets keep
 //! their bounds, sequences and bytes however often they are sent:
 //!
 //! ```text
@@ -134,9 +134,10 @@ impl Outgoing {
         !self.packets.is_empty() || self.feeds.iter().flatten().any(|feed| feed.ring.has_more())
     }
 
-    /// Whether written packets wait for the peer's word.
+    /// Whether packets that were written, be it in part, wait for the peer's word. A half-written
+    /// one counts: a peer that went away in the middle of it would else never be missed.
     pub(crate) const fn awaits_word(&self) -> bool {
-        self.cursor > 0
+        self.cursor > 0 || self.partial > 0
     }
 
     /// Makes sure that the packet `ahead` of the first unwritten one is formed, if there are events

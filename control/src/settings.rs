@@ -26,7 +26,7 @@ pub struct ReliableSettings {
     pub backoff_min: Duration,
     /// The pause grows to at most this. Default 10 s.
     pub backoff_max: Duration,
-    /// The ring of one publisher, or of one router, target and priority: events are kept there until
+    /// The ring of one publisher, or of one router, target and priority: events stay there until
     /// they are acknowledged. A power of two, at least 4,096 bytes; default 1 MiB.
     pub ring_bytes: usize,
     /// Whether this node takes reliable events: it listens by TCP at the port it receives datagrams

@@ -1,7 +1,7 @@
 //! What became of the events of one reliable ring: written by the control thread, read by whoever
 //! holds a receipt.
 //!
-//! A ring's events are settled in the order in which they were written, so one count says which are;
+//! A ring's events are settled in the order in which they were written, so one count says which;
 //! those that were not delivered are kept as ranges with a reason. The lock is taken only where an
 //! event was not delivered or somebody waits.
 
@@ -139,7 +139,7 @@ impl Tally {
         sums
     }
 
-    /// What became of the event with this place in the ring, counted from 0. Two loads unless events
+    /// What became of the event at this place of the ring, counted from 0. Two loads unless events
     /// of this ring were undelivered.
     #[must_use]
     pub fn delivery(&self, event: u64) -> Delivery {

@@ -186,25 +186,7 @@ impl Shared {
         for (address, entry) in &books.links {
             ledger.links.insert(format!("udp://{address}"), entry.counters.events_total());
         }
-        let mut settled = 0;
-        for peer in &books.peers {
-            let mut delivered = 0;
-            for (handed, tally) in &peer.rings {
-                // Read before what is accepted: an event in between is in flight.
-                delivered += tally.delivered();
-                for (reason, events) in tally.undelivered() {
-                    *ledger.reliable.undelivered.entry(reason.name()).or_default() += events;
-                    settled += events;
-                }
-                ledger.reliable.accepted += read(&handed.to_links);
-                ledger.published.refused += read(&handed.refused);
-            }
-            ledger.reliable.delivered += delivered;
-            ledger.links.insert(format!("tcp://{}", peer.address), delivered);
-        }
-        settled += ledger.reliable.delivered;
-        let is_settled = settled <= ledger.reliable.accepted;
-        ledger.reliable.in_flight = ledger.reliable.accepted.saturating_sub(settled);
+        let is_settled = ledger.add_peers(&books.peers);
         for (name, counters) in &books.handlers {
             let handled = ledger.handlers.entry((*name).to_owned()).or_default();
             handled.delivered += read(&counters.delivered);

@@ -64,6 +64,7 @@ mod ledger;
 mod node;
 mod outcome;
 mod paths;
+mod peers;
 mod publisher;
 mod receipt;
 mod router;

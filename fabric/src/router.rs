@@ -13,8 +13,9 @@ use wireloom_wire::{
 use crate::encode::{EncodeError, Scratch, encode};
 use crate::event::{Event, is_type_name};
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
+use crate::peers::ReliableRing;
 use crate::receipt::Receipt;
-use crate::shared::{Link, ReliableRing, Shared};
+use crate::shared::{Link, Shared};
 use crate::target::Target;
 use crate::writer::{Handed, RingWriter, Visible, Way, head, typed_header};
 
@@ -71,8 +72,8 @@ impl Router {
     ///
     /// `Ok` means this node took it: it will be sent or dispatched, and if anything becomes of it
     /// other than delivery, the ledger says what. Best effort over UDP: a datagram may be lost on
-    /// the way, which the receiver notices and counts. To a [`Target::Reliable`] it goes in order and
-    /// is kept until it is acknowledged; [`Router::receipt`] tells.
+    /// the way, which the receiver notices and counts. To a [`Target::Reliable`] it goes in order
+    /// and is kept until it is acknowledged; [`Router::receipt`] tells.
     ///
     /// # Errors
     /// See [`Refused`]; the event was then not taken.
@@ -189,8 +190,8 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
     }
 }
 
-/// The rings of one router, each made when first used: one for a priority, one for this process, one
-/// for each peer and priority of reliable events.
+/// The rings of one router, each made when first used: one for a priority, one for this process,
+/// one for each peer and priority of reliable events.
 #[derive(Debug)]
 struct Rings {
     lanes: [Option<RingWriter>; LANES],

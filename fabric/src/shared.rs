@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use wireloom_control::{Control, Feed, LinksCommand, LinksPort, Tally, Task};
+use wireloom_control::{Control, LinksPort, Task};
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{Commands, LocalRing, ReceiverCommand, SenderCommand};
 use wireloom_dataplane::counters::{Counter, CounterMeaning, Counters};
@@ -23,7 +23,7 @@ use wireloom_dataplane::link::{Link as SenderLink, LinkConfig, LinkCounters, Lin
 use wireloom_dataplane::outbound::Outbound;
 use wireloom_dataplane::socket::path_packet_bytes;
 use wireloom_dataplane::wake::Wake;
-use wireloom_ring::{Backing, Consumer, Producer, Retained, RingConfig, ring};
+use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
 use wireloom_wire::{EventTypeId, LANES, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
@@ -33,12 +33,10 @@ use crate::event::Event;
 use crate::handler::{HandlerCounters, LostHandler};
 use crate::json::JsonCodec;
 use crate::ledger::WorkerReport;
-use crate::outcome::{NoRoute, PeerIndex, Refused, SubscribeError};
+use crate::outcome::{NoRoute, Refused, SubscribeError};
 use crate::paths::Paths;
+use crate::peers::Peer;
 use crate::writer::{Handed, RingWriter};
-
-/// Accounts of reliable rings kept for each peer before those that are settled become one.
-const RINGS_KEPT: usize = 64;
 
 /// How long control waits for a worker to take a command before it calls it stalled.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(2);
@@ -57,21 +55,6 @@ pub(crate) struct LinkEntry {
     /// It leads to many, or not where the direct socket can lead.
     group: bool,
     pub(crate) counters: Arc<LinkCounters>,
-}
-
-/// A peer of reliable events, and the accounts of the rings to it.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) address: SocketAddr,
-    pub(crate) rings: Vec<(Arc<Handed>, Arc<Tally>)>,
-}
-
-/// A ring to a peer by TCP.
-#[derive(Debug)]
-pub(crate) struct ReliableRing {
-    pub(crate) writer: RingWriter,
-    pub(crate) handed: Arc<Handed>,
-    pub(crate) tally: Arc<Tally>,
 }
 
 /// Everybody the ledger asks.
@@ -99,13 +82,13 @@ pub(crate) struct Shared {
     name: String,
     id: NodeId,
     sizes: Sizes,
-    reliable_ring_bytes: usize,
+    pub(crate) reliable_ring_bytes: usize,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
     sender: SenderPort,
     receivers: Vec<ReceiverPort>,
-    links: LinksPort,
+    pub(crate) links: LinksPort,
     sessions: u32,
     subscriptions: AtomicU64,
     books: Mutex<Books>,
@@ -278,7 +261,7 @@ impl Shared {
         handed
     }
 
-    fn ring(&self, capacity_bytes: usize) -> Result<(Producer, Consumer), String> {
+    pub(crate) fn ring(&self, capacity_bytes: usize) -> Result<(Producer, Consumer), String> {
         let config = RingConfig { capacity_bytes, huge_pages: self.sizes.huge_pages };
         let made = ring(config).map_err(|error| error.to_string())?;
         let mut books = self.books();
@@ -317,55 +300,6 @@ impl Shared {
         };
         let urgent = priority.is_none_or(|priority| priority == Priority::Critical);
         Ok(RingWriter::new(producer, wake, urgent, handed))
-    }
-
-    /// The peer of reliable events at an address.
-    pub(crate) fn peer_at(&self, address: SocketAddr) -> Result<PeerIndex, Refused> {
-        let mut books = self.books();
-        let known = books.peers.iter().position(|peer| peer.address == address);
-        let index = match known {
-            Some(index) => index,
-            None if books.peers.len() >= LINKS_MAX => {
-                return Err(NoRoute::LinksExhausted(LINKS_MAX).into());
-            }
-            None => {
-                books.peers.push(Peer { address, rings: Vec::new() });
-                books.peers.len() - 1
-            }
-        };
-        Ok(PeerIndex(u32::try_from(index).unwrap_or(u32::MAX)))
-    }
-
-    /// A ring to a peer by TCP, in the lane of `priority`.
-    pub(crate) fn attach_reliable(
-        &self,
-        peer: PeerIndex,
-        priority: Priority,
-    ) -> Result<ReliableRing, Refused> {
-        if self.is_closed() {
-            return Err(Refused::Closed);
-        }
-        let made = self.ring(self.reliable_ring_bytes);
-        let (producer, consumer) = made.map_err(|_| Refused::NoRoute(NoRoute::Stalled))?;
-        let (handed, tally) = (Arc::<Handed>::default(), Arc::<Tally>::default());
-        let address = {
-            let mut books = self.books();
-            let peer = &mut books.peers[peer.0 as usize];
-            fold_settled(&mut peer.rings);
-            peer.rings.push((Arc::clone(&handed), Arc::clone(&tally)));
-            peer.address
-        };
-        let feed = Feed::new(Retained::new(consumer), Arc::clone(&tally));
-        self.to_links(LinksCommand::Attach(address, priority.lane(), feed))?;
-        let wake = self.links.wake.clone();
-        let writer = RingWriter::new(producer, wake, true, Arc::clone(&handed));
-        Ok(ReliableRing { writer, handed, tally })
-    }
-
-    /// Tells the links something.
-    pub(crate) fn to_links(&self, command: LinksCommand) -> Result<(), Refused> {
-        command_to(&self.links.commands, self.links.wake.as_ref(), command)
-            .map_err(|()| NoRoute::Stalled.into())
     }
 
     /// The link to an address, made when it is new: the path's packet size is asked of the system.
@@ -636,27 +570,8 @@ impl Shared {
     }
 }
 
-/// Rings whose publishers are gone and whose events are all delivered become one entry, so that the
-/// list stays as short as they are.
-fn fold_settled(rings: &mut Vec<(Arc<Handed>, Arc<Tally>)>) {
-    if rings.len() <= RINGS_KEPT {
-        return;
-    }
-    let mut delivered = 0;
-    rings.retain(|(handed, tally)| {
-        let gone = Arc::strong_count(handed) == 1 && Arc::strong_count(tally) == 1;
-        let accepted = handed.to_links.load(Ordering::Relaxed);
-        let settled = gone && tally.delivered() == accepted;
-        delivered += if settled { accepted } else { 0 };
-        !settled
-    });
-    let folded = Handed::default();
-    folded.to_links.store(delivered, Ordering::Relaxed);
-    rings.push((Arc::new(folded), Arc::new(Tally::delivered_before(delivered))));
-}
-
 /// Gives a worker a command: waits a moment when its queue is full, wakes it if it sleeps.
-fn command_to<T>(
+pub(crate) fn command_to<T>(
     commands: &Commands<T>,
     wake: Option<&Arc<Wake>>,
     mut command: T,

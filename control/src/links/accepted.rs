@@ -67,6 +67,9 @@ pub(super) struct Accepted {
     heard_ns: u64,
 }
 
+/// The streams of a hello, each with the first packet wanted.
+pub(super) type Wanted = [StreamPoint; HELLO_STREAMS_MAX];
+
 /// Where packets go: the local ring, the streams, and the time of this cycle as wall time.
 pub(super) type Into<'a> = (&'a mut Inbox, &'a mut Streams, u64);
 
@@ -122,7 +125,7 @@ impl Accepted {
     pub(super) fn read_hello<S: Sockets>(
         &mut self,
         cycle: &mut Cycle<'_, S>,
-        meet: impl FnOnce(&Hello<'_>, &mut Self) -> Result<[StreamPoint; HELLO_STREAMS_MAX], Refusal>,
+        meet: impl FnOnce(&Hello<'_>, &mut Self) -> Result<Wanted, Refusal>,
     ) {
         let scratch = std::mem::take(&mut cycle.scratch);
         let filled = self.fill(cycle.sockets, scratch, STRANGER_BYTES);
@@ -210,7 +213,7 @@ impl Accepted {
         (hello, counters): (&Hello<'_>, &wireloom_dataplane::counters::Counters),
         streams: &mut Streams,
         others: &mut BTreeMap<SocketId, Self>,
-    ) -> Result<[StreamPoint; HELLO_STREAMS_MAX], Refusal> {
+    ) -> Result<Wanted, Refusal> {
         let mut wanted = hello.streams;
         let mut places = [None; HELLO_STREAMS_MAX];
         for (point, place) in wanted.iter_mut().zip(&mut places).take(hello.stream_count) {
@@ -244,12 +247,7 @@ impl Accepted {
         }
     }
 
-    fn welcome<S: Sockets>(
-        &mut self,
-        hello: &Hello<'_>,
-        wanted: [StreamPoint; HELLO_STREAMS_MAX],
-        cycle: &Cycle<'_, S>,
-    ) {
+    fn welcome<S: Sockets>(&mut self, hello: &Hello<'_>, wanted: Wanted, cycle: &Cycle<'_, S>) {
         let welcome =
             Hello { streams: wanted, stream_count: hello.stream_count, ..cycle.identity.hello() };
         self.say(Control::Welcome(welcome), cycle);

@@ -1,1 +1,149 @@
+//! The sending side of a stream, without a socket: numbering, acknowledgement, resumption, failure.
 
+use wireloom_ring::{Producer, RingConfig, ring};
+use wireloom_wire::{
+    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, Priority, decode_packet,
+    event_type_id,
+};
+
+use super::*;
+use crate::tally::Delivery;
+
+fn fed() -> (Outgoing, Producer, Arc<Tally>) {
+    let config = RingConfig { capacity_bytes: 4096, huge_pages: false };
+    let (producer, consumer) = ring(config).expect("memory for a test");
+    let tally = Arc::<Tally>::default();
+    let mut stream = Outgoing::new(NodeId(3), 2, SessionId(9));
+    stream.attach(Feed::new(Retained::new(consumer), Arc::clone(&tally)));
+    (stream, producer, tally)
+}
+
+fn publish(producer: &mut Producer, sequence: u64) -> bool {
+    let encoder = FrameEncoder::new(FrameHeader {
+        length: 0,
+        event_type: event_type_id("numbered"),
+        fingerprint: Fingerprint::NONE,
+        priority: Priority::Normal,
+        encoding: Encoding::Raw,
+        flags: FrameFlags::empty(),
+        sequence,
+        timestamp_ns: 0,
+    });
+    let Ok(mut claim) = producer.claim(96) else { return false };
+    let length = encoder.write(&[7; 64], &mut claim).expect("it fits");
+    claim.commit(length);
+    true
+}
+
+/// Writes everything that is formed, as one link would; the packets as bytes.
+fn write_all(stream: &mut Outgoing) -> Vec<Vec<u8>> {
+    let mut packets = Vec::new();
+    while stream.form(0) {
+        let bytes = stream.unwritten(0).expect("formed").concat();
+        assert_eq!(stream.wrote(bytes.len()), 0);
+        packets.push(bytes);
+    }
+    packets
+}
+
+fn sequences(packets: &[Vec<u8>]) -> Vec<(u64, u64, u16)> {
+    let header = |bytes: &Vec<u8>| decode_packet(bytes, true).expect("a packet").header;
+    let fields = |header: PacketHeader| (header.sequence, header.first_event, header.frame_count);
+    packets.iter().map(|bytes| fields(header(bytes))).collect()
+}
+
+#[test]
+fn packets_are_numbered_and_keep_their_bytes_when_they_are_sent_again() {
+    let (mut stream, mut producer, tally) = fed();
+    let mut first = Vec::new();
+    for count in [1, 3, 2] {
+        (0..count).for_each(|number| assert!(publish(&mut producer, number)));
+        first.extend(write_all(&mut stream));
+    }
+    assert_eq!(sequences(&first), [(0, 0, 1), (1, 1, 3), (2, 4, 2)]);
+    stream.interrupt();
+    assert!(publish(&mut producer, 6));
+    assert_eq!(stream.resume(0), Ok(3));
+    let again = write_all(&mut stream);
+    assert_eq!(again[..3], first[..], "the same packets, bound by bound");
+    assert_eq!(sequences(&again[3..]), [(3, 6, 1)]);
+    stream.interrupt();
+    assert_eq!(stream.resume(2), Ok(2), "the peer has the first two in its ring");
+    assert_eq!(write_all(&mut stream)[..], again[2..]);
+    assert_eq!(tally.delivered(), 0);
+    assert_eq!(stream.acknowledge(4), Ok(true));
+    assert_eq!((tally.delivered(), stream.is_pending()), (7, false));
+    assert_eq!(stream.acknowledge(3), Ok(false), "old news");
+}
+
+#[test]
+fn the_ring_has_its_room_back_when_the_peer_has_taken_and_not_before() {
+    let (mut stream, mut producer, _) = fed();
+    while publish(&mut producer, 0) {}
+    write_all(&mut stream);
+    assert!(!publish(&mut producer, 1), "written is not taken");
+    assert_eq!(stream.acknowledge(1), Ok(true));
+    assert!(publish(&mut producer, 1));
+}
+
+#[test]
+fn what_was_never_sent_can_be_neither_acknowledged_nor_wanted() {
+    let (mut stream, mut producer, _) = fed();
+    assert!(publish(&mut producer, 0));
+    assert_eq!(stream.acknowledge(1), Err(NeverSent));
+    assert!(stream.form(0));
+    assert_eq!(stream.acknowledge(1), Err(NeverSent), "formed is not sent");
+    stream.wrote(1);
+    assert_eq!(stream.acknowledge(2), Err(NeverSent));
+    assert_eq!(stream.acknowledge(1 << 40), Err(NeverSent));
+    assert_eq!(stream.resume(2), Err(NeverSent));
+    assert_eq!(stream.acknowledge(0), Ok(false));
+}
+
+#[test]
+fn a_half_written_packet_stays_until_its_rest_is_written() {
+    let (mut stream, mut producer, tally) = fed();
+    assert!(publish(&mut producer, 0));
+    write_all(&mut stream);
+    // A new link begins with it again; the word of the old one comes in the middle.
+    stream.interrupt();
+    assert_eq!(stream.resume(0), Ok(1));
+    let whole = stream.unwritten(0).expect("formed").concat();
+    stream.wrote(50);
+    assert!(stream.awaits_word(), "its peer owes a word for it");
+    assert_eq!(stream.acknowledge(1), Ok(true));
+    assert_eq!(tally.delivered(), 0);
+    assert_eq!(stream.unwritten(0).expect("still there").concat(), whole[50..]);
+    assert_eq!(stream.wrote(whole.len()), 50, "the rest is for others");
+    assert_eq!(tally.delivered(), 1);
+}
+
+#[test]
+fn giving_up_takes_all_of_the_ring_and_begins_a_new_session() {
+    let (mut stream, mut producer, tally) = fed();
+    // So far in the ring that what follows lies on both sides of its end.
+    for _ in 0..30 {
+        assert!(publish(&mut producer, 0));
+    }
+    write_all(&mut stream);
+    assert_eq!(stream.acknowledge(1), Ok(true));
+    for number in 0..20 {
+        assert!(publish(&mut producer, number));
+        if number == 4 {
+            write_all(&mut stream);
+        }
+    }
+    let mut letters = Vec::new();
+    stream.give_up(Undelivered::Unreachable, SessionId(10), |frame| {
+        letters.push(frame.header.sequence);
+    });
+    assert_eq!(letters, (0..20).collect::<Vec<_>>());
+    assert_eq!(tally.delivered(), 30);
+    assert_eq!(tally.delivery(49), Delivery::Undelivered(Undelivered::Unreachable));
+    assert_eq!(tally.delivery(50), Delivery::Pending);
+    assert!(publish(&mut producer, 50));
+    let packets = write_all(&mut stream);
+    assert_eq!(sequences(&packets), [(0, 0, 1)]);
+    let header = decode_packet(&packets[0], true).expect("a packet").header;
+    assert_eq!(header.session, SessionId(10));
+}

@@ -86,7 +86,7 @@ impl Side {
             self.coming.clear();
         }
         let after_ns = self.coming.back().map_or(0, |(due_ns, _)| *due_ns);
-        self.coming_end.get_or_insert((due_ns.max(after_ns), end));
+        self.coming_end.get_or_insert_with(|| (due_ns.max(after_ns), end));
     }
 
     /// The stream is cut: what is coming is gone.

@@ -1,0 +1,129 @@
+//! The peers that reliable events go to: a ring to each for every publisher, or router and
+//! priority, and the account of what became of them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use wireloom_control::{Feed, LinksCommand, Tally};
+use wireloom_dataplane::limits::LINKS_MAX;
+use wireloom_ring::Retained;
+use wireloom_wire::Priority;
+
+use crate::ledger::Ledger;
+use crate::outcome::{NoRoute, PeerIndex, Refused};
+use crate::shared::{Shared, command_to};
+use crate::writer::{Handed, RingWriter};
+
+/// Accounts of reliable rings kept for each peer before those that are settled become one.
+const RINGS_KEPT: usize = 64;
+
+/// A peer of reliable events, and the accounts of the rings to it.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) rings: Vec<(Arc<Handed>, Arc<Tally>)>,
+}
+
+/// A ring to a peer by TCP.
+#[derive(Debug)]
+pub(crate) struct ReliableRing {
+    pub(crate) writer: RingWriter,
+    pub(crate) handed: Arc<Handed>,
+    pub(crate) tally: Arc<Tally>,
+}
+
+impl Shared {
+    /// The peer of reliable events at an address.
+    pub(crate) fn peer_at(&self, address: SocketAddr) -> Result<PeerIndex, Refused> {
+        let mut books = self.books();
+        let known = books.peers.iter().position(|peer| peer.address == address);
+        let index = match known {
+            Some(index) => index,
+            None if books.peers.len() >= LINKS_MAX => {
+                return Err(NoRoute::LinksExhausted(LINKS_MAX).into());
+            }
+            None => {
+                books.peers.push(Peer { address, rings: Vec::new() });
+                books.peers.len() - 1
+            }
+        };
+        Ok(PeerIndex(u32::try_from(index).unwrap_or(u32::MAX)))
+    }
+
+    /// A ring to a peer by TCP, in the lane of `priority`.
+    pub(crate) fn attach_reliable(
+        &self,
+        peer: PeerIndex,
+        priority: Priority,
+    ) -> Result<ReliableRing, Refused> {
+        if self.is_closed() {
+            return Err(Refused::Closed);
+        }
+        let made = self.ring(self.reliable_ring_bytes);
+        let (producer, consumer) = made.map_err(|_| Refused::NoRoute(NoRoute::Stalled))?;
+        let (handed, tally) = (Arc::<Handed>::default(), Arc::<Tally>::default());
+        let address = {
+            let mut books = self.books();
+            let peer = &mut books.peers[peer.0 as usize];
+            fold_settled(&mut peer.rings);
+            peer.rings.push((Arc::clone(&handed), Arc::clone(&tally)));
+            peer.address
+        };
+        let feed = Feed::new(Retained::new(consumer), Arc::clone(&tally));
+        self.to_links(LinksCommand::Attach(address, priority.lane(), feed))?;
+        let wake = self.links.wake.clone();
+        let writer = RingWriter::new(producer, wake, true, Arc::clone(&handed));
+        Ok(ReliableRing { writer, handed, tally })
+    }
+
+    /// Tells the links something.
+    pub(crate) fn to_links(&self, command: LinksCommand) -> Result<(), Refused> {
+        command_to(&self.links.commands, self.links.wake.as_ref(), command)
+            .map_err(|()| NoRoute::Stalled.into())
+    }
+}
+
+impl Ledger {
+    /// Adds what became of reliable events; whether no more was settled than accepted.
+    pub(crate) fn add_peers(&mut self, peers: &[Peer]) -> bool {
+        let mut settled = 0;
+        for peer in peers {
+            let mut delivered = 0;
+            for (handed, tally) in &peer.rings {
+                // Read before what is accepted: an event in between is in flight.
+                delivered += tally.delivered();
+                for (reason, events) in tally.undelivered() {
+                    *self.reliable.undelivered.entry(reason.name()).or_default() += events;
+                    settled += events;
+                }
+                self.reliable.accepted += handed.to_links.load(Ordering::Relaxed);
+                self.published.refused += handed.refused.load(Ordering::Relaxed);
+            }
+            self.reliable.delivered += delivered;
+            self.links.insert(format!("tcp://{}", peer.address), delivered);
+        }
+        settled += self.reliable.delivered;
+        self.reliable.in_flight = self.reliable.accepted.saturating_sub(settled);
+        settled <= self.reliable.accepted
+    }
+}
+
+/// Rings whose publishers are gone and whose events are all delivered become one entry, so that the
+/// list stays as short as they are.
+fn fold_settled(rings: &mut Vec<(Arc<Handed>, Arc<Tally>)>) {
+    if rings.len() <= RINGS_KEPT {
+        return;
+    }
+    let mut delivered = 0;
+    rings.retain(|(handed, tally)| {
+        let gone = Arc::strong_count(handed) == 1 && Arc::strong_count(tally) == 1;
+        let accepted = handed.to_links.load(Ordering::Relaxed);
+        let settled = gone && tally.delivered() == accepted;
+        delivered += if settled { accepted } else { 0 };
+        !settled
+    });
+    let folded = Handed::default();
+    folded.to_links.store(delivered, Ordering::Relaxed);
+    rings.push((Arc::new(folded), Arc::new(Tally::delivered_before(delivered))));
+}
