@@ -13,6 +13,7 @@
 
 mod conductor;
 mod control;
+pub mod membership;
 
 pub use conductor::{Conductor, Task};
 pub use control::{Control, StartError};

@@ -29,7 +29,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("wireloom-wire", &[]),
     ("wireloom-derive", &[]),
     ("wireloom-dataplane", &["wireloom-ring", "wireloom-wire"]),
-    ("wireloom-control", &["wireloom-dataplane", "wireloom-wire"]),
+    ("wireloom-control", &["wireloom-dataplane", "wireloom-ring", "wireloom-wire"]),
     (
         "wireloom",
         &[

@@ -16,6 +16,7 @@
 //! | walk its frames | [`Packet::frames`], [`Frames`], [`Frame`] |
 //! | follow a stream: loss, duplicates, order | [`ReceiveWindow`] |
 //! | tell a stream's sender how far it may go | [`Status`], [`packet_charge`] |
+//! | speak outside of every stream | [`gossip`] |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ mod frame;
 mod frame_encoder;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod gossip;
 mod ids;
 mod pack;
 mod packet;
