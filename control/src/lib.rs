@@ -6,14 +6,15 @@
 //! dies or stalls, events between known peers keep flowing; timestamps then follow the clock of the
 //! last refresh, and what the workers give back waits in a bounded queue.
 //!
-//! Later versions put sessions, membership and reliable links here, as further agents of the same
-//! thread.
+//! Membership ([`membership`], [`discovery`], run by [`mesh`]) is a task of the same thread.
 
 #![forbid(unsafe_code)]
 
 mod conductor;
 mod control;
+pub mod discovery;
 pub mod membership;
+pub mod mesh;
 
 pub use conductor::{Conductor, Task};
 pub use control::{Control, StartError};

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use wireloom_control::StartError;
+use wireloom_control::membership::RecordError;
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::config::{GroupMembership, IoBackend, Mode, PlaneConfig};
@@ -13,6 +14,7 @@ use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
 
+use crate::cluster::ClusterSettings;
 use crate::node::Node;
 use crate::target::{Target, TargetError};
 
@@ -80,9 +82,10 @@ impl Default for Sizes {
 #[derive(Debug, Clone)]
 pub struct NodeBuilder {
     name: String,
-    plane: PlaneConfig,
+    pub(crate) plane: PlaneConfig,
     sizes: Sizes,
-    wrong: Option<TargetError>,
+    pub(crate) wrong: Option<TargetError>,
+    pub(crate) cluster: Option<ClusterSettings>,
 }
 
 impl NodeBuilder {
@@ -93,6 +96,7 @@ impl NodeBuilder {
             plane: PlaneConfig::new(listen),
             sizes: Sizes::default(),
             wrong: None,
+            cluster: None,
         }
     }
 
@@ -270,9 +274,12 @@ impl NodeBuilder {
     /// # Errors
     /// A wrong address, a port in use, a missing permission or route: one line that says what to
     /// do.
-    pub fn start(self) -> Result<Node, NodeError> {
+    pub fn start(mut self) -> Result<Node, NodeError> {
         self.check()?;
-        Node::start(self.name, self.sizes, &self.plane)
+        self.join_discovery(true);
+        let node = Node::start(self.name, self.sizes, &self.plane)?;
+        node.join_cluster(self.cluster)?;
+        Ok(node)
     }
 
     /// Opens the node's sockets and gives its agents to the caller, who drives them with
@@ -280,9 +287,12 @@ impl NodeBuilder {
     ///
     /// # Errors
     /// As [`NodeBuilder::start`].
-    pub fn start_invoker(self) -> Result<(Node, Invoker), NodeError> {
+    pub fn start_invoker(mut self) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
-        Node::start_invoker(self.name, self.sizes, &self.plane)
+        self.join_discovery(true);
+        let (node, invoker) = Node::start_invoker(self.name, self.sizes, &self.plane)?;
+        node.join_cluster(self.cluster)?;
+        Ok((node, invoker))
     }
 
     /// Puts the node on a simulated network under a virtual clock; the listen address must have a
@@ -296,9 +306,13 @@ impl NodeBuilder {
         clock: Clock,
     ) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
+        self.join_discovery(false);
         let packet_bytes = self.sizes.packet_bytes.unwrap_or(PACKET_BYTES_UNKNOWN);
         self.sizes.path_bytes.get_or_insert(packet_bytes);
-        Ok(Node::start_simulated(self.name, self.sizes, &self.plane, network, clock))
+        let (node, mut invoker, transmit) =
+            Node::start_simulated(self.name, self.sizes, &self.plane, network, clock);
+        node.join_simulated(self.cluster, transmit, &mut invoker)?;
+        Ok((node, invoker))
     }
 
     fn check(&self) -> Result<(), NodeError> {
@@ -335,4 +349,10 @@ pub enum NodeError {
     /// Sockets or threads.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// What the node says of itself to its cluster.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The control thread has ended at once.
+    #[error("the control thread takes no tasks: it has ended")]
+    Stalled,
 }

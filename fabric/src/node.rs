@@ -11,7 +11,7 @@ use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::config::PlaneConfig;
 use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
 use wireloom_dataplane::flow::FlowControl;
-use wireloom_dataplane::io::simulated::SimulatedNetwork;
+use wireloom_dataplane::io::simulated::{SimulatedNetwork, SimulatedTransmit};
 use wireloom_dataplane::launch::{launch_invoker, simulate};
 use wireloom_wire::{Encoding, EventTypeId, NodeId};
 
@@ -54,7 +54,7 @@ use crate::writer::Way;
 /// ```
 #[derive(Debug)]
 pub struct Node {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Node {
@@ -97,16 +97,17 @@ impl Node {
         plane: &PlaneConfig,
         network: &SimulatedNetwork,
         clock: Clock,
-    ) -> (Self, Invoker) {
+    ) -> (Self, Invoker, SimulatedTransmit) {
         let groups: Vec<SocketAddr> = plane
             .groups
             .iter()
             .map(|group| SocketAddr::new(group.join.group, group.port))
             .collect();
         let (transmit, receive) = network.endpoint(plane.listen, &groups);
+        let way_out = transmit.clone();
         let (plane, mut invoker) = simulate(plane.listen, transmit, receive, clock);
         let control = Control::attend(plane, &mut invoker);
-        (Self { shared: Arc::new(Shared::new(name, sizes, control)) }, invoker)
+        (Self { shared: Arc::new(Shared::new(name, sizes, control)) }, invoker, way_out)
     }
 
     /// The node's name.
@@ -130,7 +131,8 @@ impl Node {
     /// What the system did not grant and how to grant it, one line each; empty when all is well.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.shared.notes()
+        let cluster = self.shared.cluster.joined().map(|joined| joined.notes.clone());
+        self.shared.notes().into_iter().chain(cluster.into_iter().flatten()).collect()
     }
 
     /// The memory this node can come to use, as a sum with a reason for each term, in bytes. Rings

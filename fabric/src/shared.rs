@@ -26,6 +26,7 @@ use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
 use wireloom_wire::{EventTypeId, LANES, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
+use crate::cluster::Cluster;
 use crate::convert::{Converter, JsonOnly};
 use crate::event::Event;
 use crate::handler::{HandlerCounters, LostHandler};
@@ -81,7 +82,8 @@ pub(crate) struct Shared {
     sessions: u32,
     subscriptions: AtomicU64,
     books: Mutex<Books>,
-    control: Mutex<Option<Control>>,
+    pub(crate) control: Mutex<Option<Control>>,
+    pub(crate) cluster: Cluster,
 }
 
 impl Shared {
@@ -103,6 +105,7 @@ impl Shared {
             subscriptions: AtomicU64::new(1),
             books: Mutex::new(Books::default()),
             control: Mutex::new(Some(control)),
+            cluster: Cluster::default(),
         }
     }
 
@@ -131,6 +134,10 @@ impl Shared {
 
     pub(crate) const fn receivers(&self) -> usize {
         self.receivers.len()
+    }
+
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The time of an event: one reading of the monotonic clock, as wall time.
@@ -234,7 +241,7 @@ impl Shared {
         handed
     }
 
-    fn ring(&self, capacity_bytes: usize) -> Result<(Producer, Consumer), String> {
+    pub(crate) fn ring(&self, capacity_bytes: usize) -> Result<(Producer, Consumer), String> {
         let config = RingConfig { capacity_bytes, huge_pages: self.sizes.huge_pages };
         let made = ring(config).map_err(|error| error.to_string())?;
         let mut books = self.books();
@@ -401,6 +408,7 @@ impl Shared {
         if books.receiver_of.len() >= SUBSCRIPTIONS_MAX {
             return Err(SubscribeError::Exhausted(SUBSCRIPTIONS_MAX));
         }
+        self.cluster.want(id, &wanted);
         let subscription = Box::new(Subscription { id, wanted, subscriber });
         self.to_receiver(receiver, ReceiverCommand::Subscribe(subscription))
             .map_err(|()| SubscribeError::Stalled)?;
@@ -410,6 +418,7 @@ impl Shared {
 
     pub(crate) fn unsubscribe(&self, id: SubscriptionId) -> Result<(), SubscribeError> {
         let Some(receiver) = self.books().receiver_of.remove(&id) else { return Ok(()) };
+        self.cluster.no_longer_want(id);
         self.to_receiver(receiver, ReceiverCommand::Unsubscribe(id))
             .map_err(|()| SubscribeError::Stalled)
     }
@@ -472,7 +481,7 @@ impl Shared {
         self.books().types.get(&id).cloned()
     }
 
-    fn add_task(&self, task: Task) -> Result<(), SubscribeError> {
+    pub(crate) fn add_task(&self, task: Task) -> Result<(), SubscribeError> {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(control) = control.as_ref() else { return Err(SubscribeError::Stalled) };
         control.add_task(task).map_err(|_| SubscribeError::Stalled)
@@ -483,7 +492,7 @@ impl Shared {
             .map_err(|()| NoRoute::Stalled.into())
     }
 
-    fn to_receiver(&self, receiver: usize, command: ReceiverCommand) -> Result<(), ()> {
+    pub(crate) fn to_receiver(&self, receiver: usize, command: ReceiverCommand) -> Result<(), ()> {
         let port = &self.receivers[receiver];
         command_to(&port.commands, port.wake.as_ref(), command)
     }

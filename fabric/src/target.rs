@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
+use crate::choose::Choice;
+
 /// Where an event goes. The same [`Router::route`](crate::Router::route) call takes all of them.
 ///
 /// Text forms, for the command line and configuration:
@@ -14,6 +16,9 @@ use std::str::FromStr;
 /// | `udp://10.0.0.7:9000`, `udp://[::1]:9000`, `udp://host:9000` | one node |
 /// | `udp://224.1.1.1:9000`, `udp://[ff02::1234]:9000` | a multicast group |
 /// | `udp://255.255.255.255:9000`, `broadcast:9000` | everybody on the local network |
+/// | `node:NAME` | the member of the cluster that has this name |
+/// | `service:NAME` | one of the members that offer a service, in turn |
+/// | `interested` | every member that has subscribed to the event's type |
 ///
 /// ```
 /// use wireloom::Target;
@@ -33,6 +38,15 @@ pub enum Target {
     Multicast(SocketAddr),
     /// Every node of the local network on this port, by one broadcast packet (IPv4).
     Broadcast(SocketAddr),
+    /// The member of the cluster that has this name.
+    Named(Box<str>),
+    /// One of the members that offer a service.
+    Service(Box<str>, Choice),
+    /// The first of these that can be reached, beginning with the next one each time.
+    AnyOf(Vec<Self>),
+    /// Each member that has subscribed to the event's type, once; one multicast packet where
+    /// [`NodeBuilder::group_of`](crate::NodeBuilder::group_of) named a group for the type.
+    Interested,
     /// Text that names no address; routing to it is refused with the reason. Keeps the shorthands
     /// below free of a `?` of their own.
     Unresolved(TargetError),
@@ -77,8 +91,20 @@ impl Target {
             Self::Node(address) | Self::Multicast(address) | Self::Broadcast(address) => {
                 Some(*address)
             }
-            Self::Local | Self::Unresolved(_) => None,
+            _ => None,
         }
+    }
+
+    /// The member of the cluster that has this name.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self::Named(name.into())
+    }
+
+    /// One of the members that offer a service, in turn.
+    #[must_use]
+    pub fn service(name: &str) -> Self {
+        Self::Service(name.into(), Choice::RoundRobin)
     }
 }
 
@@ -110,6 +136,15 @@ impl fmt::Display for Target {
             Self::Node(address) | Self::Multicast(address) | Self::Broadcast(address) => {
                 write!(f, "udp://{address}")
             }
+            Self::Named(name) => write!(f, "node:{name}"),
+            Self::Service(name, _) => write!(f, "service:{name}"),
+            Self::Interested => f.write_str("interested"),
+            Self::AnyOf(targets) => {
+                for (index, target) in targets.iter().enumerate() {
+                    write!(f, "{}{target}", if index == 0 { "" } else { "|" })?;
+                }
+                Ok(())
+            }
             Self::Unresolved(error) => write!(f, "unresolved ({error})"),
         }
     }
@@ -123,6 +158,9 @@ impl FromStr for Target {
         if text == "local" {
             return Ok(Self::Local);
         }
+        if text == "interested" {
+            return Ok(Self::Interested);
+        }
         let (scheme, rest) = match text.split_once(':') {
             Some((scheme, rest)) => (scheme, rest.strip_prefix("//").unwrap_or(rest)),
             None => return Err(TargetError::Form(text.into())),
@@ -133,7 +171,10 @@ impl FromStr for Target {
                 Ok(port) if port > 0 => Ok(Self::broadcast(port)),
                 _ => Err(TargetError::NoPort(text.into())),
             },
-            "tcp" | "node" | "service" | "shm" => Err(TargetError::NotYet(scheme.into())),
+            "node" | "service" if rest.is_empty() => Err(TargetError::Form(text.into())),
+            "node" => Ok(Self::named(rest)),
+            "service" => Ok(Self::service(rest)),
+            "tcp" | "shm" => Err(TargetError::NotYet(scheme.into())),
             _ => Err(TargetError::Form(text.into())),
         }
     }
@@ -146,7 +187,7 @@ pub enum TargetError {
     /// None of the text forms.
     #[error(
         "{0:?} is not a target: write udp://HOST:PORT (a node, or a group such as \
-         udp://224.1.1.1:9000), broadcast:PORT, or local"
+         udp://224.1.1.1:9000), broadcast:PORT, node:NAME, service:NAME, interested, or local"
     )]
     Form(Box<str>),
     /// No port, or port 0.
@@ -176,6 +217,9 @@ mod tests {
             ("udp://224.1.1.1:9000", Target::multicast("224.1.1.1:9000")),
             ("udp://[ff02::1234]:9000", Target::multicast("[ff02::1234]:9000")),
             ("udp://255.255.255.255:9", Target::broadcast(9)),
+            ("node:desk-1", Target::named("desk-1")),
+            ("service:sum", Target::service("sum")),
+            ("interested", Target::Interested),
         ] {
             assert_eq!(text.parse::<Target>().as_ref(), Ok(&target), "{text}");
             assert_eq!(target.to_string(), text);
@@ -198,6 +242,7 @@ mod tests {
             ("udp://no-such-host.invalid:1", "no address"),
             ("tcp://127.0.0.1:1", "not routed by this version"),
             ("broadcast:x", "port between"),
+            ("node:", "node:NAME"),
         ] {
             let error = text.parse::<Target>().expect_err(text).to_string();
             assert!(error.contains(word), "{text}: {error}");
