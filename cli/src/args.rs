@@ -2,7 +2,7 @@
 //!
 //! Help texts that teach stand in [`help`]; the small languages of values in [`crate::values`].
 
-mod help;
+pub(crate) mod help;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -15,6 +15,8 @@ use wireloom::{FlowControl, Target};
 use wireloom_dataplane::socket::Interface;
 
 use crate::bench::BenchArgs;
+use crate::members::MembersArgs;
+use crate::node::NodeArgs;
 use crate::values;
 
 /// Publish, receive, measure and try typed events between processes and machines.
@@ -35,6 +37,10 @@ pub(crate) enum Command {
     /// Print the events that reach an address or a multicast group, one a line
     #[command(after_help = help::SUB, visible_alias = "subscribe")]
     Sub(SubscribeArgs),
+    /// Run a node of a cluster until Ctrl-C
+    Node(NodeArgs),
+    /// Show who is in a cluster: state, services, load and memory of each member
+    Members(MembersArgs),
     /// Measure this machine: events per second, latency, CPU, beside the kernel's own ceiling
     Bench(BenchArgs),
     /// See it work: three nodes on this host, live rates, latency, loss, and the ledger
@@ -233,12 +239,14 @@ mod tests {
     fn every_help_text_fits_a_terminal_and_tells_the_exit_statuses() {
         let mut command = CommandLine::command();
         command.build();
-        for name in ["pub", "sub", "demo"] {
+        for name in ["pub", "sub", "node", "members", "demo"] {
             let found = command.find_subcommand_mut(name).expect("a command of ours");
             let help = found.render_long_help().to_string();
             assert!(help.contains("Examples:") && help.contains("Exit status:"), "{name}: {help}");
         }
-        for text in [help::OVERVIEW, help::PUB, help::SUB, help::DEMO, help::COMPLETIONS] {
+        let cluster = [help::NODE, help::MEMBERS];
+        let others = [help::OVERVIEW, help::PUB, help::SUB, help::DEMO, help::COMPLETIONS];
+        for text in others.into_iter().chain(cluster) {
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         }
     }

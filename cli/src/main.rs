@@ -10,6 +10,8 @@ mod args;
 mod bench;
 mod demo;
 mod lines;
+mod members;
+mod node;
 mod output;
 mod pace;
 mod patience;
@@ -53,6 +55,8 @@ fn begin(command: &Command, output: &Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Pub(args) => publish::run(args, output),
         Command::Sub(args) => subscribe::run(args, output),
+        Command::Node(args) => node::run(args, output),
+        Command::Members(args) => members::run(args, output),
         Command::Bench(args) => bench::run(args, output),
         Command::Demo(args) => demo::run(args, output),
         Command::DemoNode(args) => demo::run_node(args, output),

@@ -9,6 +9,7 @@
 mod clock;
 mod codec;
 mod health;
+mod hear;
 mod identity;
 mod machine;
 mod member;
@@ -16,17 +17,20 @@ mod outbox;
 mod quota;
 mod record;
 mod roster;
+mod settings;
 mod speech;
 mod spread;
 mod table;
+mod view;
 
 pub use self::codec::Malformed;
 pub use self::health::{HEALTH_WORST, Health};
 pub use self::identity::Identity;
-pub use self::machine::{Counts, MEMBERS_MAX, Membership, MembershipConfig, Timing};
+pub use self::machine::Membership;
 pub use self::member::{Change, Member, MemberState};
 pub use self::record::{
     ADDRESSES_MAX, INTERESTS_MAX, Interest, NAME_BYTES_MAX, RECORD_BYTES_MAX, Record, RecordError,
     SERVICES_BYTES_MAX,
 };
 pub use self::roster::{Roster, Table};
+pub use self::settings::{Counts, MEMBERS_MAX, MembershipConfig, Timing};

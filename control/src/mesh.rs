@@ -92,8 +92,8 @@ struct Names {
 impl Names {
     fn resolve(&mut self, now_ns: u64) {
         self.at_ns = now_ns + RESOLVE_NS;
-        for name in self.names.iter().cloned() {
-            let found = self.found.clone();
+        for name in &self.names {
+            let (name, found) = (name.clone(), self.found.clone());
             let look_up = move || {
                 if let Ok(addresses) = name.to_socket_addrs() {
                     let _ = found.push(addresses.take(16).collect());

@@ -133,11 +133,11 @@ fn names_services_and_interest_lead_to_members() {
     let mut router = nodes[0].router();
     for number in 0..10 {
         let tick = Tick { number };
-        router.route(&tick, &Target::service("tick")).expect("somebody offers it");
+        router.route(&tick, Target::service("tick")).expect("somebody offers it");
     }
     let heard = || counts.iter().map(|of| of.load(Ordering::Relaxed)).collect::<Vec<_>>();
     wait_for("they take turns", || heard() == [5, 5]);
-    router.route(&Tick { number: 10 }, &Target::named("route-2")).expect("it is up");
+    router.route(&Tick { number: 10 }, Target::named("route-2")).expect("it is up");
     wait_for("the one by name", || heard() == [5, 6]);
     for number in 0..4 {
         router.route(&Tick { number }, &Target::Interested).expect("two are");
@@ -166,7 +166,7 @@ fn names_services_and_interest_lead_to_members() {
     });
     let before = heard();
     for number in 0..4 {
-        router.route(&Tick { number }, &Target::service("tick")).expect("one does");
+        router.route(&Tick { number }, Target::service("tick")).expect("one does");
     }
     wait_for("all go to the one", || heard() == [before[0], before[1] + 4]);
 }
@@ -177,7 +177,7 @@ fn who_waits_is_told_what_is_missing() {
     let error = alone.ready(&Ready::peers(1), Duration::ZERO).expect_err("no cluster");
     assert!(error.to_string().contains("no cluster"), "{error}");
     assert!(alone.members().is_empty() && !alone.on_member(|_| {}));
-    let refused = alone.router().route(&Tick { number: 1 }, &Target::named("x"));
+    let refused = alone.router().route(&Tick { number: 1 }, Target::named("x"));
     assert_eq!(refused, Err(Refused::NoRoute(NoRoute::NoCluster)));
     let one = builder("one", "missing").seed("127.0.0.1:9").start().expect("it starts");
     let wanted = Ready::peers(2).and(Ready::services(["sum"]));

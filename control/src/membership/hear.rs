@@ -10,11 +10,12 @@ use wireloom_wire::gossip::{
 };
 use wireloom_wire::{EventTypeId, decode_packet};
 
-use super::super::codec::{ACK, Reader, cut, read_header};
-use super::super::identity::Identity;
-use super::super::record::Record;
-use super::super::speech::{self, Pull, Refusal};
-use super::{DIFFER_NS, Membership, PAGE_NS, PULL_NS, Pulling};
+use super::codec::{ACK, Reader, cut, read_header};
+use super::identity::Identity;
+use super::machine::{DIFFER_NS, Membership, PAGE_NS, PULL_NS, Pulling};
+use super::record::Record;
+use super::settings::MEMBERS_MAX;
+use super::speech::{self, Pull, Refusal};
 
 /// How long a welcome may take, ns.
 const WELCOME_NS: u64 = 5_000_000_000;
@@ -131,7 +132,7 @@ impl Membership {
 
     pub(super) fn is_full(&self) -> bool {
         // One packet can bring no more than this.
-        self.foca.iter_membership_state().len() + 64 > super::MEMBERS_MAX
+        self.foca.iter_membership_state().len() + 64 > MEMBERS_MAX
     }
 
     /// Asks a member for its record when ours is older than what it says it has.

@@ -1,13 +1,12 @@
-//! The machine: the failure detector's timers, the records and what is sent. `hear.rs` holds what
-//! it does with packets.
+//! The machine: the failure detector's timers, the records and what is sent. What it does with
+//! packets stands in `hear.rs`, what it shows of the cluster in `view.rs`.
 
 use std::collections::{BTreeSet, BinaryHeap};
 use std::net::SocketAddr;
-use std::num::{NonZeroU8, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use foca::{Config, Foca, NoCustomBroadcast, OwnedNotification, PeriodicParams, Timer};
+use foca::{Foca, NoCustomBroadcast, OwnedNotification, Timer};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use wireloom_wire::SessionId;
@@ -19,155 +18,72 @@ use super::clock::RunningClock;
 use super::codec::{Codec, PING_REQUEST, cut};
 use super::health::Health;
 use super::identity::Identity;
-use super::member::{Change, Member, MemberState};
+use super::member::Change;
 use super::outbox::{Due, Outbox};
 use super::quota::Quota;
 use super::record::{GOSSIP_VERSION, Record, RecordError};
+use super::settings::{
+    Counts, GOSSIP_FANOUT, MembershipConfig, SWIM_HEAD_BYTES, Timing, foca_config,
+};
 use super::speech::{self, Pull};
 use super::spread::Spread;
 use super::table::Entries;
-
-#[path = "hear.rs"]
-mod hear;
-
-/// Members a node remembers, tombstones included; further ones are refused and counted. 2,048 with
-/// records of 200 bytes are under 1 MB.
-pub const MEMBERS_MAX: usize = 2_048;
 
 /// How soon news are passed on, so that those that come together go together, ns.
 const NEWS_NS: u64 = 20_000_000;
 /// How often news are passed on while there are any, ns.
 const GOSSIP_NS: u64 = 200_000_000;
-/// Members told at a time.
-const GOSSIP_FANOUT: usize = 3;
 /// How often a node reads another's whole table without a reason, ns.
-const PULL_NS: u64 = 300_000_000_000;
+pub(super) const PULL_NS: u64 = 300_000_000_000;
 /// How long tables may differ before one node reads the other's, ns.
-const DIFFER_NS: u64 = 2_000_000_000;
+pub(super) const DIFFER_NS: u64 = 2_000_000_000;
 /// How long a page may take before somebody else is asked, ns.
-const PAGE_NS: u64 = 300_000_000;
+pub(super) const PAGE_NS: u64 = 300_000_000;
 /// How long two members may share a name before it is an alarm: a restart at another port looks
 /// like it until the old life is found dead, ns.
-const SHARED_NAME_NS: u64 = 15_000_000_000;
+pub(super) const SHARED_NAME_NS: u64 = 15_000_000_000;
 /// Answers to strangers in a second.
 const ANSWERS_PER_SECOND: u64 = 500;
 /// Records asked for in a second.
 const ASKS_PER_SECOND: u64 = 50;
-/// Bytes before the failure detector's datagram: version, the version of the sender's record, and
-/// the digest of the members it has up.
-const SWIM_HEAD_BYTES: usize = 13;
-
-/// How fast the failure detector works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// A member is probed this often.
-    pub probe_period: Duration,
-    /// How long its answer may take before others are asked to probe it.
-    pub probe_rtt: Duration,
-    /// How long a suspected member has to speak up among ten; twice as long among a hundred, three
-    /// times among a thousand.
-    pub suspicion: Duration,
-    /// How long the dead are remembered.
-    pub tombstone: Duration,
-}
-
-impl Default for Timing {
-    /// For a local network: that a member is dead is known to all after 3.5 to 6 s among ten, after
-    /// 6.5 to 10 s among a hundred.
-    fn default() -> Self {
-        Self {
-            probe_period: Duration::from_millis(500),
-            probe_rtt: Duration::from_millis(200),
-            suspicion: Duration::from_secs(3),
-            tombstone: Duration::from_secs(120),
-        }
-    }
-}
-
-/// What a machine begins with.
-#[derive(Clone, Debug)]
-pub struct MembershipConfig {
-    /// This node's word on itself.
-    pub record: Record,
-    /// Which cluster; packets of others are refused and counted.
-    pub cluster: SessionId,
-    /// For random choices.
-    pub seed: u64,
-    /// How fast.
-    pub timing: Timing,
-}
-
-macro_rules! counts {
-    ($($field:ident $meaning:literal;)+) => {
-        /// What the machine has counted.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Counts { $(#[doc = $meaning] pub $field: u64,)+ }
-
-        impl Counts {
-            /// Every count with its name and its sentence.
-            #[must_use]
-            pub fn named(&self) -> Vec<(&'static str, u64, &'static str)> {
-                vec![$((stringify!($field), self.$field, $meaning),)+]
-            }
-        }
-    };
-}
-
-counts! {
-    packets_heard "Control packets that arrived.";
-    bytes_heard "Their bytes.";
-    packets_sent "Control packets sent.";
-    bytes_sent "Their bytes.";
-    refused_cluster "Packets of another cluster; dropped.";
-    refused_version "Messages of another version of the protocol; dropped.";
-    refused_malformed "Messages that are malformed, or that the failure detector refused; dropped.";
-    refused_type "Control frames of a type this machine does not know; dropped.";
-    refused_address "Hellos of addresses that their sender does not send from; dropped.";
-    refused_unasked "Welcomes and pages nobody asked for; dropped.";
-    refused_full "Members refused because the table is full.";
-    refused_life "Lives that lie too far ahead to be true; dropped.";
-    answers_shed "Hellos and pulls not answered because too many came in a second.";
-    pauses "Times this machine found that it had not run.";
-    renewals "Times this node began a new life because its old one was declared dead.";
-}
 
 /// A page asked for, or the time to ask for the first.
 #[derive(Debug)]
-struct Pulling {
-    from: Option<SocketAddr>,
-    due_ns: u64,
-    tries: u32,
+pub(super) struct Pulling {
+    pub(super) from: Option<SocketAddr>,
+    pub(super) due_ns: u64,
+    pub(super) tries: u32,
 }
 
 /// One node's view of the cluster.
 pub struct Membership {
-    foca: Foca<Identity, Codec, SmallRng, NoCustomBroadcast>,
-    outbox: Outbox,
-    timers: BinaryHeap<Due>,
-    order: u64,
-    clock: RunningClock,
-    health: Health,
-    own: Arc<Record>,
-    own_since_ns: u64,
-    refutations: u16,
-    cluster: SessionId,
-    timing: Timing,
-    entries: Entries,
-    spread: Spread,
-    answers: Quota,
-    asks: Quota,
-    random: SmallRng,
-    counts: Counts,
-    packets: Vec<(SocketAddr, Vec<u8>)>,
-    gossip_at_ns: Option<u64>,
-    pulling: Pulling,
-    hello_at_ns: Option<u64>,
-    names_at_ns: Option<u64>,
-    names_shared: BTreeSet<String>,
-    joined: bool,
-    scale: u32,
+    pub(super) foca: Foca<Identity, Codec, SmallRng, NoCustomBroadcast>,
+    pub(super) outbox: Outbox,
+    pub(super) timers: BinaryHeap<Due>,
+    pub(super) order: u64,
+    pub(super) clock: RunningClock,
+    pub(super) health: Health,
+    pub(super) own: Arc<Record>,
+    pub(super) own_since_ns: u64,
+    pub(super) refutations: u16,
+    pub(super) cluster: SessionId,
+    pub(super) timing: Timing,
+    pub(super) entries: Entries,
+    pub(super) spread: Spread,
+    pub(super) answers: Quota,
+    pub(super) asks: Quota,
+    pub(super) random: SmallRng,
+    pub(super) counts: Counts,
+    pub(super) packets: Vec<(SocketAddr, Vec<u8>)>,
+    pub(super) gossip_at_ns: Option<u64>,
+    pub(super) pulling: Pulling,
+    pub(super) hello_at_ns: Option<u64>,
+    pub(super) names_at_ns: Option<u64>,
+    pub(super) names_shared: BTreeSet<String>,
+    pub(super) joined: bool,
+    pub(super) scale: u32,
     /// Since when every table heard of has been another than ours.
-    differs_at_ns: Option<u64>,
+    pub(super) differs_at_ns: Option<u64>,
 }
 
 impl std::fmt::Debug for Membership {
@@ -176,32 +92,6 @@ impl std::fmt::Debug for Membership {
             .field("own", &self.own.identity)
             .field("up", &self.entries.up)
             .finish_non_exhaustive()
-    }
-}
-
-/// The figures that follow from the cluster's size: `scale` is the number of its decimal digits.
-fn foca_config(timing: &Timing, scale: u32) -> Config {
-    // More often than others do (4): answers that are cut use up a part of them.
-    let sends = u8::try_from(10 * scale).unwrap_or(u8::MAX).max(1);
-    Config {
-        probe_period: timing.probe_period,
-        probe_rtt: timing.probe_rtt,
-        num_indirect_probes: NonZeroUsize::new(GOSSIP_FANOUT).unwrap_or(NonZeroUsize::MIN),
-        max_transmissions: NonZeroU8::new(sends).unwrap_or(NonZeroU8::MIN),
-        suspect_to_down_after: timing.suspicion * (scale - 1).max(1),
-        remove_down_after: Some(timing.tombstone),
-        max_packet_size: NonZeroUsize::new(
-            CONTROL_PACKET_BYTES_MAX - 16 - CONTROL_OVERHEAD_BYTES - SWIM_HEAD_BYTES,
-        )
-        .unwrap_or(NonZeroUsize::MIN),
-        notify_down_members: true,
-        periodic_announce: None,
-        // So that a partition heals without the discovery's doing.
-        periodic_announce_to_down_members: Some(PeriodicParams {
-            frequency: Duration::from_secs(5),
-            num_members: NonZeroUsize::new(2).unwrap_or(NonZeroUsize::MIN),
-        }),
-        periodic_gossip: None,
     }
 }
 
@@ -302,7 +192,7 @@ impl Membership {
     }
 
     /// Sets the machine's time; what time brings about is [`Membership::on_time`]'s.
-    fn run_clock(&mut self, now_ns: u64) -> u64 {
+    pub(super) fn run_clock(&mut self, now_ns: u64) -> u64 {
         if self.clock.at(now_ns, self.due_ns()) {
             self.counts.pauses += 1;
             self.health.late();
@@ -349,7 +239,7 @@ impl Membership {
     }
 
     /// Does what `foca` has asked for; no packet gets longer than `bytes_max`.
-    fn absorb(&mut self, bytes_max: usize) {
+    pub(super) fn absorb(&mut self, bytes_max: usize) {
         let now_ns = self.clock.now_ns();
         let Outbox { datagrams, timers, news } = std::mem::take(&mut self.outbox);
         for (timer, after) in timers {
@@ -399,7 +289,7 @@ impl Membership {
     }
 
     /// The same for all who have the same members up.
-    fn digest(&self) -> u64 {
+    pub(super) fn digest(&self) -> u64 {
         self.entries.digest ^ self.own.identity.digest()
     }
 
@@ -409,7 +299,7 @@ impl Membership {
     }
 
     /// The record goes with this life from now on.
-    fn begin_life(&mut self, identity: Identity) {
+    pub(super) fn begin_life(&mut self, identity: Identity) {
         self.counts.renewals += 1;
         self.refutations = 0;
         self.say(Record { identity, ..(*self.own).clone() });
@@ -422,7 +312,7 @@ impl Membership {
         self.pass_on(&own);
     }
 
-    fn pass_on(&mut self, record: &Arc<Record>) {
+    pub(super) fn pass_on(&mut self, record: &Arc<Record>) {
         self.spread.add(record, 3 * self.scale);
         self.news_soon();
     }
@@ -443,7 +333,11 @@ impl Membership {
         Ok(())
     }
 
-    fn packet(&mut self, to: SocketAddr, fill: impl FnOnce(&mut Self, &mut ControlPacket<'_>)) {
+    pub(super) fn packet(
+        &mut self,
+        to: SocketAddr,
+        fill: impl FnOnce(&mut Self, &mut ControlPacket<'_>),
+    ) {
         let mut bytes = [0; CONTROL_PACKET_BYTES_MAX];
         let mut packet = ControlPacket::new(&mut bytes);
         fill(self, &mut packet);
@@ -524,26 +418,11 @@ impl Membership {
         }
     }
 
-    fn send_pull(&mut self, to: SocketAddr, what: Pull) {
+    pub(super) fn send_pull(&mut self, to: SocketAddr, what: Pull) {
         let payload = speech::pull(what);
         self.packet(to, |_, packet| {
             packet.push(PULL, &payload);
         });
-    }
-
-    /// Alarms about names that several members have had for a while.
-    fn look_at_names(&mut self) {
-        let members = self.members();
-        let shared: BTreeSet<String> =
-            members.iter().filter(|of| of.shares_name).map(|of| of.name().to_owned()).collect();
-        let outside_ns = self.clock.outside_ns(0);
-        let due = members.iter().filter(|member| !member.is_self && member.is_up());
-        let due = due.map(|member| member.since_ns.saturating_sub(outside_ns) + SHARED_NAME_NS);
-        self.names_at_ns = due.filter(|due_ns| *due_ns > self.clock.now_ns()).min();
-        for name in shared.difference(&self.names_shared) {
-            self.entries.changes.push(Change::SharedName(name.clone()));
-        }
-        self.names_shared = shared;
     }
 
     /// Says goodbye: some members are told, who tell the others.
@@ -552,54 +431,5 @@ impl Membership {
         let refused = self.foca.leave_cluster(&mut self.outbox).is_err();
         self.counts.refused_malformed += u64::from(refused);
         self.absorb(CONTROL_PACKET_BYTES_MAX);
-    }
-
-    /// All members, this node among them, by address.
-    #[must_use]
-    pub fn members(&self) -> Vec<Member> {
-        let mut members = vec![Member {
-            record: (*self.own).clone(),
-            state: MemberState::Alive,
-            refutations: self.refutations,
-            since_ns: self.own_since_ns,
-            is_self: true,
-            shares_name: false,
-        }];
-        for known in self.foca.iter_membership_state() {
-            let Some(entry) = self.entries.by_address.get(&known.id().address) else { continue };
-            let Some(record) = &entry.record else { continue };
-            let mut record = (**record).clone();
-            record.identity = *known.id();
-            let state = match known.state() {
-                foca::State::Alive => MemberState::Alive,
-                foca::State::Suspect => MemberState::Suspect,
-                foca::State::Down => MemberState::Down,
-            };
-            members.push(Member {
-                record,
-                state,
-                refutations: known.incarnation(),
-                since_ns: self.clock.outside_ns(entry.since_ns),
-                is_self: false,
-                shares_name: false,
-            });
-        }
-        members.sort_by_key(Member::address);
-        self.mark_shared_names(&mut members);
-        members
-    }
-
-    fn mark_shared_names(&self, members: &mut [Member]) {
-        let now_ns = self.clock.outside_ns(self.clock.now_ns());
-        let old = |member: &Member| {
-            member.is_self || now_ns.saturating_sub(member.since_ns) >= SHARED_NAME_NS
-        };
-        let mut counts = std::collections::BTreeMap::<String, u32>::new();
-        for member in members.iter().filter(|member| member.is_up() && old(member)) {
-            *counts.entry(member.name().to_owned()).or_default() += 1;
-        }
-        for member in members.iter_mut().filter(|member| member.is_up()) {
-            member.shares_name = counts.get(member.name()).is_some_and(|count| *count > 1);
-        }
     }
 }
