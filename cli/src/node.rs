@@ -123,10 +123,6 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
     });
     if args.events {
         output.json(&Told::Started { unix_ns: begun_ns, name, address: node.address() })?;
-        // Those that were up before the handler was there.
-        for member in node.members().iter().filter(|member| member.is_up() && !member.is_self) {
-            output.json(&Told::Up { unix_ns: unix_ns(), address: member.address() })?;
-        }
     } else {
         greet(args, &node, output)?;
     }

@@ -31,7 +31,7 @@ pub type MemberHandler = Box<dyn FnMut(&Change) + Send>;
 pub enum MeshCommand {
     /// Say something else of this node.
     Update(Box<dyn FnOnce(&mut Record) + Send>),
-    /// Tell this handler of members.
+    /// Tell this handler of members; of those that are up already first.
     OnMember(MemberHandler),
 }
 
@@ -146,7 +146,15 @@ impl<T: Transmit> Mesh<T> {
             taken += 1;
             match command {
                 MeshCommand::Update(change) => self.machine.update(change)?,
-                MeshCommand::OnMember(handler) => self.handlers.push(handler),
+                MeshCommand::OnMember(mut handler) => {
+                    // What was found in the last cycle has been told: these and no others are up.
+                    for member in self.machine.members() {
+                        if member.is_up() && !member.is_self {
+                            handler(&Change::Up(member.record.identity));
+                        }
+                    }
+                    self.handlers.push(handler);
+                }
             }
         }
         Ok(taken)

@@ -93,8 +93,8 @@ impl Node {
         joined.port.roster.table().iter().map(|member| (**member).clone()).collect()
     }
 
-    /// Runs `handler` on the control thread whenever a member comes up, goes down or says
-    /// something else of itself. It must not wait. False when the node takes part in no cluster.
+    /// Runs `handler` on the control thread for every member that is up, and then whenever one
+    /// comes up, goes down or says something else of itself. It must not wait. False when the node takes part in no cluster.
     pub fn on_member(&self, handler: impl FnMut(&Change) + Send + 'static) -> bool {
         let joined = self.shared.cluster.joined();
         joined.is_some_and(|joined| joined.command(MeshCommand::OnMember(Box::new(handler))))

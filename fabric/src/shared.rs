@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use wireloom_control::membership::{MEMBERS_MAX, RECORD_BYTES_MAX};
 use wireloom_control::{Control, Task};
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{Commands, ReceiverCommand, SenderCommand};
@@ -190,6 +191,10 @@ impl Shared {
                 self.receivers.len() * self.sizes.streams * 1_280,
             ),
             ("receivers: table of subscriptions", self.receivers.len() * SUBSCRIPTIONS_MAX * 48),
+            (
+                "cluster: the members, twice, when as many as can be say all they may",
+                self.cluster.joined().map_or(0, |_| 2 * MEMBERS_MAX * RECORD_BYTES_MAX),
+            ),
         ]
     }
 

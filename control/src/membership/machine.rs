@@ -197,6 +197,9 @@ impl Membership {
             self.counts.pauses += 1;
             self.health.late();
         }
+        if self.own_since_ns == 0 {
+            self.own_since_ns = now_ns;
+        }
         self.clock.now_ns()
     }
 
