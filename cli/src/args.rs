@@ -3,7 +3,7 @@
 //! Help texts that teach stand in [`help`]; the small languages of values in [`crate::values`].
 
 pub(crate) mod config;
-mod help;
+pub(crate) mod help;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,6 +16,8 @@ use wireloom::event::Priority;
 use wireloom_dataplane::socket::Interface;
 
 use crate::bench::BenchArgs;
+use crate::members::MembersArgs;
+use crate::node::NodeArgs;
 use crate::values;
 
 /// Publish, receive, measure and try typed events between processes and machines.
@@ -36,6 +38,10 @@ pub(crate) enum Command {
     /// Print the events that reach an address or a multicast group, one a line
     #[command(after_help = help::SUB, visible_alias = "subscribe")]
     Sub(SubscribeArgs),
+    /// Run a node of a cluster until Ctrl-C
+    Node(NodeArgs),
+    /// Show who is in a cluster: state, services, load and memory of each member
+    Members(MembersArgs),
     /// Measure this machine: events per second, latency, CPU, beside the kernel's own ceiling
     Bench(BenchArgs),
     /// Check a node's configuration, or begin one from a profile
@@ -243,7 +249,7 @@ mod tests {
     fn every_help_text_fits_a_terminal_and_tells_the_exit_statuses() {
         let mut command = CommandLine::command();
         command.build();
-        for name in ["pub", "sub", "demo"] {
+        for name in ["pub", "sub", "node", "members", "demo"] {
             let found = command.find_subcommand_mut(name).expect("a command of ours");
             let help = found.render_long_help().to_string();
             assert!(help.contains("Examples:") && help.contains("Exit status:"), "{name}: {help}");
@@ -257,6 +263,8 @@ mod tests {
             help::CONFIG_SHOW,
             help::DEMO,
             help::COMPLETIONS,
+            help::NODE,
+            help::MEMBERS,
         ] {
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         }

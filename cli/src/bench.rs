@@ -6,6 +6,7 @@
 
 mod arrivals;
 mod bare;
+mod crowd;
 mod echo;
 mod event;
 mod fan;
@@ -19,6 +20,7 @@ mod idle;
 mod local;
 mod loops;
 mod machine;
+mod mesh;
 mod peer;
 mod pingpong;
 mod place;
@@ -46,6 +48,7 @@ use crate::output::Output;
 use fanout::FanoutArgs;
 use flow::{Flow, FlowArgs, IdleChoice};
 use frontier::FrontierArgs;
+use mesh::MeshArgs;
 use peer::{Answer, PeerPlan, PeerWork, say};
 use pingpong::PingpongArgs;
 use priority::PriorityArgs;
@@ -73,7 +76,8 @@ const SEND_BUFFER_BYTES: usize = 1 << 20;
   wireloom bench priority                     a critical event behind a bulk flow
   wireloom bench frontier --svg curve.svg     CPU against latency, by flush interval
   wireloom bench fanout --subscribers 16      one event to many
-  wireloom bench scale                        more publishers, types, subscribers")]
+  wireloom bench scale                        more publishers, types, subscribers
+  wireloom bench discovery --nodes 100        how soon a new node is known to all")]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     bench: Bench,
@@ -106,6 +110,10 @@ enum Bench {
     /// What an event costs its sender as publishers, types and subscribers become more.
     #[command(after_help = help::SCALE)]
     Scale(ScaleArgs),
+    /// Many node processes find each other; what membership costs each of them.
+    Mesh(MeshArgs),
+    /// The same, and how soon a new node is known to all.
+    Discovery(MeshArgs),
     /// The receiving process of a run; started by the others.
     #[command(hide = true)]
     Peer {
@@ -140,6 +148,8 @@ pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
         Bench::Pingpong(args) => {
             return pingpong::run(args, output)?.print(output, args.place.json);
         }
+        Bench::Mesh(args) => return mesh::run(args, false, output)?.print(output, args.json),
+        Bench::Discovery(args) => return mesh::run(args, true, output)?.print(output, args.json),
         Bench::Peer { plan } => return serve(plan),
     };
     let multicast = matches!(args.bench, Bench::Multicast(_));

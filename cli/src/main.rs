@@ -11,6 +11,8 @@ mod bench;
 mod config;
 mod demo;
 mod lines;
+mod members;
+mod node;
 mod output;
 mod pace;
 mod patience;
@@ -58,6 +60,8 @@ fn begin(command: &Command, output: &Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Pub(args) => publish::run(args, output),
         Command::Sub(args) => subscribe::run(args, output),
+        Command::Node(args) => node::run(args, output),
+        Command::Members(args) => members::run(args, output),
         Command::Bench(args) => bench::run(args, output),
         Command::Config(args) => config::run(&args.command, output),
         Command::Demo(args) => demo::run(args, output),

@@ -14,15 +14,19 @@
 //! | `framing.rs`, `backoff.rs` | packets out of bytes; pauses between attempts |
 //! | `tally.rs` | what became of each event, for receipts |
 //! | `sockets.rs`, `tcp.rs`, `simulated.rs` | what carries bytes: the kernel's TCP, or memory |
+//! | `mesh.rs`, `membership/`, `discovery.rs` | who is in the cluster |
 
 #![forbid(unsafe_code)]
 
 mod backoff;
 mod conductor;
 mod control;
+pub mod discovery;
 mod framing;
 mod incoming;
 mod links;
+pub mod membership;
+pub mod mesh;
 mod outgoing;
 mod settings;
 pub mod simulated;

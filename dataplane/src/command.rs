@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam_queue::ArrayQueue;
 use wireloom_ring::Consumer;
 
+use crate::control_path::ControlIntake;
 use crate::counters::{Counter, Counters};
 use crate::dispatch::{Subscription, SubscriptionId};
 use crate::flow::{FlowControl, Watch};
@@ -55,6 +56,8 @@ pub enum ReceiverCommand {
     SetDirect(bool),
     /// A link whose peer's words are to be passed on to the sender.
     Watch(Box<Watch>),
+    /// Where packets for the control plane go from now on.
+    AttendControl(Box<ControlIntake>),
 }
 
 /// What an agent gives back to be freed by control: a closed ring, a removed link, a subscription.

@@ -132,6 +132,14 @@ counters! {
         "Packets whose checksum does not fit: bits changed on the way; dropped.";
     PacketUnchecksummed "datagrams_without_checksum" "datagrams"
         "Packets without a checksum where one is required; dropped.";
+    ControlPassed "control_packets_passed" "packets"
+        "Packets of other nodes' control planes, passed to this node's.";
+    ControlUnattended "control_packets_unattended" "packets"
+        "Such packets while this node takes part in no cluster; dropped.";
+    ControlOversized "control_packets_oversized" "packets"
+        "Such packets longer than 1,400 bytes; dropped.";
+    ControlShed "control_packets_shed" "packets"
+        "Such packets that found the control thread's ring full: it is behind; dropped.";
     KernelDrops "kernel_drops" "buffers"
         "Kernel buffers (a datagram, or a joined run of them) dropped because a receive buffer \
          was full (SO_RXQ_OVFL); raise it or slow the sender. The events in them are counted as \

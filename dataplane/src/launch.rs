@@ -82,12 +82,16 @@ pub struct Plane {
     pub direct: Option<DirectPort>,
     /// The threads; empty when the caller drives the agents.
     pub workers: Vec<Worker>,
-    families: Families,
+    /// Duplicates of the transmit sockets, for the control plane to send by; empty on a simulated
+    /// network.
+    pub control_sockets: Vec<UdpSocket>,
+    /// Which of them serves which address family.
+    pub families: Families,
 }
 
 /// Which transmit socket serves which address family.
 #[derive(Debug, Clone, Copy, Default)]
-struct Families {
+pub struct Families {
     v4: Option<usize>,
     v6: Option<usize>,
 }
@@ -104,13 +108,22 @@ impl Plane {
     /// no socket of that family.
     #[must_use]
     pub fn destination(&self, address: SocketAddr) -> Option<Destination> {
-        let socket = if address.is_ipv4() { self.families.v4 } else { self.families.v6 };
+        self.families.destination(address)
+    }
+}
+
+impl Families {
+    /// A destination through the socket of its address family; `None` without one.
+    #[must_use]
+    pub fn destination(&self, address: SocketAddr) -> Option<Destination> {
+        let socket = if address.is_ipv4() { self.v4 } else { self.v6 };
         socket.map(|socket| Destination::new(socket, address))
     }
 }
 
 struct Sockets {
     transmit: Vec<UdpSocket>,
+    control: Vec<UdpSocket>,
     receive: Vec<Vec<UdpSocket>>,
     reports: Vec<SocketReport>,
     local: SocketAddr,
@@ -175,7 +188,8 @@ fn open_sockets(config: &PlaneConfig) -> Result<Sockets, LaunchError> {
     } else {
         Families { v4: second, v6: Some(0) }
     };
-    Ok(Sockets { transmit, receive, reports, local, families, direct })
+    let control = transmit.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>()?;
+    Ok(Sockets { transmit, control, receive, reports, local, families, direct })
 }
 
 /// The agents and the ports that reach them, before they are given to threads.
@@ -194,13 +208,7 @@ where
     A: Transmit + 'static,
 {
     /// A plane whose agents the caller drives.
-    fn driven(
-        self,
-        local: SocketAddr,
-        families: Families,
-        sockets: Vec<SocketReport>,
-        clock: Clock,
-    ) -> (Plane, Invoker) {
+    fn driven(self, sockets: Sockets, clock: Clock) -> (Plane, Invoker) {
         // Receivers first: what a handler publishes leaves in the same cycle.
         let mut agents: Vec<Box<dyn Agent>> = Vec::new();
         for receiver in self.receivers {
@@ -212,11 +220,12 @@ where
             receivers: self.receiver_ports,
             returns: self.returns,
             clock: clock.clone(),
-            sockets,
-            local,
+            sockets: sockets.reports,
+            local: sockets.local,
             direct: None,
             workers: Vec::new(),
-            families,
+            control_sockets: sockets.control,
+            families: sockets.families,
         };
         (plane, Invoker::new(agents, clock))
     }
@@ -339,6 +348,7 @@ pub fn launch(config: &PlaneConfig, clock: Clock) -> Result<Plane, LaunchError> 
         local: sockets.local,
         direct,
         workers,
+        control_sockets: sockets.control,
         families: sockets.families,
     })
 }
@@ -350,8 +360,7 @@ pub fn launch(config: &PlaneConfig, clock: Clock) -> Result<Plane, LaunchError> 
 /// As [`launch`].
 pub fn launch_invoker(config: &PlaneConfig, clock: Clock) -> Result<(Plane, Invoker), LaunchError> {
     let (parts, sockets, direct) = assemble_sockets(config, &clock)?;
-    let (mut plane, invoker) =
-        parts.driven(sockets.local, sockets.families, sockets.reports, clock);
+    let (mut plane, invoker) = parts.driven(sockets, clock);
     plane.direct = direct;
     Ok((plane, invoker))
 }
@@ -368,6 +377,14 @@ pub fn simulate(
     let answers = transmit.clone();
     let way_in = (receive, answers, config.receive_buffer_bytes);
     let parts = assemble(transmit, vec![way_in], &config, &clock);
-    let both = Families { v4: Some(0), v6: Some(0) };
-    parts.driven(local, both, Vec::new(), clock)
+    let sockets = Sockets {
+        transmit: Vec::new(),
+        control: Vec::new(),
+        receive: Vec::new(),
+        reports: Vec::new(),
+        local,
+        families: Families { v4: Some(0), v6: Some(0) },
+        direct: None,
+    };
+    parts.driven(sockets, clock)
 }

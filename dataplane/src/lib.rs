@@ -30,6 +30,7 @@ pub mod agent;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod control_path;
 pub mod counters;
 mod credit;
 pub mod direct;

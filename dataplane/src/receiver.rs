@@ -7,6 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
+use wireloom_wire::gossip::is_control;
 use wireloom_wire::{
     Admission, Frame, Frames, Packet, PacketError, PacketFlags, Status, decode_packet,
 };
@@ -15,6 +16,7 @@ use crate::advertise::{Advertiser, ReturnAddress};
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::command::{Commands, LocalRing, ReceiverCommand, Returns};
+use crate::control_path::ControlIntake;
 use crate::counters::{Counter, Counters};
 use crate::dispatch::{Dispatch, Lost, Origin};
 use crate::flow::Watches;
@@ -54,6 +56,7 @@ struct Intake<T> {
     advertiser: Advertiser<T>,
     watches: Watches,
     dispatch: Dispatch,
+    control: Option<Box<ControlIntake>>,
     require_checksum: bool,
 }
 
@@ -89,6 +92,7 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
                 advertiser: Advertiser::new(answers, config.window_bytes),
                 watches: Watches::new(),
                 dispatch: Dispatch::new(),
+                control: None,
                 require_checksum: config.require_checksum,
             },
             locals: Vec::with_capacity(LOCALS_MAX),
@@ -124,6 +128,11 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
                     }
                 }
                 ReceiverCommand::SetDirect(connected) => self.transport.set_direct(connected),
+                ReceiverCommand::AttendControl(control) => {
+                    if let Some(old) = self.intake.control.replace(control) {
+                        self.returns.give_back(old, counters);
+                    }
+                }
                 ReceiverCommand::AttachLocal(local) => {
                     if self.locals.len() < LOCALS_MAX {
                         self.locals.push(local);
@@ -191,6 +200,10 @@ impl<T: Transmit> Intake<T> {
             Ok(packet) if packet.header.flags.contains(PacketFlags::SEQUENCED) => {
                 self.on_packet(&packet, arrived);
             }
+            Ok(packet) if is_control(&packet.header) => {
+                let length = packet.header.length as usize;
+                self.on_control(&datagram[..length], arrived.sender);
+            }
             Ok(packet) => self.on_word(&packet),
             Err(error) => self.counters.add(reason(error), 1),
         }
@@ -203,6 +216,16 @@ impl<T: Transmit> Intake<T> {
             Some(status) if self.watches.hear(&status) => Counter::StatusesHeard,
             Some(_) => Counter::StatusesUnknown,
             None => Counter::PacketFlags,
+        };
+        self.counters.add(counter, 1);
+    }
+
+    /// A packet for the control plane.
+    #[cold]
+    fn on_control(&mut self, packet: &[u8], sender: ReturnAddress) {
+        let counter = match &mut self.control {
+            Some(control) => control.take(packet, sender.address),
+            None => Counter::ControlUnattended,
         };
         self.counters.add(counter, 1);
     }
@@ -323,6 +346,9 @@ impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
         // Also without datagrams: drops behind the last arrival are found when a socket is empty.
         self.publish_io_counters();
         if local + received.datagrams > 0 {
+            if let Some(control) = &mut self.intake.control {
+                control.end_cycle();
+            }
             self.intake.dispatch.end_cycle();
         }
         commands + local + received.datagrams

@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use wireloom_control::membership::RecordError;
 use wireloom_control::simulated::{SimulatedStreams, StreamModel};
 use wireloom_control::{Control, LinksPlan, ReliableSettings, StartError};
 use wireloom_dataplane::agent::Invoker;
@@ -15,6 +16,7 @@ use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
 
+use crate::cluster::ClusterSettings;
 use crate::node::Node;
 use crate::shared::{Shared, id_of};
 use crate::target::{Target, TargetError};
@@ -86,6 +88,7 @@ pub struct NodeBuilder {
     pub(crate) wrong: Option<TargetError>,
     /// What the configuration asked for and this version does not do.
     pub(crate) notes: Vec<String>,
+    pub(crate) cluster: Option<ClusterSettings>,
 }
 
 /// Everything a node starts from.
@@ -94,7 +97,7 @@ pub(crate) struct Setup {
     pub(crate) name: String,
     pub(crate) plane: PlaneConfig,
     pub(crate) sizes: Sizes,
-    pub(crate) cluster: u64,
+    pub(crate) cluster: String,
     pub(crate) reliable: ReliableSettings,
 }
 
@@ -104,7 +107,10 @@ impl Setup {
         LinksPlan {
             node: id_of(&self.name),
             name: self.name.clone(),
-            cluster: self.cluster,
+            cluster: match self.cluster.as_str() {
+                "" => 0,
+                name => xxhash_rust::xxh3::xxh3_64(name.as_bytes()).max(1),
+            },
             settings: self.reliable.clone(),
             seed: RandomState::new().hash_one(&self.name),
         }
@@ -124,11 +130,12 @@ impl NodeBuilder {
                 name: name.to_owned(),
                 plane: PlaneConfig::new(listen),
                 sizes: Sizes::default(),
-                cluster: 0,
+                cluster: String::new(),
                 reliable: ReliableSettings::default(),
             },
             wrong: None,
             notes: Vec::new(),
+            cluster: None,
         }
     }
 
@@ -311,14 +318,13 @@ impl NodeBuilder {
         self
     }
 
-    /// Names the cluster. Nodes of different clusters refuse each other's reliable links; without a
-    /// name (the default) a node is of the cluster of all that have none.
+    /// Names the cluster. Nodes of different clusters do not hear each other's hellos and refuse each
+    /// other's reliable links; without a name (the default) a node is of the cluster of all that
+    /// have none. What takes part in one is said by [`NodeBuilder::discover`] and
+    /// [`NodeBuilder::seed`].
     #[must_use]
     pub fn cluster(mut self, name: &str) -> Self {
-        self.setup.cluster = match name {
-            "" => 0,
-            name => xxhash_rust::xxh3::xxh3_64(name.as_bytes()).max(1),
-        };
+        name.clone_into(&mut self.setup.cluster);
         self
     }
 
@@ -334,10 +340,12 @@ impl NodeBuilder {
     /// # Errors
     /// A wrong address, a port in use, a missing permission or route: one line that says what to
     /// do.
-    pub fn start(self) -> Result<Node, NodeError> {
+    pub fn start(mut self) -> Result<Node, NodeError> {
         self.check()?;
-        let node = Node::start(self.setup)?;
-        Ok(node.with_notes(self.notes))
+        self.join_discovery(true);
+        let node = Node::start(self.setup)?.with_notes(self.notes);
+        node.join_cluster(self.cluster)?;
+        Ok(node)
     }
 
     /// Opens the node's sockets and gives its agents to the caller, who drives them with
@@ -345,10 +353,13 @@ impl NodeBuilder {
     ///
     /// # Errors
     /// As [`NodeBuilder::start`].
-    pub fn start_invoker(self) -> Result<(Node, Invoker), NodeError> {
+    pub fn start_invoker(mut self) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
+        self.join_discovery(true);
         let (node, invoker) = Node::start_invoker(self.setup)?;
-        Ok((node.with_notes(self.notes), invoker))
+        let node = node.with_notes(self.notes);
+        node.join_cluster(self.cluster)?;
+        Ok((node, invoker))
     }
 
     /// Puts the node on a simulated network under a virtual clock; the listen address must have a
@@ -377,9 +388,13 @@ impl NodeBuilder {
         clock: Clock,
     ) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
+        self.join_discovery(false);
         let packet_bytes = self.setup.sizes.packet_bytes.unwrap_or(PACKET_BYTES_UNKNOWN);
         self.setup.sizes.path_bytes.get_or_insert(packet_bytes);
-        Ok(Node::start_simulated(self.setup, (network, streams), clock))
+        let (node, mut invoker, transmit) =
+            Node::start_simulated(self.setup, (network, streams), clock);
+        node.join_simulated(self.cluster, transmit, &mut invoker)?;
+        Ok((node, invoker))
     }
 
     fn check(&self) -> Result<(), NodeError> {
@@ -418,4 +433,10 @@ pub enum NodeError {
     /// Sockets or threads.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// What the node says of itself to its cluster.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The control thread has ended at once.
+    #[error("the control thread takes no tasks: it has ended")]
+    Stalled,
 }

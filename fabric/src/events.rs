@@ -1,5 +1,7 @@
 //! Events that Wireloom itself publishes; ordinary events, open to every subscriber.
 
 pub mod heartbeat;
+pub mod service_announcement;
 
 pub use heartbeat::Heartbeat;
+pub use service_announcement::ServiceAnnouncement;

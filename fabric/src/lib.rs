@@ -49,7 +49,10 @@
 
 #![forbid(unsafe_code)]
 
+mod announce;
 mod builder;
+mod choose;
+mod cluster;
 pub mod config;
 mod convert;
 pub mod decode;
@@ -61,6 +64,7 @@ pub mod events;
 mod handler;
 pub mod json;
 mod ledger;
+mod members;
 mod node;
 mod outcome;
 mod paths;
@@ -75,9 +79,12 @@ mod target;
 mod writer;
 
 pub use builder::{NodeBuilder, NodeError};
+pub use choose::Choice;
+pub use cluster::DISCOVERY_GROUP;
 pub use envelope::Envelope;
 pub use event::Event;
 pub use ledger::{Handled, Ledger, Published, Received, Reliable, Ringed, WorkerReport};
+pub use members::{NotReady, Ready};
 pub use node::Node;
 pub use outcome::{Accepted, NoRoute, Refused, SubscribeError};
 pub use publisher::{Burst, Publisher};
@@ -86,6 +93,9 @@ pub use router::Router;
 pub use schema::Schema;
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use target::{Target, TargetError};
+pub use wireloom_control::membership::{
+    Change, Counts as ClusterCounts, Identity, Interest, Member, MemberState, Record, RecordError,
+};
 pub use wireloom_control::simulated::{SimulatedStreams, StreamCounts, StreamModel};
 pub use wireloom_control::{DeadLetter, Delivery, ReliableSettings, Undelivered};
 pub use wireloom_dataplane::agent::Invoker;

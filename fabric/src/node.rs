@@ -11,7 +11,7 @@ use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
 use wireloom_dataplane::flow::FlowControl;
-use wireloom_dataplane::io::simulated::SimulatedNetwork;
+use wireloom_dataplane::io::simulated::{SimulatedNetwork, SimulatedTransmit};
 use wireloom_dataplane::launch::simulate;
 use wireloom_wire::{Encoding, EventTypeId, NodeId};
 
@@ -54,7 +54,7 @@ use crate::writer::Way;
 /// ```
 #[derive(Debug)]
 pub struct Node {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Node {
@@ -85,7 +85,7 @@ impl Node {
         setup: Setup,
         (network, streams): (&SimulatedNetwork, &SimulatedStreams),
         clock: Clock,
-    ) -> (Self, Invoker) {
+    ) -> (Self, Invoker, SimulatedTransmit) {
         let plane = &setup.plane;
         let groups: Vec<SocketAddr> = plane
             .groups
@@ -93,6 +93,7 @@ impl Node {
             .map(|group| SocketAddr::new(group.join.group, group.port))
             .collect();
         let (transmit, receive) = network.endpoint(plane.listen, &groups);
+        let way_out = transmit.clone();
         let (plane, mut invoker) = simulate(plane.listen, transmit, receive, clock);
         let sockets = streams.node(plane.local);
         let plan = setup.plan();
@@ -100,7 +101,7 @@ impl Node {
         let seed = plane.clock.now_ns() ^ plan.node.0;
         let plan = LinksPlan { seed, ..plan };
         let control = Control::attend(plane, &mut invoker, plan, sockets);
-        (Self { shared: Arc::new(setup.share(control)) }, invoker)
+        (Self { shared: Arc::new(setup.share(control)) }, invoker, way_out)
     }
 
     /// The node's name.
@@ -137,7 +138,8 @@ impl Node {
     /// one line each, empty when all is well.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
-        self.shared.notes()
+        let cluster = self.shared.cluster.joined().map(|joined| joined.notes.clone());
+        self.shared.notes().into_iter().chain(cluster.into_iter().flatten()).collect()
     }
 
     /// The memory this node can come to use, as a sum with a reason for each term, in bytes. Rings

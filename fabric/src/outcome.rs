@@ -100,6 +100,24 @@ pub enum NoRoute {
     /// The workers do not take commands.
     #[error("the data plane takes no commands: its thread has ended or is stalled")]
     Stalled,
+    /// A target by name, service or interest, and the node takes part in no cluster.
+    #[error("this node takes part in no cluster: give its builder a seed or a discovery group")]
+    NoCluster,
+    /// No member of this name is up.
+    #[error("no member called {0:?} is up: see the table of members")]
+    UnknownName(Box<str>),
+    /// No member that is up offers this service.
+    #[error("no member that is up offers the service {0:?}: see the table of members")]
+    UnknownService(Box<str>),
+    /// The member at this address is down.
+    #[error("the member at {0} is down")]
+    MemberDown(std::net::SocketAddr),
+    /// No member that is up has subscribed to the event's type.
+    #[error("no member that is up has subscribed to events of this type")]
+    NobodyInterested,
+    /// A list of targets without one that can be used, or with another list in it.
+    #[error("the list of targets has none that names one node")]
+    NoTargets,
 }
 
 impl From<NoRoute> for Refused {

@@ -10,6 +10,7 @@ use wireloom_wire::{
     event_type_id,
 };
 
+use crate::choose::Chooser;
 use crate::encode::{EncodeError, Scratch, encode};
 use crate::event::{Event, is_type_name};
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
@@ -33,6 +34,7 @@ pub struct Router {
     routes: HashMap<Target, Way>,
     /// The last target and its way: most calls repeat it.
     last: Option<(Target, Way)>,
+    chooser: Chooser,
     trace: Option<TraceContext>,
     deadline_ns: Option<u64>,
 }
@@ -52,6 +54,7 @@ impl Router {
             sequence: 0,
             routes: HashMap::new(),
             last: None,
+            chooser: Chooser::default(),
             trace: None,
             deadline_ns: None,
         }
@@ -82,10 +85,27 @@ impl Router {
         event: &E,
         target: impl std::borrow::Borrow<Target>,
     ) -> Result<Accepted, Refused> {
+        let target = target.borrow();
+        if matches!(target, Target::Interested) {
+            return self.route_interested(event);
+        }
+        self.route_one(event, target)
+    }
+
+    /// One copy for each node that wants the type. What a later copy is refused for is counted in
+    /// the ledger; the first one's refusal is the caller's.
+    #[cold]
+    fn route_interested<E: Event>(&mut self, event: &E) -> Result<Accepted, Refused> {
+        let targets = self.chooser.interested(&self.shared, E::TYPE_ID)?;
+        each_of(&targets, |target| self.route_one(event, target))
+    }
+
+    #[inline]
+    fn route_one<E: Event>(&mut self, event: &E, target: &Target) -> Result<Accepted, Refused> {
         let sequence = self.sequence;
         let header = typed_header::<E>(sequence, self.shared.unix_ns());
         let head = head(header, self.trace, self.deadline_ns);
-        let way = self.way(target.borrow())?;
+        let way = self.way(target)?;
         let scratch = &mut self.scratch;
         let writer = self.rings.writer(&self.shared, way, E::PRIORITY)?;
         writer.write(way, &head, Visible::Now, |into| encode(event, into, scratch))?;
@@ -113,6 +133,22 @@ impl Router {
         }
         serde_json::from_slice::<serde::de::IgnoredAny>(json)
             .map_err(|error| malformed(error.to_string()))?;
+        if matches!(target, Target::Interested) {
+            let wanted = event_type_id(event_type);
+            let targets = self.chooser.interested(&self.shared, wanted)?;
+            return each_of(&targets, |to| self.route_json_one(event_type, priority, json, to));
+        }
+        self.route_json_one(event_type, priority, json, target)
+    }
+
+    fn route_json_one(
+        &mut self,
+        event_type: &str,
+        priority: Priority,
+        json: &[u8],
+        target: &Target,
+    ) -> Result<Accepted, Refused> {
+        let malformed = |reason| Refused::Malformed { encoding: Encoding::Json, reason };
         let sequence = self.sequence;
         let header = FrameHeader {
             length: 0,
@@ -158,6 +194,10 @@ impl Router {
     }
 
     fn other_way(&mut self, target: &Target) -> Result<Way, Refused> {
+        // What a name or a service means may change with every call; it is not remembered as such.
+        if let Some(found) = self.chooser.resolve(&self.shared, target)? {
+            return self.way(&found);
+        }
         let way = match self.routes.get(target) {
             Some(way) => *way,
             None => {
@@ -171,6 +211,22 @@ impl Router {
     }
 }
 
+/// Routes to each target; the first one's refusal is the outcome and ends it.
+fn each_of(
+    targets: &[Target],
+    mut route: impl FnMut(&Target) -> Result<Accepted, Refused>,
+) -> Result<Accepted, Refused> {
+    let mut outcome = Err(Refused::from(NoRoute::NobodyInterested));
+    for (index, target) in targets.iter().enumerate() {
+        let routed = route(target);
+        if index == 0 && routed.is_err() {
+            return routed;
+        }
+        outcome = outcome.or(routed);
+    }
+    outcome
+}
+
 /// The way to a target, asked of the node.
 pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
     match target {
@@ -182,6 +238,14 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
         })),
         Target::Reliable(address) => Ok(Way::Reliable(shared.peer_at(*address)?)),
         Target::Unresolved(error) => Err(NoRoute::from(error.clone()).into()),
+        Target::Named(_) | Target::Service(..) | Target::AnyOf(_) => {
+            match Chooser::default().resolve(shared, target)? {
+                Some(found) => way_of(shared, &found),
+                None => Err(NoRoute::NoTargets.into()),
+            }
+        }
+        // A publisher has one way; a router sends to each.
+        Target::Interested => Err(NoRoute::NoTargets.into()),
         Target::Node(address) | Target::Multicast(address) | Target::Broadcast(address) => {
             let group = !matches!(target, Target::Node(_));
             let Link { id, frame_bytes_max } = shared.link_to(*address, group)?;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use wireloom_control::membership::{MEMBERS_MAX, RECORD_BYTES_MAX};
 use wireloom_control::{Control, LinksPort, Task};
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{Commands, LocalRing, ReceiverCommand, SenderCommand};
@@ -27,6 +28,7 @@ use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
 use wireloom_wire::{EventTypeId, LANES, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
+use crate::cluster::Cluster;
 use crate::convert::{Converter, JsonOnly};
 use crate::dominant::{Dominant, Standing};
 use crate::event::Event;
@@ -92,7 +94,8 @@ pub(crate) struct Shared {
     sessions: u32,
     subscriptions: AtomicU64,
     books: Mutex<Books>,
-    control: Mutex<Option<Control>>,
+    pub(crate) control: Mutex<Option<Control>>,
+    pub(crate) cluster: Cluster,
     direct: OnceLock<Arc<DirectUse>>,
 }
 
@@ -127,6 +130,7 @@ impl Shared {
             books: Mutex::new(Books::default()),
             control: Mutex::new(Some(control)),
             direct: OnceLock::new(),
+            cluster: Cluster::default(),
         }
     }
 
@@ -158,6 +162,10 @@ impl Shared {
 
     pub(crate) const fn receivers(&self) -> usize {
         self.receivers.len()
+    }
+
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The time of an event: one reading of the monotonic clock, as wall time.
@@ -210,6 +218,10 @@ impl Shared {
                 self.receivers.len() * self.sizes.streams * 1_280,
             ),
             ("receivers: table of subscriptions", self.receivers.len() * SUBSCRIPTIONS_MAX * 48),
+            (
+                "cluster: the members, twice, when as many as can be say all they may",
+                self.cluster.joined().map_or(0, |_| 2 * MEMBERS_MAX * RECORD_BYTES_MAX),
+            ),
         ]
     }
 
@@ -472,6 +484,7 @@ impl Shared {
         if books.receiver_of.len() >= SUBSCRIPTIONS_MAX {
             return Err(SubscribeError::Exhausted(SUBSCRIPTIONS_MAX));
         }
+        self.cluster.want(id, &wanted);
         let subscription = Box::new(Subscription { id, wanted, subscriber });
         self.to_receiver(receiver, ReceiverCommand::Subscribe(subscription))
             .map_err(|()| SubscribeError::Stalled)?;
@@ -481,6 +494,7 @@ impl Shared {
 
     pub(crate) fn unsubscribe(&self, id: SubscriptionId) -> Result<(), SubscribeError> {
         let Some(receiver) = self.books().receiver_of.remove(&id) else { return Ok(()) };
+        self.cluster.no_longer_want(id);
         self.to_receiver(receiver, ReceiverCommand::Unsubscribe(id))
             .map_err(|()| SubscribeError::Stalled)
     }
@@ -543,7 +557,7 @@ impl Shared {
         self.books().types.get(&id).cloned()
     }
 
-    fn add_task(&self, task: Task) -> Result<(), SubscribeError> {
+    pub(crate) fn add_task(&self, task: Task) -> Result<(), SubscribeError> {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(control) = control.as_ref() else { return Err(SubscribeError::Stalled) };
         control.add_task(task).map_err(|_| SubscribeError::Stalled)
@@ -554,7 +568,7 @@ impl Shared {
             .map_err(|()| NoRoute::Stalled.into())
     }
 
-    fn to_receiver(&self, receiver: usize, command: ReceiverCommand) -> Result<(), ()> {
+    pub(crate) fn to_receiver(&self, receiver: usize, command: ReceiverCommand) -> Result<(), ()> {
         let port = &self.receivers[receiver];
         command_to(&port.commands, port.wake.as_ref(), command)
     }

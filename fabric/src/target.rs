@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
+use crate::choose::Choice;
+
 /// Where an event goes. The same [`Router::route`](crate::Router::route) call takes all of them.
 ///
 /// Text forms, for the command line and configuration:
@@ -15,6 +17,9 @@ use std::str::FromStr;
 /// | `tcp://10.0.0.7:9000`, `tcp://host:9000` | one node, reliably: in order, acknowledged |
 /// | `udp://224.1.1.1:9000`, `udp://[ff02::1234]:9000` | a multicast group |
 /// | `udp://255.255.255.255:9000`, `broadcast:9000` | everybody on the local network |
+/// | `node:NAME` | the member of the cluster that has this name |
+/// | `service:NAME` | one of the members that offer a service, in turn |
+/// | `interested` | every member that has subscribed to the event's type |
 ///
 /// ```
 /// use wireloom::Target;
@@ -37,6 +42,15 @@ pub enum Target {
     Multicast(SocketAddr),
     /// Every node of the local network on this port, by one broadcast packet (IPv4).
     Broadcast(SocketAddr),
+    /// The member of the cluster that has this name.
+    Named(Box<str>),
+    /// One of the members that offer a service.
+    Service(Box<str>, Choice),
+    /// The first of these that can be reached, beginning with the next one each time.
+    AnyOf(Vec<Self>),
+    /// Each member that has subscribed to the event's type, once; one multicast packet where
+    /// [`NodeBuilder::group_of`](crate::NodeBuilder::group_of) named a group for the type.
+    Interested,
     /// Text that names no address; routing to it is refused with the reason. Keeps the shorthands
     /// below free of a `?` of their own.
     Unresolved(TargetError),
@@ -91,8 +105,20 @@ impl Target {
             | Self::Reliable(address)
             | Self::Multicast(address)
             | Self::Broadcast(address) => Some(*address),
-            Self::Local | Self::Unresolved(_) => None,
+            _ => None,
         }
+    }
+
+    /// The member of the cluster that has this name.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        Self::Named(name.into())
+    }
+
+    /// One of the members that offer a service, in turn.
+    #[must_use]
+    pub fn service(name: &str) -> Self {
+        Self::Service(name.into(), Choice::RoundRobin)
     }
 }
 
@@ -125,6 +151,15 @@ impl fmt::Display for Target {
                 write!(f, "udp://{address}")
             }
             Self::Reliable(address) => write!(f, "tcp://{address}"),
+            Self::Named(name) => write!(f, "node:{name}"),
+            Self::Service(name, _) => write!(f, "service:{name}"),
+            Self::Interested => f.write_str("interested"),
+            Self::AnyOf(targets) => {
+                for (index, target) in targets.iter().enumerate() {
+                    write!(f, "{}{target}", if index == 0 { "" } else { "|" })?;
+                }
+                Ok(())
+            }
             Self::Unresolved(error) => write!(f, "unresolved ({error})"),
         }
     }
@@ -137,6 +172,9 @@ impl FromStr for Target {
         let text = text.trim();
         if text == "local" {
             return Ok(Self::Local);
+        }
+        if text == "interested" {
+            return Ok(Self::Interested);
         }
         let (scheme, rest) = match text.split_once(':') {
             Some((scheme, rest)) => (scheme, rest.strip_prefix("//").unwrap_or(rest)),
@@ -152,7 +190,10 @@ impl FromStr for Target {
                 Ok(port) if port > 0 => Ok(Self::broadcast(port)),
                 _ => Err(TargetError::NoPort(text.into())),
             },
-            "node" | "service" | "shm" => Err(TargetError::NotYet(scheme.into())),
+            "node" | "service" if rest.is_empty() => Err(TargetError::Form(text.into())),
+            "node" => Ok(Self::named(rest)),
+            "service" => Ok(Self::service(rest)),
+            "shm" => Err(TargetError::NotYet(scheme.into())),
             _ => Err(TargetError::Form(text.into())),
         }
     }
@@ -165,7 +206,8 @@ pub enum TargetError {
     /// None of the text forms.
     #[error(
         "{0:?} is not a target: write udp://HOST:PORT (a node, or a group such as \
-         udp://224.1.1.1:9000), tcp://HOST:PORT (a node, reliably), broadcast:PORT, or local"
+         udp://224.1.1.1:9000), tcp://HOST:PORT (a node, reliably), broadcast:PORT, node:NAME, \
+         service:NAME, interested, or local"
     )]
     Form(Box<str>),
     /// No port, or port 0.
@@ -203,6 +245,9 @@ mod tests {
             ("udp://224.1.1.1:9000", Target::multicast("224.1.1.1:9000")),
             ("udp://[ff02::1234]:9000", Target::multicast("[ff02::1234]:9000")),
             ("udp://255.255.255.255:9", Target::broadcast(9)),
+            ("node:desk-1", Target::named("desk-1")),
+            ("service:sum", Target::service("sum")),
+            ("interested", Target::Interested),
         ] {
             assert_eq!(text.parse::<Target>().as_ref(), Ok(&target), "{text}");
             assert_eq!(target.to_string(), text);
@@ -223,10 +268,10 @@ mod tests {
             ("udp://127.0.0.1:99999", "port between"),
             ("udp://:9000", "port between"),
             ("udp://no-such-host.invalid:1", "no address"),
-            ("node:somebody", "not routed by this version"),
             ("tcp://224.1.1.1:9000", "not one node"),
             ("tcp://127.0.0.1", "HOST:PORT"),
             ("broadcast:x", "port between"),
+            ("node:", "node:NAME"),
         ] {
             let error = text.parse::<Target>().expect_err(text).to_string();
             assert!(error.contains(word), "{text}: {error}");

@@ -17,6 +17,7 @@
 //! | follow a stream: loss, duplicates, order | [`ReceiveWindow`] |
 //! | tell a stream's sender how far it may go | [`Status`], [`packet_charge`] |
 //! | begin a link over TCP | [`Control`], [`Hello`], [`Refusal`] |
+//! | speak outside of every stream | [`gossip`] |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -32,6 +33,7 @@ mod frame;
 mod frame_encoder;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod gossip;
 mod ids;
 mod pack;
 mod packet;

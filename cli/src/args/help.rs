@@ -48,6 +48,41 @@ Exit status:
   1  a line was refused, or the system would not send
   2  wrong words, no such file, or the node could not start";
 
+/// Below the options of `node`.
+pub(crate) const NODE: &str = "\
+Nodes find each other by multicast in a group, by seeds, or both. A node that
+is asked to end says goodbye; one that dies is missed after 3.5 to 6 seconds
+among ten, after 6.5 to 10 among a hundred.
+
+Examples:
+  Two nodes on this host, in two terminals:
+    wireloom node --name one
+    wireloom node --name two --service sum
+
+  A node that is reached from other machines, on a network without multicast:
+    wireloom node --name one --listen 0.0.0.0:9000 --no-group --seed db-1:9000
+
+Exit status:
+  0  it ended in good order
+  1  its ledger did not balance
+  2  wrong words, or the node could not start";
+
+/// Below the options of `members`.
+pub(crate) const MEMBERS: &str = "\
+Takes part in the cluster for as long as it shows it, as members-PID, which it
+leaves out. The age is how long it has seen a member as it is.
+
+Examples:
+  Who is on this network:
+    wireloom members
+  For a script, from a cluster without multicast:
+    wireloom members --no-group --seed 10.0.0.7:9000 --json | jq .members
+
+Exit status:
+  0  somebody answered
+  1  nobody answered in time
+  2  wrong words, or the node could not start";
+
 /// Below the options of `sub`.
 pub(crate) const SUB: &str = "\
 Examples:

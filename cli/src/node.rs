@@ -1,0 +1,223 @@
+//! `wireloom node`: one node of a cluster that runs until it is told to end.
+//!
+//! It serves nothing by itself; it takes its place in the table of members, announces the services
+//! it is told to, and shows who comes and goes. The benches of the cluster start many of these.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use wireloom::{Change, DISCOVERY_GROUP, Identity, Node, NodeBuilder};
+
+use crate::args::help;
+use crate::output::{Output, Style};
+use crate::stop::Stop;
+use crate::text::bytes;
+use crate::values;
+
+/// How often `--events` tells what the node costs.
+const COST_EVERY: Duration = Duration::from_secs(1);
+
+/// How a node takes part in a cluster.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClusterArgs {
+    /// A node of the cluster to say hello to: 10.0.0.7:9000, or a host name and port. May be given
+    /// several times
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) seed: Vec<String>,
+    /// Multicast group to find the cluster in [default: 239.255.87.76:9076]
+    #[arg(long, value_name = "GROUP:PORT", value_parser = values::group)]
+    pub(crate) group: Option<SocketAddr>,
+    /// Do not use multicast; a seed is needed then
+    #[arg(long, requires = "seed", conflicts_with = "group")]
+    pub(crate) no_group: bool,
+    /// Name of the cluster; nodes of others are not heard
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) cluster: String,
+    /// Address to receive on; 0.0.0.0:9000 for every network of this machine
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+}
+
+impl ClusterArgs {
+    /// A builder of a node of this name.
+    pub(crate) fn builder(&self, name: &str) -> NodeBuilder {
+        let builder = Node::builder(name).listen(&self.listen.to_string()).cluster(&self.cluster);
+        let builder = self.seed.iter().fold(builder, |builder, seed| builder.seed(seed));
+        if self.no_group {
+            return builder;
+        }
+        let group =
+            self.group.map_or_else(|| DISCOVERY_GROUP.to_owned(), |group| group.to_string());
+        builder.discover(&group)
+    }
+}
+
+/// `wireloom node`.
+#[derive(Debug, Args)]
+#[command(after_help = help::NODE)]
+pub(crate) struct NodeArgs {
+    /// Name of this node [default: node-PID]
+    #[arg(long, value_name = "NAME", value_parser = values::node_name)]
+    name: Option<String>,
+    /// A service this node offers. May be given several times
+    #[arg(long, value_name = "NAME", value_parser = values::type_name)]
+    service: Vec<String>,
+    /// Print a line of JSON for each member that comes or goes, and one a second with what the node
+    /// costs
+    #[arg(long)]
+    events: bool,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// One line of `--events`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub(crate) enum Told {
+    /// The node runs. Its builder was started at `unix_ns`.
+    Started { unix_ns: u64, name: String, address: SocketAddr },
+    /// A member is known and up.
+    Up { unix_ns: u64, address: SocketAddr },
+    /// A member is dead or has left.
+    Down { unix_ns: u64, address: SocketAddr },
+    /// Several members have this name.
+    SharedName { name: String },
+    /// What the node costs.
+    Cost { unix_ns: u64, members: usize, bytes_sent: u64, bytes_heard: u64, rss_bytes: u64 },
+}
+
+fn unix_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The memory this process has resident, bytes (`VmRSS`, `proc(5)`); 0 when the kernel does not say.
+fn rss_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) * 1024
+}
+
+/// Runs the command; the exit status is 0 when the node ended in good order.
+///
+/// # Errors
+/// When the node cannot start or standard output cannot be written.
+pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
+    let stop = Stop::on_signals()?;
+    let name = args.name.clone().unwrap_or_else(|| format!("node-{}", std::process::id()));
+    let builder = args.cluster.builder(&name);
+    let builder = args.service.iter().fold(builder, |builder, service| builder.service(service));
+    let begun_ns = unix_ns();
+    let node = builder.start()?;
+    let (changes, heard) = mpsc::channel();
+    node.on_member(move |change| {
+        // The thread that prints has ended: nobody to tell.
+        let _ = changes.send((unix_ns(), change.clone()));
+    });
+    if args.events {
+        output.json(&Told::Started { unix_ns: begun_ns, name, address: node.address() })?;
+    } else {
+        greet(args, &node, output)?;
+    }
+    let mut cost_at = Instant::now();
+    while !stop.is_wished() {
+        if let Ok((unix_ns, change)) = heard.recv_timeout(Duration::from_millis(50)) {
+            tell(args, &node, output, (unix_ns, &change))?;
+        }
+        if args.events && cost_at.elapsed() >= COST_EVERY {
+            cost_at = Instant::now();
+            output.json(&cost(&node))?;
+        }
+    }
+    let ledger = node.close();
+    if !args.events {
+        output.hint(format_args!("left the cluster"));
+    }
+    Ok(if ledger.balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn cost(node: &Node) -> Told {
+    let counts = node.cluster_counts();
+    Told::Cost {
+        unix_ns: unix_ns(),
+        members: node.members().iter().filter(|member| member.is_up()).count(),
+        bytes_sent: counts.bytes_sent,
+        bytes_heard: counts.bytes_heard,
+        rss_bytes: rss_bytes(),
+    }
+}
+
+/// Who it is, where, why there, and what it can come to use.
+fn greet(args: &NodeArgs, node: &Node, output: &Output) -> Result<()> {
+    let title = output.paint(Style::Bold, node.name());
+    output.line(format_args!("node {title}, id {:016x}", node.id().0))?;
+    for (address, reason) in node.announced() {
+        output.line(format_args!("  at {address}: {reason}"))?;
+    }
+    let found: Vec<String> = args.cluster.seed.iter().map(|seed| format!("seed {seed}")).collect();
+    let group = match (args.cluster.no_group, args.cluster.group) {
+        (true, _) => None,
+        (false, Some(group)) => Some(format!("group {group}")),
+        (false, None) => Some(format!("group {DISCOVERY_GROUP}")),
+    };
+    let ways: Vec<String> = found.into_iter().chain(group).collect();
+    output.line(format_args!("  cluster {}, by {}", args.cluster.cluster, ways.join(", ")))?;
+    if !args.service.is_empty() {
+        output.line(format_args!("  offers {}", args.service.join(", ")))?;
+    }
+    let memory = node.memory();
+    let sum: usize = memory.iter().map(|(_, bytes)| bytes).sum();
+    output.line(format_args!("  memory at most {}", bytes(sum as u64)))?;
+    for (reason, part) in memory {
+        output.line(format_args!("    {:>10}  {reason}", bytes(part as u64)))?;
+    }
+    for note in node.notes() {
+        output.line(format_args!("  note: {note}"))?;
+    }
+    output.hint(format_args!("Ctrl-C ends"));
+    Ok(())
+}
+
+fn tell(
+    args: &NodeArgs,
+    node: &Node,
+    output: &Output,
+    (unix_ns, change): (u64, &Change),
+) -> Result<()> {
+    if args.events {
+        let told = match change {
+            Change::Up(of) => Told::Up { unix_ns, address: of.address },
+            Change::Down(of) => Told::Down { unix_ns, address: of.address },
+            Change::SharedName(name) => Told::SharedName { name: name.clone() },
+            Change::Changed(_) => return Ok(()),
+        };
+        return Ok(output.json(&told)?);
+    }
+    let name = |of: &Identity| {
+        let members = node.members();
+        let member = members.iter().find(|member| member.address() == of.address);
+        member.map_or_else(|| of.address.to_string(), |member| member.name().to_owned())
+    };
+    match change {
+        Change::Up(of) => {
+            let up = output.paint(Style::Good, "up");
+            output.line(format_args!("{up}    {} at {}", name(of), of.address))?;
+        }
+        Change::Down(of) => {
+            let down = output.paint(Style::Bad, "down");
+            output.line(format_args!("{down}  {} at {}", name(of), of.address))?;
+        }
+        Change::SharedName(name) => {
+            output.warning(format_args!("several members are called {name}: rename all but one"));
+        }
+        Change::Changed(_) => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,206 @@
+//! Which member a target by name or service means: pure functions over the table of members, and
+//! the memory of a router, which looks at the table again when its generation has changed.
+
+use std::net::SocketAddr;
+
+use wireloom_control::membership::{Member, Table};
+use wireloom_wire::EventTypeId;
+
+use crate::outcome::NoRoute;
+use crate::shared::Shared;
+use crate::target::Target;
+
+/// How one of several members that offer a service is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Choice {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// The one whose machine has the least load, as it last said.
+    LeastLoaded,
+    /// The same one for the same key while it is up; when members come and go, as few keys as
+    /// possible change theirs (rendezvous hashing, Thaler and Ravishankar 1998).
+    Key(u64),
+}
+
+/// The members that are up and offer a service, by address.
+fn offering(table: &Table, service: &str) -> Vec<(SocketAddr, u32)> {
+    let up = table.iter().filter(|member| member.is_up() && member.offers(service));
+    up.map(|member| (member.address(), member.record.load_milli)).collect()
+}
+
+/// The weight of a member for a key: the highest has it.
+fn weight(address: &SocketAddr, key: u64) -> u64 {
+    let mut bytes = [0; 26];
+    match address.ip() {
+        std::net::IpAddr::V4(ip) => bytes[..4].copy_from_slice(&ip.octets()),
+        std::net::IpAddr::V6(ip) => bytes[..16].copy_from_slice(&ip.octets()),
+    }
+    bytes[16..18].copy_from_slice(&address.port().to_le_bytes());
+    bytes[18..].copy_from_slice(&key.to_le_bytes());
+    xxhash_rust::xxh3::xxh3_64(&bytes)
+}
+
+/// One of `members`; `turn` counts the choices made before.
+fn choose(members: &[(SocketAddr, u32)], choice: Choice, turn: usize) -> Option<SocketAddr> {
+    let chosen = match choice {
+        Choice::RoundRobin => members.get(turn % members.len().max(1)),
+        Choice::LeastLoaded => {
+            let least = members.iter().map(|(_, load)| load).min()?;
+            let idle: Vec<_> = members.iter().filter(|(_, load)| load == least).collect();
+            idle.get(turn % idle.len().max(1)).copied()
+        }
+        Choice::Key(key) => members.iter().max_by_key(|(address, _)| weight(address, key)),
+    };
+    chosen.map(|(address, _)| *address)
+}
+
+/// The newest life of the members of this name that are up.
+fn named(table: &Table, name: &str) -> Option<SocketAddr> {
+    let up = table.iter().filter(|member| member.is_up() && member.name() == name);
+    up.max_by_key(|member| member.record.identity.life).map(|member| member.address())
+}
+
+/// A router's memory of the table.
+#[derive(Debug, Default)]
+pub(crate) struct Chooser {
+    generation: u64,
+    table: Option<Table>,
+    turn: usize,
+}
+
+impl Chooser {
+    /// The table, looked up again when it has changed: one relaxed load otherwise.
+    fn table(&mut self, shared: &Shared) -> Result<Table, NoRoute> {
+        let roster = match shared.cluster.joined() {
+            Some(joined) => &joined.port.roster,
+            None => return Err(NoRoute::NoCluster),
+        };
+        let generation = roster.generation();
+        if let Some(table) = self.table.as_ref().filter(|_| self.generation == generation) {
+            return Ok(Table::clone(table));
+        }
+        self.generation = generation;
+        Ok(Table::clone(self.table.insert(roster.table())))
+    }
+
+    /// The target with an address that this one means now; `None` when it means itself.
+    pub(crate) fn resolve(
+        &mut self,
+        shared: &Shared,
+        target: &Target,
+    ) -> Result<Option<Target>, NoRoute> {
+        match target {
+            Target::Named(name) => {
+                let found = named(&self.table(shared)?, name);
+                let found = found.ok_or_else(|| NoRoute::UnknownName(name.clone()))?;
+                Ok(Some(Self::own_or_node(shared, found)))
+            }
+            Target::Service(name, choice) => {
+                let members = offering(&self.table(shared)?, name);
+                self.turn = self.turn.wrapping_add(1);
+                let found = choose(&members, *choice, self.turn);
+                let found = found.ok_or_else(|| NoRoute::UnknownService(name.clone()))?;
+                Ok(Some(Self::own_or_node(shared, found)))
+            }
+            Target::AnyOf(targets) => {
+                let mut last = NoRoute::NoTargets;
+                self.turn = self.turn.wrapping_add(1);
+                for step in 0..targets.len() {
+                    let one = &targets[(self.turn + step) % targets.len()];
+                    match self.resolve_one(shared, one) {
+                        Ok(found) => return Ok(Some(found)),
+                        Err(reason) => last = reason,
+                    }
+                }
+                Err(last)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// One of the targets of an [`Target::AnyOf`], which may not hold another.
+    fn resolve_one(&mut self, shared: &Shared, target: &Target) -> Result<Target, NoRoute> {
+        match target {
+            Target::AnyOf(_) | Target::Interested => Err(NoRoute::NoTargets),
+            Target::Node(address) => {
+                // A member known to be down is passed over.
+                let table = self.table(shared).unwrap_or_default();
+                let down = |member: &Member| member.address() == *address && !member.is_up();
+                if table.iter().any(|member| down(member)) {
+                    return Err(NoRoute::MemberDown(*address));
+                }
+                Ok(target.clone())
+            }
+            _ => Ok(self.resolve(shared, target)?.unwrap_or_else(|| target.clone())),
+        }
+    }
+
+    fn own_or_node(shared: &Shared, address: SocketAddr) -> Target {
+        let own = shared.cluster.joined().and_then(|joined| joined.announced.first());
+        if own.is_some_and(|(own, _)| *own == address) {
+            Target::Local
+        } else {
+            Target::Node(address)
+        }
+    }
+
+    /// Where events of a type go for [`Target::Interested`]: one target for each node that wants
+    /// them, or one group.
+    pub(crate) fn interested(
+        &mut self,
+        shared: &Shared,
+        event_type: EventTypeId,
+    ) -> Result<Vec<Target>, NoRoute> {
+        let table = self.table(shared)?;
+        let wanting = table.iter().filter(|member| member.is_up() && member.wants(event_type));
+        let targets: Vec<Target> =
+            wanting.map(|member| Self::own_or_node(shared, member.address())).collect();
+        let joined = shared.cluster.joined();
+        let group = joined.and_then(|joined| joined.groups_of_types.get(&event_type));
+        match (targets.len(), group) {
+            (0, _) => Err(NoRoute::NobodyInterested),
+            (2.., Some(group)) => Ok(vec![Target::Multicast(*group)]),
+            _ => Ok(targets),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(loads: &[u32]) -> Vec<(SocketAddr, u32)> {
+        (1..).zip(loads).map(|(last, load)| (([10, 0, 0, last], 9).into(), *load)).collect()
+    }
+
+    #[test]
+    fn members_take_turns_and_the_idle_ones_go_first() {
+        let members = members(&[5, 1, 1]);
+        let round: Vec<_> = (0..4).map(|turn| choose(&members, Choice::RoundRobin, turn)).collect();
+        assert_eq!(round[0], round[3]);
+        assert!(round[0] != round[1] && round[1] != round[2] && round[0] != round[2]);
+        for turn in 0..4 {
+            let idle = choose(&members, Choice::LeastLoaded, turn);
+            assert_eq!(idle, Some(members[1 + turn % 2].0));
+        }
+        for choice in [Choice::RoundRobin, Choice::LeastLoaded, Choice::Key(7)] {
+            assert_eq!(choose(&[], choice, 3), None);
+        }
+    }
+
+    #[test]
+    fn keys_stay_with_their_member_when_another_goes() {
+        let members = members(&[0; 10]);
+        let owner = |of: &[(SocketAddr, u32)], key| choose(of, Choice::Key(key), 0);
+        let mut counts = std::collections::HashMap::new();
+        for key in 0..10_000 {
+            let before = owner(&members, key).expect("somebody");
+            *counts.entry(before).or_insert(0) += 1;
+            let after = owner(&members[1..], key);
+            assert!(before == members[0].0 || after == Some(before));
+        }
+        assert!(counts.values().all(|count| (800..1_200).contains(count)), "{counts:?}");
+    }
+}

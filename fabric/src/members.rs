@@ -1,0 +1,169 @@
+//! The cluster as a node's user sees it: the members, word of changes, and waiting until those who
+//! are needed are there.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use wireloom_control::membership::{
+    Change, Counts, Member, RecordError, SERVICES_BYTES_MAX, Table,
+};
+use wireloom_control::mesh::MeshCommand;
+
+use crate::node::Node;
+
+/// What [`Node::ready`] waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ready {
+    peers: usize,
+    services: Vec<String>,
+}
+
+impl Ready {
+    /// So many other members are up.
+    #[must_use]
+    pub const fn peers(peers: usize) -> Self {
+        Self { peers, services: Vec::new() }
+    }
+
+    /// Each of these services is offered by a member that is up, this node included.
+    #[must_use]
+    pub fn services<S: Into<String>>(services: impl IntoIterator<Item = S>) -> Self {
+        Self { peers: 0, services: services.into_iter().map(Into::into).collect() }
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.peers = self.peers.max(other.peers);
+        self.services.extend(other.services);
+        self
+    }
+
+    /// What is missing in a table.
+    fn missing(&self, table: &Table) -> NotReady {
+        let up = table.iter().filter(|member| member.is_up());
+        let peers = up.clone().filter(|member| !member.is_self).count();
+        let offered = |service: &&String| up.clone().any(|member| member.offers(service));
+        NotReady {
+            peers: self.peers.saturating_sub(peers),
+            services: self.services.iter().filter(|of| !offered(of)).cloned().collect(),
+            alone: false,
+        }
+    }
+}
+
+/// What is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotReady {
+    /// So many more members.
+    pub peers: usize,
+    /// These services.
+    pub services: Vec<String>,
+    /// The node takes part in no cluster at all.
+    pub alone: bool,
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.alone {
+            return f.write_str(
+                "this node takes part in no cluster: give its builder a seed or a discovery group",
+            );
+        }
+        f.write_str("not ready:")?;
+        if self.peers > 0 {
+            write!(f, " {} more members must come up", self.peers)?;
+        }
+        if !self.services.is_empty() {
+            write!(f, " nobody offers {}", self.services.join(", "))?;
+        }
+        f.write_str("; start them, or check seeds, group and firewall (UDP)")
+    }
+}
+
+impl std::error::Error for NotReady {}
+
+impl Node {
+    /// The members of the cluster, this node among them, by address; the dead are remembered for
+    /// two minutes. Empty when the node takes part in none. Costs a lock and a copy of the table.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let Some(joined) = self.shared.cluster.joined() else { return Vec::new() };
+        joined.port.roster.table().iter().map(|member| (**member).clone()).collect()
+    }
+
+    /// Runs `handler` on the control thread for every member that is up, and then whenever one
+    /// comes up, goes down or says something else of itself. It must not wait. False when the node takes part in no cluster.
+    pub fn on_member(&self, handler: impl FnMut(&Change) + Send + 'static) -> bool {
+        let joined = self.shared.cluster.joined();
+        joined.is_some_and(|joined| joined.command(MeshCommand::OnMember(Box::new(handler))))
+    }
+
+    /// Waits until everything in `wanted` is there, `patience` at most.
+    ///
+    /// # Errors
+    /// What is missing still.
+    pub fn ready(&self, wanted: &Ready, patience: Duration) -> Result<(), NotReady> {
+        let Some(joined) = self.shared.cluster.joined() else {
+            return Err(NotReady { peers: 0, services: Vec::new(), alone: true });
+        };
+        let roster = &joined.port.roster;
+        let until = Instant::now() + patience;
+        let (mut generation, mut table) = (roster.generation(), roster.table());
+        loop {
+            let missing = wanted.missing(&table);
+            if missing.peers == 0 && missing.services.is_empty() {
+                return Ok(());
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(missing);
+            }
+            table = roster.wait(generation, left);
+            generation = roster.generation();
+        }
+    }
+
+    /// Offers these services from now on, instead of those before.
+    ///
+    /// # Errors
+    /// [`RecordError::Services`] when their names have too many bytes together.
+    pub fn offer(&self, services: &[&str]) -> Result<(), RecordError> {
+        let bytes = services.iter().map(|service| 1 + service.len()).sum();
+        if bytes > SERVICES_BYTES_MAX || services.iter().any(|service| service.is_empty()) {
+            return Err(RecordError::Services(bytes));
+        }
+        if let Some(joined) = self.shared.cluster.joined() {
+            let services: Vec<String> = services.iter().map(|of| (*of).to_owned()).collect();
+            joined.command(MeshCommand::Update(Box::new(|record| record.services = services)));
+        }
+        Ok(())
+    }
+
+    /// The addresses this node announces to its cluster, the chief one first, each with the reason.
+    #[must_use]
+    pub fn announced(&self) -> Vec<(SocketAddr, String)> {
+        self.shared.cluster.joined().map(|joined| joined.announced.clone()).unwrap_or_default()
+    }
+
+    /// What the membership agent has counted, refusals by name among it; half a second old.
+    #[must_use]
+    pub fn cluster_counts(&self) -> Counts {
+        self.shared.cluster.joined().map(|joined| joined.port.counts()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let wanted = Ready::peers(2).and(Ready::services(["sum"]));
+        let missing = wanted.missing(&Table::default());
+        assert_eq!((missing.peers, missing.services.len()), (2, 1));
+        let text = missing.to_string();
+        assert!(text.contains("2 more members") && text.contains("sum"), "{text}");
+    }
+}

@@ -1,0 +1,243 @@
+//! Nodes of a cluster on real sockets (loopback): joining by seed and by multicast, services,
+//! names, interest, leaving, and events that flow while the control thread stands still.
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use wireloom::events::{Heartbeat, ServiceAnnouncement};
+use wireloom::{
+    Change, Choice, Event, MemberState, NoRoute, Node, NodeBuilder, Ready, Refused, Target,
+};
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "cluster-test-tick")]
+struct Tick {
+    number: u64,
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A cluster of its own for each test.
+fn builder(name: &str, cluster: &str) -> NodeBuilder {
+    Node::builder(name).cluster(&format!("{cluster}-{}", std::process::id()))
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `count` nodes that know each other; the first is the seed of the others.
+fn by_seed(
+    cluster: &str,
+    count: usize,
+    mut with: impl FnMut(NodeBuilder) -> NodeBuilder,
+) -> Vec<Node> {
+    let mut nodes: Vec<Node> = Vec::new();
+    for index in 0..count {
+        let mut node = with(builder(&format!("{cluster}-{index}"), cluster));
+        if let Some(first) = nodes.first() {
+            node = node.seed(&first.address().to_string());
+        }
+        nodes.push(node.start().expect("it starts"));
+    }
+    for node in &nodes {
+        let ready = node.ready(&Ready::peers(count - 1), PATIENCE);
+        assert_eq!(ready, Ok(()), "{:?}", node.cluster_counts());
+    }
+    nodes
+}
+
+fn count_ticks(node: &Node) -> Arc<AtomicU64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    node.on::<Tick>(move |_, _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    })
+    .expect("it subscribes");
+    count
+}
+
+#[test]
+fn nodes_find_each_other_by_a_seed_and_one_that_leaves_is_down_at_once() {
+    let mut nodes = by_seed("seed", 4, |node| node);
+    let members = nodes[3].members();
+    assert_eq!(members.len(), 4);
+    assert_eq!(members.iter().filter(|member| member.is_self).count(), 1);
+    let left = nodes.remove(1);
+    let address = left.address();
+    drop(left);
+    let begun = Instant::now();
+    for node in &nodes {
+        wait_for("all hear that it left", || {
+            let members = node.members();
+            let left = members.iter().find(|member| member.address() == address);
+            left.is_some_and(|member| member.state == MemberState::Down)
+        });
+    }
+    assert!(begun.elapsed() < Duration::from_secs(3), "leaving is not dying");
+}
+
+#[test]
+fn nodes_find_each_other_by_multicast_and_hear_heartbeats_and_announcements() {
+    let group = format!("239.255.87.77:{}", 20_000 + std::process::id() % 20_000);
+    let start = |name: &str, service: Option<&str>| {
+        let node = builder(name, "group").discover(&group);
+        let node = service.into_iter().fold(node, NodeBuilder::service);
+        node.start().expect("it starts")
+    };
+    let first = start("first", None);
+    let (heartbeats, beats) = mpsc::channel();
+    let (announcements, announced) = mpsc::channel();
+    first
+        .on::<Heartbeat>(move |heartbeat, _| {
+            let _ = heartbeats.send(heartbeat.node.to_string());
+        })
+        .expect("it subscribes");
+    first
+        .on::<ServiceAnnouncement>(move |announcement, _| {
+            let _ = announcements.send(announcement.node.to_string());
+        })
+        .expect("it subscribes");
+    let begun = Instant::now();
+    let second = start("second", Some("sum"));
+    for node in [&first, &second] {
+        assert_eq!(node.ready(&Ready::peers(1).and(Ready::services(["sum"])), PATIENCE), Ok(()));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let from_second = || beats.recv_timeout(PATIENCE).expect("a heartbeat") == "second";
+    while !from_second() {}
+    assert_eq!(announced.recv_timeout(PATIENCE).as_deref(), Ok("second"));
+    assert!(first.announced()[0].1.contains("listens"), "{:?}", first.announced());
+}
+
+#[test]
+fn names_services_and_interest_lead_to_members() {
+    let nodes = by_seed("route", 4, |node| node);
+    let counts: Vec<_> = nodes[1..3].iter().map(count_ticks).collect();
+    for node in &nodes[1..3] {
+        node.offer(&["tick"]).expect("it fits");
+    }
+    let wanted = |node: &Node| {
+        let members = node.members();
+        let offered = members.iter().filter(|member| member.offers("tick")).count();
+        offered == 2 && members.iter().filter(|m| m.wants(Tick::TYPE_ID)).count() == 2
+    };
+    wait_for("all know who offers and wants what", || nodes.iter().all(wanted));
+    let mut router = nodes[0].router();
+    for number in 0..10 {
+        let tick = Tick { number };
+        router.route(&tick, Target::service("tick")).expect("somebody offers it");
+    }
+    let heard = || counts.iter().map(|of| of.load(Ordering::Relaxed)).collect::<Vec<_>>();
+    wait_for("they take turns", || heard() == [5, 5]);
+    router.route(&Tick { number: 10 }, Target::named("route-2")).expect("it is up");
+    wait_for("the one by name", || heard() == [5, 6]);
+    for number in 0..4 {
+        router.route(&Tick { number }, &Target::Interested).expect("two are");
+    }
+    wait_for("one copy each", || heard() == [9, 10]);
+    let uninterested = nodes[3].ledger().received.events;
+    assert_eq!(uninterested, 0, "who did not subscribe receives none");
+    let key = Target::Service("tick".into(), Choice::Key(7));
+    let any = Target::AnyOf(vec![Target::named("nobody"), key.clone()]);
+    router.route(&Tick { number: 0 }, &key).expect("one of them");
+    router.route(&Tick { number: 0 }, &any).expect("the key's again");
+    wait_for("one key, one member", || heard().iter().sum::<u64>() == 21);
+    assert!(heard() == [11, 10] || heard() == [9, 12], "{:?}", heard());
+    for (target, reason) in [
+        (Target::named("nobody"), NoRoute::UnknownName("nobody".into())),
+        (Target::service("nothing"), NoRoute::UnknownService("nothing".into())),
+        (Target::AnyOf(Vec::new()), NoRoute::NoTargets),
+    ] {
+        let refused = router.route(&Tick { number: 0 }, &target);
+        assert_eq!(refused, Err(Refused::NoRoute(reason)));
+    }
+    nodes[1].offer(&[]).expect("it fits");
+    wait_for("only one offers it", || {
+        let members = nodes[0].members();
+        members.iter().filter(|member| member.offers("tick")).count() == 1
+    });
+    let before = heard();
+    for number in 0..4 {
+        router.route(&Tick { number }, Target::service("tick")).expect("one does");
+    }
+    wait_for("all go to the one", || heard() == [before[0], before[1] + 4]);
+}
+
+#[test]
+fn who_waits_is_told_what_is_missing() {
+    let alone = Node::builder("alone").start().expect("it starts");
+    let error = alone.ready(&Ready::peers(1), Duration::ZERO).expect_err("no cluster");
+    assert!(error.to_string().contains("no cluster"), "{error}");
+    assert!(alone.members().is_empty() && !alone.on_member(|_| {}));
+    let refused = alone.router().route(&Tick { number: 1 }, Target::named("x"));
+    assert_eq!(refused, Err(Refused::NoRoute(NoRoute::NoCluster)));
+    let one = builder("one", "missing").seed("127.0.0.1:9").start().expect("it starts");
+    let wanted = Ready::peers(2).and(Ready::services(["sum"]));
+    let error = one.ready(&wanted, Duration::from_millis(50)).expect_err("nobody there");
+    assert_eq!((error.peers, error.services), (2, vec!["sum".to_owned()]));
+    let long = builder(&"x".repeat(65), "missing").seed("127.0.0.1:9").start();
+    assert!(long.expect_err("too long").to_string().contains("64 bytes"));
+}
+
+#[test]
+fn events_between_known_peers_flow_while_the_control_thread_stands_still() {
+    let nodes = by_seed("stall", 2, |node| node);
+    let count = count_ticks(&nodes[1]);
+    let target = Target::named("stall-1");
+    let mut router = nodes[0].router();
+    router.route(&Tick { number: 0 }, &target).expect("it is up");
+    wait_for("the way is known", || count.load(Ordering::Relaxed) == 1);
+    let (stands, stood) = mpsc::channel();
+    for node in &nodes {
+        let stands = stands.clone();
+        let mut once = Some(());
+        // A handler that waits, as none may: it holds up the control thread for two seconds.
+        node.on_member(move |_| {
+            if once.take().is_some() {
+                let _ = stands.send(());
+                std::thread::sleep(Duration::from_secs(2));
+            }
+        });
+    }
+    nodes[0].offer(&["a"]).expect("it fits");
+    nodes[1].offer(&["b"]).expect("it fits");
+    for _ in 0..2 {
+        stood.recv_timeout(PATIENCE).expect("the control threads stand");
+    }
+    let begun = Instant::now();
+    for number in 0..1_000 {
+        router.route(&Tick { number }, &target).expect("the data plane takes it");
+    }
+    wait_for("all are there", || count.load(Ordering::Relaxed) == 1_001);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn handlers_hear_of_members_and_other_clusters_are_not_heard() {
+    let first = builder("first", "word").seed("127.0.0.1:9").start().expect("it starts");
+    let (changes, heard) = mpsc::channel();
+    assert!(first.on_member(move |change| {
+        let _ = changes.send(change.clone());
+    }));
+    let seed = first.address().to_string();
+    let foreign = builder("foreign", "other").seed(&seed).start().expect("it starts");
+    let second = builder("second", "word").seed(&seed).start().expect("it starts");
+    let up = |change: &Change| match change {
+        Change::Up(identity) => identity.address == second.address(),
+        _ => false,
+    };
+    while !up(&heard.recv_timeout(PATIENCE).expect("a change")) {}
+    drop(second);
+    let down = |change: &Change| matches!(change, Change::Down(_));
+    while !down(&heard.recv_timeout(PATIENCE).expect("a change")) {}
+    wait_for("the other cluster is counted", || first.cluster_counts().refused_cluster > 0);
+    assert_eq!(foreign.members().len(), 1);
+}
