@@ -107,10 +107,7 @@ impl Setup {
         LinksPlan {
             node: id_of(&self.name),
             name: self.name.clone(),
-            cluster: match self.cluster.as_str() {
-                "" => 0,
-                name => xxhash_rust::xxh3::xxh3_64(name.as_bytes()).max(1),
-            },
+            cluster: xxhash_rust::xxh3::xxh3_64(self.cluster.as_bytes()).max(1),
             settings: self.reliable.clone(),
             seed: RandomState::new().hash_one(&self.name),
         }
@@ -130,7 +127,7 @@ impl NodeBuilder {
                 name: name.to_owned(),
                 plane: PlaneConfig::new(listen),
                 sizes: Sizes::default(),
-                cluster: String::new(),
+                cluster: "default".to_owned(),
                 reliable: ReliableSettings::default(),
             },
             wrong: None,
@@ -318,13 +315,14 @@ impl NodeBuilder {
         self
     }
 
-    /// Names the cluster. Nodes of different clusters do not hear each other's hellos and refuse each
-    /// other's reliable links; without a name (the default) a node is of the cluster of all that
-    /// have none. What takes part in one is said by [`NodeBuilder::discover`] and
-    /// [`NodeBuilder::seed`].
+    /// Takes part in the cluster of this name (`default` for a node that takes part by another
+    /// call): nodes of different clusters do not hear each other's hellos, which is counted, and
+    /// refuse each other's reliable links. How its nodes are found, [`NodeBuilder::discover`] and
+    /// [`NodeBuilder::seed`] say.
     #[must_use]
     pub fn cluster(mut self, name: &str) -> Self {
         name.clone_into(&mut self.setup.cluster);
+        self.cluster.get_or_insert_default();
         self
     }
 

@@ -104,6 +104,14 @@ impl Chooser {
                 let found = found.ok_or_else(|| NoRoute::UnknownService(name.clone()))?;
                 Ok(Some(Self::own_or_node(shared, found)))
             }
+            Target::Reliably(wanted) => {
+                let found = self.resolve(shared, wanted)?.unwrap_or_else(|| (**wanted).clone());
+                match found {
+                    Target::Node(address) => Ok(Some(Target::Reliable(address))),
+                    Target::Reliable(_) | Target::Local => Ok(Some(found)),
+                    _ => Err(NoRoute::NotReliable),
+                }
+            }
             Target::AnyOf(targets) => {
                 let mut last = NoRoute::NoTargets;
                 self.turn = self.turn.wrapping_add(1);

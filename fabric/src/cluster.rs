@@ -275,10 +275,9 @@ impl Shared {
         record.services.clone_from(&settings.services);
         record.profile.clone_from(&settings.profile);
         record.interest = self.cluster.interest();
-        let name = if settings.name.is_empty() { "default" } else { &settings.name };
         let machine = Membership::new(MembershipConfig {
             record,
-            cluster: SessionId(wireloom_wire::event_type_id(name).0),
+            cluster: SessionId(wireloom_wire::event_type_id(&settings.name).0),
             seed: unix_ns ^ self.id().0,
             timing: Timing::default(),
         })?;

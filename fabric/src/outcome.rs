@@ -91,6 +91,9 @@ pub enum NoRoute {
     /// The target's text was no address.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// A reliable event goes to one node, and this target is none.
+    #[error("only one node takes events reliably: name a node, a member or a service")]
+    NotReliable,
     /// This node has no socket of the target's address family.
     #[error("this host has no {0} socket: the address family is switched off")]
     Family(&'static str),

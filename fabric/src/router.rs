@@ -238,7 +238,7 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
         })),
         Target::Reliable(address) => Ok(Way::Reliable(shared.peer_at(*address)?)),
         Target::Unresolved(error) => Err(NoRoute::from(error.clone()).into()),
-        Target::Named(_) | Target::Service(..) | Target::AnyOf(_) => {
+        Target::Named(_) | Target::Service(..) | Target::AnyOf(_) | Target::Reliably(_) => {
             match Chooser::default().resolve(shared, target)? {
                 Some(found) => way_of(shared, &found),
                 None => Err(NoRoute::NoTargets.into()),

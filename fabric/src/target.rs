@@ -19,6 +19,7 @@ use crate::choose::Choice;
 /// | `udp://255.255.255.255:9000`, `broadcast:9000` | everybody on the local network |
 /// | `node:NAME` | the member of the cluster that has this name |
 /// | `service:NAME` | one of the members that offer a service, in turn |
+/// | `reliable:node:NAME`, `reliable:service:NAME` | the same member, reliably |
 /// | `interested` | every member that has subscribed to the event's type |
 ///
 /// ```
@@ -38,6 +39,8 @@ pub enum Target {
     /// One node, at its address, by TCP: in order, kept until its handlers have taken it, sent
     /// again after a lost link. Its fate can be asked for by a [`Receipt`](crate::Receipt).
     Reliable(SocketAddr),
+    /// The single node that another target means, reliably; see [`Target::reliably`].
+    Reliably(Box<Self>),
     /// Every node that joined the group, by one multicast packet.
     Multicast(SocketAddr),
     /// Every node of the local network on this port, by one broadcast packet (IPv4).
@@ -115,6 +118,19 @@ impl Target {
         Self::Named(name.into())
     }
 
+    /// The member that `target` means at the time of the call, reliably: in order and acknowledged,
+    /// as [`Target::Reliable`]. For names, services and lists of single nodes; an event that was
+    /// accepted for a member which then dies is reported undelivered, and the next one goes to
+    /// another.
+    #[must_use]
+    pub fn reliably(target: Self) -> Self {
+        match target {
+            Self::Node(address) => Self::Reliable(address),
+            Self::Reliable(_) | Self::Reliably(_) | Self::Unresolved(_) => target,
+            other => Self::Reliably(Box::new(other)),
+        }
+    }
+
     /// One of the members that offer a service, in turn.
     #[must_use]
     pub fn service(name: &str) -> Self {
@@ -151,6 +167,7 @@ impl fmt::Display for Target {
                 write!(f, "udp://{address}")
             }
             Self::Reliable(address) => write!(f, "tcp://{address}"),
+            Self::Reliably(target) => write!(f, "reliable:{target}"),
             Self::Named(name) => write!(f, "node:{name}"),
             Self::Service(name, _) => write!(f, "service:{name}"),
             Self::Interested => f.write_str("interested"),
@@ -191,6 +208,7 @@ impl FromStr for Target {
                 _ => Err(TargetError::NoPort(text.into())),
             },
             "node" | "service" if rest.is_empty() => Err(TargetError::Form(text.into())),
+            "reliable" => Ok(Self::reliably(rest.parse()?)),
             "node" => Ok(Self::named(rest)),
             "service" => Ok(Self::service(rest)),
             "shm" => Err(TargetError::NotYet(scheme.into())),
@@ -247,6 +265,7 @@ mod tests {
             ("udp://255.255.255.255:9", Target::broadcast(9)),
             ("node:desk-1", Target::named("desk-1")),
             ("service:sum", Target::service("sum")),
+            ("reliable:service:sum", Target::reliably(Target::service("sum"))),
             ("interested", Target::Interested),
         ] {
             assert_eq!(text.parse::<Target>().as_ref(), Ok(&target), "{text}");

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use wireloom::events::{Heartbeat, ServiceAnnouncement};
 use wireloom::{
-    Change, Choice, Event, MemberState, NoRoute, Node, NodeBuilder, Ready, Refused, Target,
+    Change, Choice, Delivery, Event, MemberState, NoRoute, Node, NodeBuilder, Ready, Refused,
+    Target,
 };
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -240,4 +241,39 @@ fn handlers_hear_of_members_and_other_clusters_are_not_heard() {
     while !down(&heard.recv_timeout(PATIENCE).expect("a change")) {}
     wait_for("the other cluster is counted", || first.cluster_counts().refused_cluster > 0);
     assert_eq!(foreign.members().len(), 1);
+}
+
+#[test]
+fn a_service_takes_reliable_events_and_goes_on_without_a_member_that_left() {
+    let mut nodes = by_seed("sure", 3, |node| node);
+    let counts: Vec<_> = nodes[1..3].iter().map(count_ticks).collect();
+    for node in &nodes[1..3] {
+        node.offer(&["sum"]).expect("it fits");
+    }
+    let offering = |node: &Node| {
+        node.members().iter().filter(|member| member.is_up() && member.offers("sum")).count()
+    };
+    wait_for("both offer it", || offering(&nodes[0]) == 2);
+    let target: Target = "reliable:service:sum".parse().expect("a target");
+    let mut router = nodes[0].router();
+    let mut route = |number| {
+        let accepted = router.route(&Tick { number }, &target).expect("somebody offers it");
+        router.receipt(accepted).expect("a reliable event has one").wait(PATIENCE)
+    };
+    for number in 0..10 {
+        assert_eq!(route(number), Delivery::Delivered);
+    }
+    let heard = || counts.iter().map(|of| of.load(Ordering::Relaxed)).collect::<Vec<_>>();
+    assert_eq!(heard(), [5, 5], "they take turns, and have had what is acknowledged");
+    drop(nodes.remove(1));
+    wait_for("it is known to have left", || offering(&nodes[0]) == 1);
+    for number in 10..20 {
+        assert_eq!(route(number), Delivery::Delivered);
+    }
+    assert_eq!(heard(), [5, 15]);
+    let group = Target::reliably(Target::Interested);
+    assert_eq!(
+        router.route(&Tick { number: 0 }, &group).expect_err("not one node"),
+        Refused::NoRoute(NoRoute::NotReliable)
+    );
 }

@@ -46,6 +46,16 @@ impl NodeBuilder {
         if let Some(listen) = config.listen() {
             self = self.listen(listen);
         }
+        let discovery = config.discovery();
+        if let Some(group) = discovery.group {
+            self = self.discover(&group.to_string());
+        }
+        for seed in discovery.seeds.iter().chain(&discovery.dns) {
+            self = self.seed(seed);
+        }
+        for service in config.services().announce {
+            self = self.service(&service);
+        }
         self.notes = config.notes();
         self
     }
@@ -308,6 +318,10 @@ mod tests {
             "[udp]\ndirect = false",
             "[tcp]\nconnect_timeout = \"9 s\"",
             "[tcp]\npool = 3",
+            "[discovery]\ngroup = \"239.1.1.1:9000\"",
+            "[discovery]\nseeds = [\"10.0.0.1:9000\"]",
+            "[discovery]\ndns = [\"seeds.example:9000\"]",
+            "[services]\nannounce = [\"orders\"]",
             "[tcp]\nkeep_alive = \"9 s\"",
             "[tcp]\nack_timeout = \"9 s\"",
             "[tcp]\nattempts = 9",

@@ -74,8 +74,6 @@ const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 
 const NO_TCP: Effect = Effect::None("this version neither compresses nor cuts events apart");
-const NO_DISCOVERY: Effect = Effect::None("nodes of this version do not look for each other");
-const NO_SERVICES: Effect = Effect::None("this version routes to addresses, not to names");
 
 /// The table. Ids stand in the order of [`Id`].
 pub(super) const KEYS: &[Key] = &[
@@ -240,20 +238,16 @@ pub(super) const KEYS: &[Key] = &[
         .means("The largest event; what no packet holds travels by TCP in pieces.")
         .effect(NO_TCP),
     Key::open(Id::DiscoveryGroup, ("discovery", "group"), Kind::Text(Form::Group), "none")
-        .means("The multicast group that nodes say hello to.")
-        .effect(NO_DISCOVERY),
+        .means("The multicast group that nodes say hello to."),
     Key::new(Id::Seeds, ("discovery", "seeds"), Kind::Texts(Form::Peer, 256), "")
-        .means("Nodes to say hello to where there is no multicast.")
-        .effect(NO_DISCOVERY),
+        .means("Nodes to say hello to where there is no multicast."),
     Key::new(Id::Dns, ("discovery", "dns"), Kind::Texts(Form::Peer, 64), "")
-        .means("Names of which every address is a seed.")
-        .effect(NO_DISCOVERY),
+        .means("Names of which every address is a seed."),
     Key::new(Id::Heartbeat, ("discovery", "heartbeat"), Kind::Time(ms(100), HOUR), "5 s")
         .means("Time between two heartbeats of a node.")
-        .effect(NO_DISCOVERY),
+        .effect(Effect::None("a heartbeat of this version comes each five seconds")),
     Key::new(Id::Announce, ("services", "announce"), Kind::Texts(Form::Name, 64), "")
-        .means("Services this node offers, by name.")
-        .effect(NO_SERVICES),
+        .means("Services this node offers, by name."),
     Key::new(
         Id::Choice,
         ("services", "choice"),
@@ -261,7 +255,7 @@ pub(super) const KEYS: &[Key] = &[
         "round-robin",
     )
     .means("Which of a service's members an event goes to.")
-    .effect(NO_SERVICES),
+    .effect(Effect::None("who routes to a service chooses: Target::Service")),
     Key::new(Id::Join, ("groups", "join"), Kind::Texts(Form::Group, 256), "")
         .means("Multicast groups the node receives from, on udp.multicast_interface."),
     Key::new(Id::Replication, ("cluster", "replication"), Kind::Count(1, 16), "1")
