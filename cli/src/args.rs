@@ -65,8 +65,8 @@ pub(crate) struct PublishArgs {
     /// other side takes them; a group has no flow control and may be overrun
     #[arg(long, value_name = "N", value_parser = values::rate)]
     pub(crate) rate: Option<f64>,
-    /// How long to wait at the end for the acknowledgement of events to a tcp:// target; what is not
-    /// acknowledged by then is undelivered [default: until each is delivered or given up]
+    /// How long to wait at the end for the acknowledgement of events to a tcp:// target; what has
+    /// none by then is undelivered [default: until each is delivered or given up]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) deadline: Option<Duration>,
     /// Take each line as text, whatever is in it, and publish it as a JSON string
