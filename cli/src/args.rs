@@ -61,8 +61,8 @@ pub(crate) enum Command {
 /// `wireloom pub`.
 #[derive(Debug, Args)]
 pub(crate) struct PublishArgs {
-    /// Where the events go: udp://HOST:PORT (a node, or a group such as udp://224.1.1.1:9000), or
-    /// broadcast:PORT
+    /// Where the events go: udp://HOST:PORT (a node, or a group such as udp://224.1.1.1:9000),
+    /// tcp://HOST:PORT (a node, reliably: in order, acknowledged), or broadcast:PORT
     #[arg(long, value_name = "TARGET", value_parser = values::target)]
     pub(crate) to: Target,
     /// Type name of the events: 1 to 255 of a-z, 0-9, '-', '.', '_'
@@ -75,6 +75,10 @@ pub(crate) struct PublishArgs {
     /// other side takes them; a group has no flow control and may be overrun
     #[arg(long, value_name = "N", value_parser = values::rate)]
     pub(crate) rate: Option<f64>,
+    /// How long to wait at the end for the acknowledgement of events to a tcp:// target; what has
+    /// none by then is undelivered [default: until each is delivered or given up]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) deadline: Option<Duration>,
     /// Take each line as text, whatever is in it, and publish it as a JSON string
     #[arg(long)]
     pub(crate) raw: bool,

@@ -39,6 +39,9 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// stream has come and notice loss at its end.
 const LINGER: Duration = Duration::from_millis(30);
 
+/// How often a person is told that events are waited for.
+const TELL_WAITING: Duration = Duration::from_secs(2);
+
 /// Runs the command.
 ///
 /// # Errors
@@ -73,7 +76,13 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
     let ended = publishing.publish_all(&mut Lines::new(source));
     let Publishing { router, summary, .. } = publishing;
     drop(router);
-    let code = close(node, summary, &args.to, output)?;
+    let code = match args.to {
+        Target::Reliable(_) => {
+            wait_for_delivery(&node, args.deadline, (&stop, output));
+            close_reliable(node, summary, output)?
+        }
+        _ => close(node, summary, &args.to, output)?,
+    };
     ended.map(|()| code)
 }
 
@@ -231,6 +240,36 @@ impl Publishing<'_> {
         self.output.report(format_args!("{}:{number}:{column}: {reason}", self.name));
         self.summary.refuse(name);
     }
+}
+
+/// Waits until every reliable event is delivered or given up, until the deadline, or until a wish
+/// to end.
+fn wait_for_delivery(node: &Node, deadline: Option<Duration>, (stop, output): (&Stop, &Output)) {
+    let until = deadline.map(|deadline| Instant::now() + deadline);
+    let mut told = Instant::now();
+    loop {
+        let in_flight = node.ledger().reliable.in_flight;
+        let late = until.is_some_and(|until| Instant::now() >= until);
+        if in_flight == 0 || late || stop.is_wished() {
+            return;
+        }
+        if told.elapsed() > TELL_WAITING {
+            output.hint(format_args!(
+                "waiting for the acknowledgement of {}; Ctrl-C gives up",
+                text::counted(in_flight, "event")
+            ));
+            told = Instant::now();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Closes the node and prints the account of reliable events; those still in flight are given up.
+fn close_reliable(node: Node, mut summary: Summary, output: &Output) -> Result<ExitCode> {
+    let ledger = node.close();
+    summary.settle_reliable(&ledger.reliable);
+    output.summary(&summary)?;
+    Ok(if summary.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Closes the node and prints the account.

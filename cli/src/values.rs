@@ -107,9 +107,11 @@ pub(crate) fn target(text: &str) -> Result<Target, String> {
 /// What somebody who wrote `text` probably meant, if it is a target then.
 fn likely_target(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("udp", text));
-    let scheme = nearest(&scheme.to_ascii_lowercase(), &["udp", "broadcast"]).unwrap_or("udp");
+    let scheme = scheme.to_ascii_lowercase();
+    let scheme = nearest(&scheme, &["udp", "tcp", "broadcast"]).unwrap_or("udp");
     let likely = match scheme {
         "broadcast" => format!("broadcast:{rest}"),
+        "tcp" => format!("tcp://{rest}"),
         _ => format!("udp://{rest}"),
     };
     // Only what needs no look-up of a name is worth guessing.

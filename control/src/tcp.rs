@@ -1,8 +1,8 @@
 //! TCP of the kernel: the one file of this crate that knows sockets.
 //!
-//! Owned by the links' agent. The sockets are in an epoll set of their own (mio's), and this set is
-//! in the one the control thread parks in: a cycle asks once which of all its sockets are ready, and
-//! other agents of the thread know nothing of them.
+//! Owned by the links' agent. The sockets are in an epoll set of their own (mio's), and this set
+//! is in the one the control thread parks in: a cycle asks once which of all its sockets are ready,
+//! and other agents of the thread know nothing of them.
 
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, Read as _, Write as _};

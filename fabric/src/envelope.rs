@@ -69,6 +69,11 @@ impl<'a> Envelope<'a> {
     }
 
     /// The link session the event came in; 0 for events of this process.
+    ///
+    /// A reliable event comes once within a session. Twice it can come when this node was started
+    /// again before it had acknowledged it, or when its sender gave it up and published it anew:
+    /// [`Envelope::source`], this, the lane and [`Envelope::sequence`] tell one publisher's events
+    /// apart.
     #[must_use]
     pub const fn session(&self) -> SessionId {
         self.origin.session

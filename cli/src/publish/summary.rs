@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use wireloom::Published;
+use wireloom::{Published, Reliable};
 
 /// The account. What stands beside `accepted` and `refused` is printed only when it is not 0: on a
 /// good day the two are all there is.
@@ -16,6 +16,12 @@ pub(super) struct Summary {
     /// Accepted and then shed by the sender, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     shed: BTreeMap<&'static str, u64>,
+    /// Acknowledged by the other side; only to a reliable target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivered: Option<u64>,
+    /// Accepted for a reliable target and given up, by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    undelivered: BTreeMap<&'static str, u64>,
     /// Accepted and still not sent when the node was closed.
     #[serde(skip_serializing_if = "is_zero")]
     unsent: u64,
@@ -48,10 +54,17 @@ impl Summary {
         self.datagrams_refused = datagrams_refused;
     }
 
-    /// Whether every line was accepted and sent.
+    /// Takes over what the closed node says of reliable events.
+    pub(super) fn settle_reliable(&mut self, reliable: &Reliable) {
+        self.delivered = Some(reliable.delivered);
+        self.undelivered.clone_from(&reliable.undelivered);
+    }
+
+    /// Whether every line was accepted and sent; to a reliable target, delivered.
     pub(super) fn is_complete(&self) -> bool {
         let kept = self.shed.is_empty() && self.unsent == 0 && self.datagrams_refused == 0;
-        kept && self.refused.is_empty()
+        let delivered = self.delivered.is_none_or(|delivered| delivered == self.accepted);
+        kept && delivered && self.refused.is_empty()
     }
 }
 
@@ -66,6 +79,22 @@ mod tests {
         assert!(summary.is_complete());
         let json = serde_json::to_string(&summary).unwrap();
         assert_eq!(json, r#"{"accepted":3,"refused":{}}"#);
+    }
+
+    #[test]
+    fn reliable_lines_are_complete_when_they_are_delivered() {
+        let mut summary = Summary { accepted: 3, ..Summary::default() };
+        let delivered = Reliable { accepted: 3, delivered: 3, ..Reliable::default() };
+        summary.settle_reliable(&delivered);
+        assert!(summary.is_complete());
+        let json = serde_json::to_string(&summary).unwrap();
+        assert_eq!(json, r#"{"accepted":3,"refused":{},"delivered":3}"#);
+        let undelivered = BTreeMap::from([("unreachable", 1)]);
+        summary.settle_reliable(&Reliable { delivered: 2, undelivered, ..delivered });
+        assert!(!summary.is_complete());
+        let json = serde_json::to_string(&summary).unwrap();
+        let told = r#""delivered":2,"undelivered":{"unreachable":1}"#;
+        assert!(json.contains(told), "{json}");
     }
 
     #[test]

@@ -46,10 +46,11 @@ fn rates_are_above_nothing() {
 fn targets_that_are_nearly_right_come_back_right() {
     assert!(target("udp://127.0.0.1:9000").is_ok());
     assert!(target("broadcast:9000").is_ok());
+    assert!(target("tcp://127.0.0.1:9000").is_ok());
     for (wrong, likely) in [
         ("upd://127.0.0.1:9000", "did you mean udp://127.0.0.1:9000?"),
         ("127.0.0.1:9000", "did you mean udp://127.0.0.1:9000?"),
-        ("tcp://127.0.0.1:9000", "did you mean udp://127.0.0.1:9000?"),
+        ("tcpp://127.0.0.1:9000", "did you mean tcp://127.0.0.1:9000?"),
         ("brodcast://9000", "did you mean broadcast:9000?"),
         ("local", "udp://HOST:PORT"),
         ("udp://127.0.0.1", "port"),

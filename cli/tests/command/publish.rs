@@ -30,6 +30,38 @@ fn odd_lines() -> Vec<String> {
 }
 
 #[test]
+fn reliable_lines_are_waited_for_and_said_to_be_delivered() {
+    let lines = odd_lines();
+    let count = lines.len().to_string();
+    let input = lines.join("\n") + "\n";
+    let words = ["--count", &count, "--timeout", "30s", "--format", "payload"];
+    let subscriber = Subscriber::start(&words);
+    let target = subscriber.target().replace("udp://", "tcp://");
+    let words = ["pub", "--to", &target, "--type", "odd", "--deadline", "20s"];
+    let published = run_with(&words, input.as_bytes());
+    let told = text(&published.stderr);
+    assert_eq!(told, format!("{{\"accepted\":{count},\"refused\":{{}},\"delivered\":{count}}}\n"));
+    assert!(published.status.success());
+    let ended = subscriber.end();
+    assert_eq!(text(&ended.stdout), input);
+    assert_eq!(ended.ledger()["balanced"], true, "{}", ended.ledger());
+}
+
+#[test]
+fn what_nobody_takes_is_undelivered_and_an_exit_code() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let target = format!("tcp://127.0.0.1:{port}");
+    let words = ["pub", "--to", &target, "--type", "odd", "--deadline", "200ms"];
+    let begin = Instant::now();
+    let published = run_with(&words, b"1\n2\n");
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    assert_eq!(published.status.code(), Some(1));
+    let told = text(&published.stderr);
+    assert!(told.contains(r#""delivered":0,"undelivered":{"#), "{told}");
+}
+
+#[test]
 fn odd_lines_come_out_as_they_went_in() {
     let lines = odd_lines();
     let count = lines.len().to_string();
