@@ -93,6 +93,20 @@ fn a_member_with_a_twentieth_of_a_processor_is_not_declared_dead() {
 }
 
 #[test]
+fn a_node_that_hears_nothing_is_slow_to_call_others_dead() {
+    let mut network = mesh(13, 30, true);
+    network.run(5 * SECOND);
+    network.nodes[3].deaf = true;
+    network.run(12 * SECOND);
+    let deaf = &network.nodes[3];
+    let machine = deaf.machine.as_ref().expect("it runs");
+    let times = machine.health().multiplier();
+    println!("deaf for 12 s: {times} times as patient, {} of 29 called dead", deaf.downs.len());
+    assert!(times > 3, "{times}");
+    assert!(deaf.downs.len() <= 5, "{:?}", deaf.downs);
+}
+
+#[test]
 fn a_stopped_node_comes_back_in_a_new_incarnation_and_blames_nobody() {
     for (pause_s, lives) in [(2, false), (5, false), (30, true)] {
         let mut network = mesh(9, 10, true);
@@ -124,6 +138,8 @@ fn a_restart_whose_clock_was_set_back_takes_its_place_all_the_same() {
     network.start_as(3, record(3, 1_000_000), &[group()]);
     network.run(SECOND);
     network.crash(3);
+    // By then it is dead to all: no table has it, only tombstones.
+    network.run(20 * SECOND);
     network.start_as(3, record(3, 7), &[group()]);
     network.run(SECOND);
     let machine = network.nodes[3].machine.as_ref().expect("it runs");
