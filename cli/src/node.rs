@@ -97,7 +97,8 @@ fn unix_ns() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The memory this process has resident, bytes (`VmRSS`, `proc(5)`); 0 when the kernel does not say.
+/// The memory this process has resident, bytes (`VmRSS`, `proc(5)`); 0 when the kernel does not
+/// say.
 fn rss_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -3,7 +3,7 @@
 //! itself, passed on beside it.
 //!
 //! Sans-IO: [`Membership`] takes packets and times and gives packets and changes. It knows no
-//! socket, no thread and no clock, so the simulation runs a thousand of them in one loop. The agent
+//! socket, no thread and no clock, so the simulation runs hundreds of them in one loop. The agent
 //! that gives it sockets is [`crate::mesh`].
 
 mod clock;

@@ -94,7 +94,8 @@ impl Node {
     }
 
     /// Runs `handler` on the control thread for every member that is up, and then whenever one
-    /// comes up, goes down or says something else of itself. It must not wait. False when the node takes part in no cluster.
+    /// comes up, goes down or says something else of itself. It must not wait. False when the node
+    /// takes part in no cluster.
     pub fn on_member(&self, handler: impl FnMut(&Change) + Send + 'static) -> bool {
         let joined = self.shared.cluster.joined();
         joined.is_some_and(|joined| joined.command(MeshCommand::OnMember(Box::new(handler))))

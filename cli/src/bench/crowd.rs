@@ -32,7 +32,8 @@ pub(super) struct Crowd {
     group: String,
     multicast: bool,
     processes: Vec<Process>,
-    told: (Sender<(usize, Told)>, Receiver<(usize, Told)>),
+    tell: Sender<(usize, Told)>,
+    told: Receiver<(usize, Told)>,
     /// Times a running process has called another running one dead.
     pub(super) false_deaths: u64,
     ended: BTreeSet<SocketAddr>,
@@ -41,12 +42,14 @@ pub(super) struct Crowd {
 impl Crowd {
     pub(super) fn new(multicast: bool) -> Self {
         let id = std::process::id();
+        let (tell, told) = channel();
         Self {
             cluster: format!("bench-{id}"),
             group: format!("239.255.87.78:{}", 20_000 + id % 20_000),
             multicast,
             processes: Vec::new(),
-            told: channel(),
+            tell,
+            told,
             false_deaths: 0,
             ended: BTreeSet::new(),
         }
@@ -67,7 +70,7 @@ impl Crowd {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("cannot start a node")?;
         let stdout = child.stdout.take().context("its output is piped")?;
-        let told = self.told.0.clone();
+        let told = self.tell.clone();
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(word) = serde_json::from_str(&line) {
@@ -131,7 +134,7 @@ impl Crowd {
         while !done(self) {
             let left = until.saturating_duration_since(Instant::now());
             ensure!(!left.is_zero(), "{what} within {patience:?}: {}", self.view());
-            match self.told.1.recv_timeout(left.min(Duration::from_millis(50))) {
+            match self.told.recv_timeout(left.min(Duration::from_millis(50))) {
                 Ok((index, told)) => latest_ns = latest_ns.max(self.hear(index, told)),
                 Err(_) => {
                     for process in self.processes.iter_mut().filter(|process| !process.ended) {

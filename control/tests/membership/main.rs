@@ -88,7 +88,8 @@ fn a_hundred_nodes_say_little() {
 
 #[test]
 fn many_nodes_join_by_seeds_and_nobody_healthy_is_declared_dead() {
-    // WIRELOOM_MACHINES=1000 takes a minute or two.
+    // WIRELOOM_MACHINES asks for others. 400 that join within 0.4 s do not all agree within the
+    // 20 s of `mesh`; why is not known yet.
     let machines = std::env::var("WIRELOOM_MACHINES").ok().and_then(|text| text.parse().ok());
     let mut network = mesh(4, machines.unwrap_or(200), false);
     network.run(15 * SECOND);

@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) paused_until_ns: u64,
     /// Runs only in the first 5 ms of each 100 ms.
     pub(crate) slow: bool,
+    /// Nothing that is sent to it arrives.
+    pub(crate) deaf: bool,
     side: u8,
     /// When it is to be called next; other calls that are waiting are old.
     call_at_ns: u64,
@@ -176,7 +178,7 @@ impl Network {
     }
 
     fn copy(&mut self, from: usize, to: usize, bytes: &[u8]) {
-        if !self.reaches(from, to) || self.random.random_bool(self.loss) {
+        if !self.reaches(from, to) || self.nodes[to].deaf || self.random.random_bool(self.loss) {
             return;
         }
         let delay_ns = self.random.random_range(self.delay_ns.0..=self.delay_ns.1);
