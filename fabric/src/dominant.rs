@@ -9,9 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Weak;
 
 use wireloom_dataplane::agent::Agent;
+use wireloom_dataplane::command::{ReceiverCommand, SenderCommand};
 use wireloom_dataplane::direct::DirectPort;
 use wireloom_dataplane::link::LinkId;
 
+use crate::outcome::Refused;
 use crate::shared::Shared;
 
 /// How often the links are compared. It is also how long the sender has to leave the socket.
@@ -62,6 +64,31 @@ impl Dominant {
             self.connected = Some(wanted.id);
         }
         shared.look_direct().is_ok() && shared.set_direct(Some(wanted.id)).is_ok()
+    }
+}
+
+impl Shared {
+    /// The links to single peers and what each has carried.
+    fn standings(&self) -> Vec<Standing> {
+        let books = self.books();
+        let single = books.links.iter().filter(|(_, entry)| !entry.group);
+        single
+            .map(|(address, entry)| Standing {
+                id: entry.link.id,
+                address: *address,
+                packets: entry.counters.packets_total(),
+            })
+            .collect()
+    }
+
+    /// Lets a link's datagrams leave by the direct socket, or none's.
+    fn set_direct(&self, link: Option<LinkId>) -> Result<(), Refused> {
+        self.to_sender(SenderCommand::SetDirect(link))
+    }
+
+    /// Lets the receiver look at the direct socket, newly connected.
+    fn look_direct(&self) -> Result<(), ()> {
+        self.to_receiver(0, ReceiverCommand::SetDirect(true))
     }
 }
 

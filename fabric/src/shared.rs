@@ -30,7 +30,7 @@ use wireloom_wire::{EventTypeId, LANES, NodeId, Priority, SessionId};
 use crate::builder::Sizes;
 use crate::cluster::Cluster;
 use crate::convert::{Converter, JsonOnly};
-use crate::dominant::{Dominant, Standing};
+use crate::dominant::Dominant;
 use crate::event::Event;
 use crate::handler::{HandlerCounters, LostHandler};
 use crate::json::JsonCodec;
@@ -52,10 +52,10 @@ pub(crate) struct Link {
 
 #[derive(Debug)]
 pub(crate) struct LinkEntry {
-    link: Link,
+    pub(crate) link: Link,
     path_bytes: usize,
     /// It leads to many, or not where the direct socket can lead.
-    group: bool,
+    pub(crate) group: bool,
     pub(crate) counters: Arc<LinkCounters>,
 }
 
@@ -384,29 +384,6 @@ impl Shared {
         changed
     }
 
-    /// The links to single peers and what each has carried.
-    pub(crate) fn standings(&self) -> Vec<Standing> {
-        let books = self.books();
-        let single = books.links.iter().filter(|(_, entry)| !entry.group);
-        single
-            .map(|(address, entry)| Standing {
-                id: entry.link.id,
-                address: *address,
-                packets: entry.counters.packets_total(),
-            })
-            .collect()
-    }
-
-    /// Lets a link's datagrams leave by the direct socket, or none's.
-    pub(crate) fn set_direct(&self, link: Option<LinkId>) -> Result<(), Refused> {
-        self.to_sender(SenderCommand::SetDirect(link))
-    }
-
-    /// Lets the receiver look at the direct socket, newly connected.
-    pub(crate) fn look_direct(&self) -> Result<(), ()> {
-        self.to_receiver(0, ReceiverCommand::SetDirect(true))
-    }
-
     /// Datagrams the kernel has refused for ever.
     pub(crate) fn datagrams_refused(&self) -> u64 {
         self.sender.counters.read(Counter::DatagramsRefused)
@@ -563,7 +540,7 @@ impl Shared {
         control.add_task(task).map_err(|_| SubscribeError::Stalled)
     }
 
-    fn to_sender(&self, command: SenderCommand) -> Result<(), Refused> {
+    pub(crate) fn to_sender(&self, command: SenderCommand) -> Result<(), Refused> {
         command_to(&self.sender.commands, self.sender.wake.as_ref(), command)
             .map_err(|()| NoRoute::Stalled.into())
     }

@@ -63,8 +63,9 @@ const TEST_EDGES: &[(&str, &str)] = &[("wireloom-derive", "wireloom")];
 const OUTSIDE: &[(&str, &[&str])] = &[
     ("wireloom-wire", &["thiserror", "twox-hash", "xxhash-rust"]),
     ("wireloom-ring", &["crossbeam-utils", "libc", "loom", "thiserror"]),
-    // Readiness of TCP sockets, and the options a listener needs before it is bound.
-    ("wireloom-control", &["mio", "socket2", "thiserror"]),
+    // Readiness of TCP sockets, and the options a listener needs before it is bound; SWIM with the
+    // buffers and the randomness its interface asks for.
+    ("wireloom-control", &["bytes", "foca", "mio", "rand", "socket2", "thiserror"]),
     (
         "wireloom-dataplane",
         &[

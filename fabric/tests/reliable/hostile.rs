@@ -23,7 +23,8 @@ fn hello(name: &str) -> Hello<'_> {
     streams[0] = StreamPoint { lane: 2, session: 77, sequence: 0 };
     Hello {
         protocol: LINK_PROTOCOL,
-        cluster: 0,
+        // That of a node which was told none.
+        cluster: xxhash_rust::xxh3::xxh3_64(b"default"),
         node: NodeId(5),
         incarnation: 9,
         listens: ([127, 0, 0, 1], 9).into(),
