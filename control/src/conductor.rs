@@ -54,6 +54,12 @@ impl Agent for Conductor {
         freed + (self.tasks.len() - before) + worked
     }
 
+    fn before_sleep(&mut self) {
+        for task in &mut self.tasks {
+            task.before_sleep();
+        }
+    }
+
     fn deadline_ns(&self) -> Option<u64> {
         let tasks = self.tasks.iter().filter_map(|task| task.deadline_ns());
         tasks.chain([self.refresh_at_ns]).min()

@@ -49,6 +49,12 @@ const ACCEPTED_MAX: usize = 2_048;
 /// Sockets accepted in one duty cycle, so that a flood of them leaves room for events.
 const ACCEPTS_PER_CYCLE: usize = 32;
 
+/// Sockets that had something to say are asked in each cycle for this long.
+const LIVELY_NS: u64 = 1_000_000;
+
+/// How long sockets that have nothing to say are left alone.
+const QUIET_NS: u64 = 20_000;
+
 /// Bytes read from one socket at a time.
 const SCRATCH_BYTES: usize = 256 << 10;
 
@@ -216,6 +222,9 @@ pub struct Links<S> {
     random: Random,
     sessions: u32,
     deadline_ns: u64,
+    /// When the sockets are asked again, and until when they are asked in each cycle.
+    ask_at_ns: u64,
+    lively_until_ns: u64,
 }
 
 impl<S> std::fmt::Debug for Links<S> {
@@ -254,6 +263,8 @@ impl<S: Sockets> Links<S> {
             sessions: u32::try_from(random.up_to(0x3fff_ffff)).unwrap_or(0) | 0x8000_0000,
             random,
             deadline_ns: u64::MAX,
+            ask_at_ns: 0,
+            lively_until_ns: 0,
             config,
         }
     }
@@ -286,8 +297,12 @@ impl<S: Sockets> Links<S> {
         link.attach(lane, feed);
     }
 
-    /// Takes in what the sockets have to say.
+    /// Takes in what the sockets have to say. While they have nothing to say they are asked seldom:
+    /// in a loop that spins, a question costs the events of others a system call.
     fn take_readiness(&mut self, now_ns: u64) -> usize {
+        if now_ns < self.ask_at_ns {
+            return 0;
+        }
         self.ready.clear();
         self.sockets.poll(&mut self.ready);
         for ready in &self.ready {
@@ -299,7 +314,13 @@ impl<S: Sockets> Links<S> {
                 link.on_ready(*ready);
             }
         }
-        self.accept(now_ns) + self.ready.len()
+        let heard = self.accept(now_ns) + self.ready.len();
+        if heard > 0 || self.dialled.values().any(Dialled::is_pending) {
+            self.lively_until_ns = now_ns.saturating_add(LIVELY_NS);
+        }
+        let pause_ns = if now_ns < self.lively_until_ns { 0 } else { QUIET_NS };
+        self.ask_at_ns = now_ns.saturating_add(pause_ns);
+        heard
     }
 
     fn accept(&mut self, now_ns: u64) -> usize {
@@ -489,6 +510,10 @@ impl<S: Sockets> Agent for Links<S> {
 
     fn is_blocked(&self) -> bool {
         self.dialled.values().any(Dialled::is_pending)
+    }
+
+    fn before_sleep(&mut self) {
+        self.ask_at_ns = 0;
     }
 
     fn register(&mut self, poller: &mut Poller) -> io::Result<()> {

@@ -14,7 +14,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-pub(crate) use receive::{Arrived, Line, RawArray, ReceiveBatch};
+pub(crate) use receive::{Arrived, ReceiveBatch};
+#[cfg(feature = "io-uring")]
+pub(crate) use receive::{Line, RawArray};
 pub(crate) use send::{
     Outgoing, SendBatch, empty_message, send_copied, send_message, send_messages,
 };
