@@ -32,6 +32,7 @@ mod report;
 mod ring;
 mod round_trip;
 mod scale;
+mod stream;
 mod svg;
 mod table;
 mod times;
@@ -46,7 +47,7 @@ use wireloom::Interface;
 
 use crate::output::Output;
 use fanout::FanoutArgs;
-use flow::{Flow, FlowArgs, IdleChoice};
+use flow::{Flow, FlowArgs, IdleChoice, Transport};
 use frontier::FrontierArgs;
 use mesh::MeshArgs;
 use peer::{Answer, PeerPlan, PeerWork, say};
@@ -70,6 +71,7 @@ const SEND_BUFFER_BYTES: usize = 1 << 20;
   wireloom bench udp                          as fast as it goes, 64-byte events
   wireloom bench udp --rate 100000            latency, CPU and memory at 100,000 events/s
   wireloom bench udp --payload-bytes 1024 --packet-bytes 8192 --json
+  wireloom bench tcp                          reliable events, beside a plain TCP connection
   wireloom bench local --types 1000           cost of an event beside 999 other types
   wireloom bench idle --duration 10s          what a node costs that has nothing to do
   wireloom bench pingpong --idle adaptive     there and back, beside plain sockets
@@ -89,6 +91,9 @@ enum Bench {
     Udp(FlowArgs),
     /// Two processes over UDP multicast on the loopback interface.
     Multicast(FlowArgs),
+    /// Two processes over TCP on the loopback interface: reliable events, acknowledged.
+    #[command(after_help = help::TCP)]
+    Tcp(FlowArgs),
     /// A publisher and a handler in one process.
     Local(FlowArgs),
     /// Two threads and one ring, 64-byte records, beside a channel and a locked deque.
@@ -131,7 +136,7 @@ const fn loopback() -> Interface {
 pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
     type Mode = fn(&Flow, &Output) -> Result<Report>;
     let (flow, mode): (&FlowArgs, Mode) = match &args.bench {
-        Bench::Udp(flow) | Bench::Multicast(flow) => (flow, udp::run),
+        Bench::Udp(flow) | Bench::Multicast(flow) | Bench::Tcp(flow) => (flow, udp::run),
         Bench::Local(flow) => (flow, local::run),
         Bench::Ring(flow) => (flow, ring::run),
         Bench::Idle(flow) => (flow, idle::run),
@@ -152,8 +157,12 @@ pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
         Bench::Discovery(args) => return mesh::run(args, true, output)?.print(output, args.json),
         Bench::Peer { plan } => return serve(plan),
     };
-    let multicast = matches!(args.bench, Bench::Multicast(_));
-    let mut checked = Flow::check(flow, multicast)?;
+    let transport = match args.bench {
+        Bench::Multicast(_) => Transport::Multicast,
+        Bench::Tcp(_) => Transport::Reliable,
+        _ => Transport::Unicast,
+    };
+    let mut checked = Flow::check(flow, transport)?;
     if matches!(args.bench, Bench::Idle(_)) {
         checked.idle = flow.idle.unwrap_or(IdleChoice::Adaptive);
     }
@@ -168,6 +177,8 @@ fn serve(plan: &str) -> Result<ExitCode> {
     machine::pin(plan.core);
     let served = match plan.work {
         PeerWork::Node => receive::serve_node(&plan),
+        PeerWork::Raw | PeerWork::RawChecked if plan.reliable => stream::serve_stream(&plan),
+        PeerWork::RawEcho if plan.reliable => stream::serve_stream_echo(&plan),
         PeerWork::Raw | PeerWork::RawChecked => raw::serve_raw(&plan),
         PeerWork::RawEcho => echo::serve_echo(&plan),
     };

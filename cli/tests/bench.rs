@@ -112,6 +112,36 @@ fn multicast_as_fast_as_it_goes() {
     accounted_for(&figures("multicast --duration 1s"));
 }
 
+/// What a run of reliable events must say.
+fn reliably_accounted_for(figures: &Value) {
+    let published = number(figures, "published");
+    assert!(published > 1e3 && number(figures, "delivered_per_s") > 0.0, "{figures}");
+    for all in ["delivered", "acknowledged", "ledger.accepted", "ledger.sent", "ledger.handled"] {
+        assert!((number(figures, all) - published).abs() < 0.5, "{all}: {figures}");
+    }
+    for none in ["lost", "late", "ledger.shed", "ledger.unaccounted"] {
+        assert!(number(figures, none).abs() < 0.5, "{none}: {figures}");
+    }
+    assert!(number(figures, "acknowledged_per_s") > 0.0, "{figures}");
+    let expected = number(figures, "delivered_per_s") / number(figures, "raw_ceiling_per_s");
+    assert!((number(figures, "ratio_to_raw") - expected).abs() < 0.001, "{figures}");
+    assert_eq!(figures["checked_ceiling_per_s"], Value::Null, "{figures}");
+}
+
+#[test]
+fn tcp_as_fast_as_it_goes() {
+    let figures = figures("tcp --duration 1s");
+    reliably_accounted_for(&figures);
+    assert_eq!((&figures["bench"], &figures["payload_bytes"]), (&"tcp".into(), &64.into()));
+}
+
+#[test]
+fn tcp_with_threads_and_lists_at_a_rate() {
+    let figures = figures("tcp --rate 10k --payload-bytes 1000 --duration 500ms");
+    reliably_accounted_for(&figures);
+    assert!((2e3..6e3).contains(&timed(&figures, "latency_us")), "{figures}");
+}
+
 #[test]
 fn local_beside_other_types() {
     let figures = figures("local --types 50 --duration 1s");
@@ -172,6 +202,13 @@ fn pingpong_spinning() {
     let figures = round_trips("pingpong --duration 500ms");
     assert_eq!((&figures["idle"], &figures["payload_bytes"]), (&"spin".into(), &64.into()));
     assert_eq!(figures["datagram_bytes"], 144);
+}
+
+#[test]
+fn pingpong_of_reliable_events() {
+    let figures = round_trips("pingpong --reliable --duration 500ms");
+    assert_eq!((&figures["transport"], &figures["lost"]), (&"tcp".into(), &0.into()));
+    round_trips("pingpong --reliable --idle adaptive --payload-bytes 65000 --duration 100ms");
 }
 
 #[test]
@@ -277,7 +314,8 @@ fn a_person_gets_a_table() {
     }
     assert!(!table.contains('\x1b'), "no colours without a terminal");
     for (words, parts) in [
-        ("pingpong --duration 50ms", ["round trip", "raw, same datagrams", "product by raw"]),
+        ("pingpong --duration 50ms", ["round trip", "raw, same packets", "product by raw"]),
+        ("tcp --duration 50ms", ["tcp for", "acknowledged", "out of order"]),
         ("priority --duration 50ms", ["critical, behind bulk", "bound of the p99", "GSO send"]),
         ("frontier --duration 20ms", ["250 µs", "4 ms", "p99 < 1 ms up to"]),
         ("fanout --subscribers 1 --duration 10ms", ["handlers", "unicast", "multicast"]),
@@ -297,6 +335,7 @@ fn wrong_words_are_told_and_end_with_2() {
         ("udp --payload-bytes 8", "try 32"),
         ("udp --cores 77", "not available"),
         ("peer nonsense", "started by"),
+        ("tcp --packet-bytes 1400", "leave it out"),
         ("mutlicast", "multicast"),
         ("pingpong --payload-bytes 70000", "try 65000"),
         ("pingpong --idle snooze", "adaptive"),

@@ -1,5 +1,6 @@
 //! The bare loops the product is compared with: the same frames in the same packets, sent as
-//! segmented runs and received joined, with nothing around it.
+//! segmented runs and received joined (over a stream: written packet by packet), with nothing around
+//! it.
 //!
 //! The plain sender sends the same prepared run again and again; its receiver reads one word of
 //! each event and counts. No rings, no encoding, no checksums, no checks, no dispatch: what the
@@ -19,12 +20,15 @@ use wireloom_wire::{PACKET_HEADER_BYTES, body_hash};
 use super::figures::{median, per_second};
 use super::peer::{Account, Peer, PeerPlan, PeerWork, Question};
 use super::raw::{ANY_PORT, HASH_OFFSET, socket};
+use super::stream::StreamSender;
+
+/// Sends as fast as it goes, for so many ns.
+type Flood = Box<dyn FnMut(u64) -> Result<()>>;
 
 /// A bare loop: a sender here, a receiver in a process of its own, and what its slices found.
 pub(super) struct Bare {
     receiver: Peer,
-    sender: RawSender,
-    work: PeerWork,
+    flood: Flood,
     /// Events a second of each slice.
     pub(super) slices_per_s: Vec<f64>,
 }
@@ -34,18 +38,27 @@ impl Bare {
     pub(super) fn start(plan: &PeerPlan, work: PeerWork, packet_bytes: usize) -> Result<Self> {
         let plan = PeerPlan { work, driven: true, timed_every: 0, ..plan.clone() };
         let receiver = Peer::start(&plan)?;
-        let sender = RawSender::new(receiver.address(&plan), plan.frame_bytes, packet_bytes)?;
-        Ok(Self { receiver, sender, work, slices_per_s: Vec::new() })
+        let (to, frame_bytes) = (receiver.address(&plan), plan.frame_bytes);
+        let flood: Flood = if plan.reliable {
+            let mut sender = StreamSender::new(to, frame_bytes, packet_bytes)?;
+            Box::new(move |for_ns| sender.flood(for_ns))
+        } else {
+            let mut sender = RawSender::new(to, frame_bytes, packet_bytes)?;
+            let checked = work == PeerWork::RawChecked;
+            let send = if checked { RawSender::flood_checked } else { RawSender::flood };
+            Box::new(move |for_ns| {
+                send(&mut sender, for_ns);
+                Ok(())
+            })
+        };
+        Ok(Self { receiver, flood, slices_per_s: Vec::new() })
     }
 
     /// Runs it, alone on both cores.
     pub(super) fn slice(&mut self, for_ns: u64) -> Result<()> {
         self.receiver.sample(Question::Run { timed_from_ns: u64::MAX })?;
         let before = self.receiver.sample(Question::Sample)?;
-        match self.work {
-            PeerWork::RawChecked => self.sender.flood_checked(for_ns),
-            _ => self.sender.flood(for_ns),
-        }
+        (self.flood)(for_ns)?;
         let after = self.receiver.sample(Question::Pause)?;
         let events = after.counts.delivered - before.counts.delivered;
         self.slices_per_s.push(per_second(events, after.active_ns).round());
@@ -176,7 +189,7 @@ pub(super) fn write_frame(frame: &mut [u8], sequence: u64, sent_ns: u64) {
 }
 
 /// A packet's length when it is filled with whole frames, as the product fills it.
-const fn filled_packet_bytes(frame_bytes: usize, packet_bytes: usize) -> usize {
+pub(super) const fn filled_packet_bytes(frame_bytes: usize, packet_bytes: usize) -> usize {
     let room = packet_bytes.saturating_sub(PACKET_HEADER_BYTES);
     let frames = if room < frame_bytes { 1 } else { room / frame_bytes };
     PACKET_HEADER_BYTES + frames * frame_bytes

@@ -1,11 +1,11 @@
-//! The raw round trip that `pingpong` is compared with: one datagram there and back between two
-//! plain sockets, with nothing around it.
+//! The raw round trip that `pingpong` is compared with: one datagram, or as many bytes of a stream,
+//! there and back between two plain sockets, with nothing around it.
 //!
-//! Busy: both sides call `recvfrom` again and again on a socket that does not block. Waiting: both
-//! sleep in `recvfrom`.
+//! Busy: both sides receive again and again on a socket that does not block. Waiting: both sleep in
+//! the call that receives.
 
-use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{self, ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -14,14 +14,15 @@ use wireloom::Clock;
 use super::arrivals::Counts;
 use super::peer::{Account, Answer, PeerPlan, Receiving, say, serve};
 use super::raw::{ANY_PORT, socket};
+use super::stream::{connect, write_whole};
 use super::times::{Counted, Times};
 
 /// An answer that takes longer than this counts as lost.
 pub(super) const LOST_NS: u64 = 100_000_000;
 /// Looks at an empty socket before the clock, or whoever asks, is looked at.
-const POLLS: u32 = 32;
+pub(super) const POLLS: u32 = 32;
 /// How long the answering side sleeps at most, so that it sees the next question.
-const SLEEP: Duration = Duration::from_millis(20);
+pub(super) const SLEEP: Duration = Duration::from_millis(20);
 
 /// A plain socket that blocks for a time, or not at all.
 fn plain(busy: bool, longest: Duration) -> Result<(UdpSocket, SocketAddr)> {
@@ -31,10 +32,51 @@ fn plain(busy: bool, longest: Duration) -> Result<(UdpSocket, SocketAddr)> {
     Ok((socket, report.local))
 }
 
+/// What carries the message of a round trip.
+pub(super) enum Wire {
+    Datagrams(UdpSocket, SocketAddr),
+    /// A stream, and the bytes of the next message that have come.
+    Stream(TcpStream, usize),
+}
+
+impl Wire {
+    /// A wire to the side that answers.
+    pub(super) fn to(to: SocketAddr, busy: bool, reliable: bool) -> Result<Self> {
+        let longest = Duration::from_nanos(LOST_NS);
+        Ok(if reliable {
+            Self::Stream(connect(to, busy, longest)?, 0)
+        } else {
+            Self::Datagrams(plain(busy, longest)?.0, to)
+        })
+    }
+
+    fn send(&mut self, message: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Datagrams(socket, to) => socket.send_to(message, *to).map(|_| ()),
+            Self::Stream(stream, _) => write_whole(stream, message),
+        }
+    }
+
+    /// Receives; true when a message fills the room.
+    fn receive(&mut self, room: &mut [u8]) -> io::Result<bool> {
+        match self {
+            Self::Datagrams(socket, _) => Ok(socket.recv_from(room)?.0 == room.len()),
+            Self::Stream(stream, filled) => {
+                *filled += match stream.read(&mut room[*filled..])? {
+                    0 => return Err(ErrorKind::UnexpectedEof.into()),
+                    bytes => bytes,
+                };
+                let whole = *filled == room.len();
+                *filled = if whole { 0 } else { *filled };
+                Ok(whole)
+            }
+        }
+    }
+}
+
 /// The side that measures.
 pub(super) struct RawPing {
-    socket: UdpSocket,
-    to: SocketAddr,
+    wire: Wire,
     busy: bool,
     datagram: Vec<u8>,
     room: Vec<u8>,
@@ -45,10 +87,9 @@ pub(super) struct RawPing {
 }
 
 impl RawPing {
-    pub(super) fn new(to: SocketAddr, datagram_bytes: usize, busy: bool) -> Result<Self> {
-        Ok(Self {
-            socket: plain(busy, Duration::from_nanos(LOST_NS))?.0,
-            to,
+    pub(super) fn new(wire: Wire, datagram_bytes: usize, busy: bool) -> Self {
+        Self {
+            wire,
             busy,
             datagram: vec![0; datagram_bytes],
             room: vec![0; datagram_bytes],
@@ -56,7 +97,7 @@ impl RawPing {
             times: Times::new(),
             clock: Clock::system(),
             lost: 0,
-        })
+        }
     }
 
     /// Goes back and forth for `for_ns`; gives the times.
@@ -76,21 +117,17 @@ impl RawPing {
         Ok(self.times.take())
     }
 
-    /// One datagram there and back; false when it did not come in time.
+    /// One message there and back; false when it did not come in time.
     fn once(&mut self, sent_ns: u64) -> Result<bool> {
         self.sequence += 1;
         let number = self.sequence.to_le_bytes();
         self.datagram[..number.len()].copy_from_slice(&number);
-        self.socket.send_to(&self.datagram, self.to).context("the raw socket")?;
+        self.wire.send(&self.datagram).context("the raw socket")?;
         let mut polls = 0;
         loop {
-            match self.socket.recv_from(&mut self.room) {
+            match self.wire.receive(&mut self.room) {
                 // What came too late has an older number.
-                Ok((bytes, _))
-                    if bytes == self.datagram.len() && self.room.starts_with(&number) =>
-                {
-                    return Ok(true);
-                }
+                Ok(true) if self.room.starts_with(&number) => return Ok(true),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -150,7 +187,7 @@ mod tests {
     fn a_datagram_without_an_answer_is_lost_and_the_next_one_goes() {
         for busy in [true, false] {
             let (deaf, address) = plain(true, SLEEP).unwrap();
-            let mut ping = RawPing::new(address, 144, busy).unwrap();
+            let mut ping = RawPing::new(Wire::to(address, busy, false).unwrap(), 144, busy);
             assert!(ping.slice(1).unwrap().is_empty());
             assert_eq!(ping.lost, 1);
             // Late answers to the lost one are taken for what they are.

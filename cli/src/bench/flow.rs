@@ -14,7 +14,9 @@ use super::machine::allowed_cores;
 use crate::values::{duration, rate, size};
 
 /// Packets a node fills: what [`wireloom::NodeBuilder::packet_bytes`] takes.
-const PACKET_BYTES: RangeInclusive<usize> = 256..=65_504;
+const PACKET_BYTES: RangeInclusive<usize> = 256..=LINK_PACKET_BYTES;
+/// Packets a reliable link fills.
+pub(super) const LINK_PACKET_BYTES: usize = 65_504;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct FlowArgs {
@@ -73,6 +75,27 @@ impl IdleChoice {
     }
 }
 
+/// How events get from one process to the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// Datagrams to one node.
+    Unicast,
+    /// Datagrams to a group.
+    Multicast,
+    /// Reliable events over TCP.
+    Reliable,
+}
+
+impl Transport {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Unicast => "udp",
+            Self::Multicast => "multicast",
+            Self::Reliable => "tcp",
+        }
+    }
+}
+
 /// What carries the datagrams of both nodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum IoChoice {
@@ -115,7 +138,7 @@ pub(crate) enum Payload {
 /// What a run is asked to do, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Flow {
-    pub(super) multicast: bool,
+    pub(super) transport: Transport,
     pub(super) payload_bytes: usize,
     pub(super) duration: Duration,
     pub(super) rate: Option<f64>,
@@ -131,7 +154,7 @@ pub(crate) struct Flow {
 
 impl Flow {
     /// Checks the options.
-    pub(super) fn check(args: &FlowArgs, multicast: bool) -> Result<Self> {
+    pub(super) fn check(args: &FlowArgs, transport: Transport) -> Result<Self> {
         let payload = args.payload_bytes;
         payload_in_range(payload)?;
         let packet = args.packet_bytes;
@@ -139,6 +162,11 @@ impl Flow {
             let (least, most) = (PACKET_BYTES.start(), PACKET_BYTES.end());
             let nearest = packet.clamp(*least, *most);
             bail!("--packet-bytes {packet}: a packet has {least} to {most} bytes; try {nearest}");
+        }
+        if transport == Transport::Reliable && packet != LINK_PACKET_BYTES {
+            bail!(
+                "--packet-bytes {packet}: a reliable link fills {LINK_PACKET_BYTES}; leave it out"
+            );
         }
         if args.duration < Duration::from_millis(10) {
             bail!("--duration: nothing is measured in less than 10ms; try 1s");
@@ -148,7 +176,7 @@ impl Flow {
         }
         let free = if args.rate.is_some() { IdleChoice::Adaptive } else { IdleChoice::Spin };
         Ok(Self {
-            multicast,
+            transport,
             payload_bytes: payload,
             duration: args.duration,
             rate: args.rate,
@@ -175,7 +203,7 @@ impl Flow {
     #[cfg(test)]
     pub(super) fn for_tests() -> Self {
         Self {
-            multicast: false,
+            transport: Transport::Unicast,
             payload_bytes: FIXED_PAYLOAD_BYTES,
             duration: Duration::from_millis(50),
             rate: None,
@@ -220,7 +248,9 @@ mod tests {
     }
 
     fn flow(line: &str) -> Result<Flow> {
-        Flow::check(&Command::try_parse_from(line.split(' '))?.flow, false)
+        let transport =
+            if line.starts_with("tcp") { Transport::Reliable } else { Transport::Unicast };
+        Flow::check(&Command::try_parse_from(line.split(' '))?.flow, transport)
     }
 
     #[test]
@@ -243,6 +273,7 @@ mod tests {
             ("udp --payload-bytes 1GiB", "try 65000"),
             ("udp --packet-bytes 1GiB", "try 65504"),
             ("udp --packet-bytes 0", "try 256"),
+            ("tcp --packet-bytes 1400", "leave it out"),
             ("udp --duration 1ms", "try 1s"),
             ("udp --tick 2s", "try 1ms"),
             ("udp --cores 0,x", "0,1"),

@@ -11,11 +11,12 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use wireloom::{Clock, Ledger};
+use wireloom::{Clock, Ledger, Published};
 
 use super::arrivals::Counts;
 use super::flow::IoChoice;
 use super::machine::process_cpu_ns;
+use super::report::carried;
 use super::times::Counted;
 
 /// Silence after which a receiver takes what was sent to it as all there is.
@@ -40,6 +41,8 @@ pub(super) struct PeerPlan {
     /// Measure the time from publishing to the handler of each event whose sequence is a multiple
     /// of this; 0 of none.
     pub(super) timed_every: u64,
+    /// Over TCP: answers go reliably, the bare loops use streams.
+    pub(super) reliable: bool,
     /// Where every event is answered to.
     pub(super) reply_to: Option<SocketAddr>,
     /// Nodes in the process, each with a socket of its own; 0 is 1.
@@ -59,7 +62,7 @@ pub(super) enum PeerWork {
     Raw,
     /// As `Raw`, and checks the hash of each packet.
     RawChecked,
-    /// Sends every datagram back.
+    /// Sends back what it receives.
     RawEcho,
 }
 
@@ -118,7 +121,8 @@ pub(super) struct Account {
     /// Of those, what the first handler took as whole.
     pub(super) first_delivered: u64,
     pub(super) peak_rss_bytes: u64,
-    /// Events published by this side: taken by its nodes, and handed to the kernel.
+    /// Events published by this side: taken by its nodes, and handed to the kernel or
+    /// acknowledged.
     pub(super) replies: (u64, u64),
     /// The node's own ledger, in events.
     pub(super) balanced: bool,
@@ -142,8 +146,9 @@ impl Account {
         self.lost += received.lost;
         self.before_join += received.before_join;
         self.kernel_drops += ledger.kernel_drops;
-        self.replies.0 += ledger.published.accepted;
-        self.replies.1 += ledger.published.sent;
+        let Published { accepted, sent, .. } = carried(ledger);
+        self.replies.0 += accepted;
+        self.replies.1 += sent;
     }
 }
 

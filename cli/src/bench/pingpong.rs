@@ -13,17 +13,17 @@ use anyhow::{Result, bail};
 use clap::Args;
 use wireloom::{Clock, Node, Published, Publisher, Target};
 
-use super::echo::{LOST_NS, RawPing};
+use super::echo::{LOST_NS, RawPing, Wire};
 use super::event::{
     BenchEvent, BenchList, FIXED_PAYLOAD_BYTES, Load, archived_bytes, payload_in_range,
 };
 use super::figures::percent;
-use super::flow::{IdleChoice, IoChoice};
+use super::flow::{IdleChoice, IoChoice, Transport};
 use super::machine::{peak_rss_bytes, pin, process_cpu_ns};
 use super::peer::{Account, Events, Peer, PeerPlan, PeerWork, Question};
 use super::place::{Place, PlaceArgs, Slices, measured_ns};
 use super::receive::{Checker, Driven, Watch};
-use super::report::CrossLedger;
+use super::report::{CrossLedger, carried};
 use super::round_trip::RoundTrips;
 use crate::output::Output;
 use crate::values::{duration, size};
@@ -43,6 +43,9 @@ const TAIL_NS: u64 = 12_000_000;
 /// Options of the command line.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PingpongArgs {
+    /// Reliable events over TCP, beside a plain TCP connection
+    #[arg(long)]
+    reliable: bool,
     /// What both sides do while they wait: poll all the time, or sleep until woken
     #[arg(long, value_name = "STRATEGY", default_value = "spin")]
     idle: IdleChoice,
@@ -57,6 +60,12 @@ pub(crate) struct PingpongArgs {
     duration: Duration,
     #[command(flatten)]
     pub(super) place: PlaceArgs,
+}
+
+impl PingpongArgs {
+    const fn transport(&self) -> Transport {
+        if self.reliable { Transport::Reliable } else { Transport::Unicast }
+    }
 }
 
 /// Runs the mode.
@@ -138,7 +147,7 @@ impl<E: Load> Run<E> {
             wireloom_wire::align_up(wireloom_wire::FRAME_HEADER_BYTES + payload_bytes);
         let datagram_bytes = wireloom_wire::PACKET_HEADER_BYTES + frame_bytes;
         let driven = args.idle == IdleChoice::Spin;
-        let mut found = RoundTrips::new(args.idle.name(), &place);
+        let mut found = RoundTrips::new(args.transport(), args.idle.name(), &place);
         pin(place.core(0));
         let mut node = Driven::start(Node::builder("bench-ping").io(args.io.backend()), driven)?;
         let plan = PeerPlan {
@@ -146,6 +155,7 @@ impl<E: Load> Run<E> {
             payload_bytes: args.payload_bytes,
             events,
             driven,
+            reliable: args.reliable,
             reply_to: Some(node.node.address()),
             io: args.io,
             ..PeerPlan::default()
@@ -153,8 +163,10 @@ impl<E: Load> Run<E> {
         let peer = Peer::start(&plan)?;
         let raw_plan = PeerPlan { work: PeerWork::RawEcho, ..plan.clone() };
         let raw_peer = Peer::start(&raw_plan)?;
-        let raw = RawPing::new(raw_peer.address(&raw_plan), datagram_bytes, driven)?;
-        let target = Target::Node(peer.address(&plan));
+        let wire = Wire::to(raw_peer.address(&raw_plan), driven, args.reliable)?;
+        let raw = RawPing::new(wire, datagram_bytes, driven);
+        let address = peer.address(&plan);
+        let target = if args.reliable { Target::Reliable(address) } else { Target::Node(address) };
         let turns = Arc::new(Turns::default());
         let server = || Server::<E>::new(&node.node, &target, args.payload_bytes, &turns);
         let (first, next) = (server()?, server()?);
@@ -277,7 +289,7 @@ impl<E: Load> Run<E> {
         let (ledger, _) = self.node.close();
         let account = self.peer.finish()?;
         self.raw_peer.finish()?;
-        let there = CrossLedger::between(&ledger.published, &account);
+        let there = CrossLedger::between(&carried(&ledger), &account);
         let mut answers = Account { counts, ..Account::default() };
         answers.add(&ledger);
         let (accepted, sent) = account.replies;

@@ -60,8 +60,8 @@ struct RawReceiver {
     sleep: Option<Sleep>,
 }
 
-/// What a receiver does with the events of a datagram.
-struct Reader {
+/// What a receiver does with the events of a packet.
+pub(super) struct Reader {
     frame_bytes: usize,
     checked: bool,
     counts: Counts,
@@ -88,8 +88,24 @@ struct Sleep {
 const PARK: Duration = Duration::from_millis(20);
 
 impl Reader {
+    /// A reader that counts, and checks and times nothing.
+    pub(super) fn new(frame_bytes: usize) -> Self {
+        let frame_bytes = frame_bytes.max(48);
+        Self { frame_bytes, checked: false, counts: Counts::default(), words: 0, timing: None }
+    }
+
+    pub(super) const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The counts, once nothing more is read.
+    pub(super) fn end(&self) -> Counts {
+        std::hint::black_box(self.words);
+        self.counts
+    }
+
     #[inline]
-    fn take(&mut self, datagram: &[u8]) {
+    pub(super) fn take(&mut self, datagram: &[u8]) {
         let Some((header, body)) = datagram.split_at_checked(PACKET_HEADER_BYTES) else { return };
         if self.checked && header[HASH_OFFSET..] != body_hash(body).to_le_bytes() {
             self.counts.corrupt += (body.len() / self.frame_bytes) as u64;
@@ -130,7 +146,7 @@ impl Receiving for RawReceiver {
     }
 
     fn counts(&self) -> Counts {
-        self.reader.counts
+        self.reader.counts()
     }
 
     fn time_from(&mut self, timed_from_ns: u64) {
@@ -147,9 +163,8 @@ impl Receiving for RawReceiver {
     }
 
     fn finish(self) -> Account {
-        std::hint::black_box(self.reader.words);
         Account {
-            counts: self.reader.counts,
+            counts: self.reader.end(),
             peak_rss_bytes: peak_rss_bytes(),
             kernel_drops: self.receive.counters().kernel_drops,
             ..Account::default()
@@ -175,11 +190,9 @@ pub(super) fn serve_raw(plan: &PeerPlan) -> Result<()> {
         clock: Clock::system(),
     });
     let reader = Reader {
-        frame_bytes: plan.frame_bytes.max(48),
         checked: plan.work == PeerWork::RawChecked,
-        counts: Counts::default(),
-        words: 0,
         timing,
+        ..Reader::new(plan.frame_bytes)
     };
     say(&Answer::Ready { addresses: vec![report.local], notes: report.notes })?;
     serve(RawReceiver { receive, reader, sleep }, true)
@@ -199,8 +212,7 @@ mod tests {
         }
         assert_eq!((word(body, 0), word(body, 1), word(&body[96..], 1)), (1_007, 7, 8));
         header[HASH_OFFSET..].copy_from_slice(&body_hash(body).to_le_bytes());
-        let counts = Counts::default();
-        let mut reader = Reader { frame_bytes: 96, checked: true, counts, words: 0, timing: None };
+        let mut reader = Reader { checked: true, ..Reader::new(96) };
         reader.take(&packet);
         assert_eq!((reader.counts.delivered, reader.counts.corrupt), (2, 0));
         packet[PACKET_HEADER_BYTES + 99] ^= 4;

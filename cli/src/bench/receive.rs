@@ -127,7 +127,8 @@ pub(super) fn install<E: Load>(node: &Node, timed_every: u64) -> Result<Watch> {
 fn install_reply<E: Load>(node: &Node, plan: &PeerPlan, to: SocketAddr) -> Result<Watch> {
     let mut checker = Checker::new(0);
     let watch = checker.watch();
-    let mut publisher = node.publisher::<E>(&Target::Node(to))?;
+    let target = if plan.reliable { Target::Reliable(to) } else { Target::Node(to) };
+    let mut publisher = node.publisher::<E>(&target)?;
     let mut reply = E::with_payload(plan.payload_bytes);
     node.on::<E>(move |event, _envelope| {
         let reading = E::read(event);

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
-use wireloom::Published;
+use wireloom::{Ledger, Published};
 
 use super::figures::{BySide, Percentiles};
 use super::machine::Machine;
@@ -19,7 +19,7 @@ use crate::output::Output;
 /// The figures of one run.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Report {
-    /// `udp`, `multicast`, `local`, `ring` or `idle`.
+    /// `udp`, `multicast`, `tcp`, `local`, `ring` or `idle`.
     pub(super) bench: &'static str,
     /// Length of the measured part, in seconds.
     pub(super) seconds: f64,
@@ -27,6 +27,11 @@ pub(super) struct Report {
     pub(super) rate: Option<f64>,
     /// What the handler counted: whole events, each once, by the second of the measured part.
     pub(super) delivered_per_s: f64,
+    /// Accepted and acknowledged within the slices, by the second from a slice's first event to its
+    /// last acknowledgement; reliable events only.
+    pub(super) acknowledged_per_s: Option<f64>,
+    /// Acknowledged over the whole run; reliable events only.
+    pub(super) acknowledged: Option<u64>,
     /// Accepted by the publishing node, over the whole run.
     pub(super) published: u64,
     /// Counted by the handler, over the whole run.
@@ -99,7 +104,7 @@ pub(super) struct CrossLedger {
     pub(super) accepted: u64,
     /// Shed by its sender, with a reason of its own ledger.
     pub(super) shed: u64,
-    /// Handed to the kernel.
+    /// Handed to the kernel; reliable ones: acknowledged.
     pub(super) sent: u64,
     /// In packets the receiving node accepted.
     pub(super) received: u64,
@@ -113,6 +118,18 @@ pub(super) struct CrossLedger {
     pub(super) handled: u64,
     /// `sent` less everything the receiver accounts for; 0 when balanced.
     pub(super) unaccounted: i64,
+}
+
+/// What a node's publishers handed over and what became of it, by datagram and reliably together.
+pub(super) fn carried(ledger: &Ledger) -> Published {
+    let (reliable, mut all) = (&ledger.reliable, ledger.published.clone());
+    all.accepted += reliable.accepted;
+    all.sent += reliable.delivered;
+    all.in_flight += reliable.in_flight;
+    for (reason, events) in &reliable.undelivered {
+        *all.shed.entry(reason).or_default() += events;
+    }
+    all
 }
 
 impl CrossLedger {
@@ -152,6 +169,8 @@ impl Report {
             seconds: 0.0,
             rate: None,
             delivered_per_s: 0.0,
+            acknowledged_per_s: None,
+            acknowledged: None,
             published: 0,
             delivered: 0,
             lost: 0,
@@ -189,7 +208,10 @@ impl Report {
 
 impl Findings for Report {
     fn is_sound(&self) -> bool {
-        self.corrupt == 0 && self.duplicated == 0 && self.ledger_balanced != Some(false)
+        // Nothing that was accepted reliably may be missing or out of order.
+        let complete = self.acknowledged.is_none() || self.lost + self.late == 0;
+        let whole = self.corrupt == 0 && self.duplicated == 0;
+        whole && complete && self.ledger_balanced != Some(false)
     }
 
     fn table(&self, output: &Output) -> String {
@@ -256,6 +278,10 @@ mod tests {
     fn a_damaged_or_repeated_event_makes_a_run_unsound_and_loss_does_not() {
         let sound = Report { lost: 5, ..Report::new("udp") };
         assert!(sound.is_sound());
+        let reliable = Report { acknowledged: Some(1), ..Report::new("tcp") };
+        assert!(reliable.is_sound());
+        assert!(!Report { lost: 1, ..reliable.clone() }.is_sound());
+        assert!(!Report { late: 1, ..reliable }.is_sound());
         assert!(!Report { corrupt: 1, ..sound.clone() }.is_sound());
         assert!(!Report { duplicated: 1, ..sound.clone() }.is_sound());
         assert!(!Report { ledger_balanced: Some(false), ..sound }.is_sound());

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::arrivals::Counts;
 use super::figures::{BySide, Percentiles, real, rounded, sides};
+use super::flow::Transport;
 use super::machine::Machine;
 use super::place::Place;
 use super::report::{CrossLedger, Findings};
@@ -16,17 +17,19 @@ use crate::text::{bytes, count};
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct RoundTrips {
     bench: &'static str,
+    /// `udp` or `tcp`.
+    transport: &'static str,
     /// `spin` or `adaptive`.
     idle: &'static str,
     /// Length of the product's measured slices, in seconds.
     seconds: f64,
     /// Archived length of the event.
     pub(super) payload_bytes: usize,
-    /// Length of the packet that carries it, and of the raw datagram.
+    /// Length of the packet that carries it, and of the raw message.
     pub(super) datagram_bytes: usize,
     /// From publishing an event to the handler of its answer.
     round_trip_us: Option<Percentiles>,
-    /// From before `sendto` to after `recvfrom` of the raw datagram.
+    /// From before the raw message is sent to after it was received back.
     raw_round_trip_us: Option<Percentiles>,
     /// Product by raw.
     ratio_p50: Option<f64>,
@@ -63,9 +66,10 @@ pub(super) struct RoundTrips {
 }
 
 impl RoundTrips {
-    pub(super) fn new(idle: &'static str, place: &Place) -> Self {
+    pub(super) fn new(transport: Transport, idle: &'static str, place: &Place) -> Self {
         Self {
             bench: "pingpong",
+            transport: transport.name(),
             idle,
             seconds: 0.0,
             payload_bytes: 0,
@@ -134,12 +138,12 @@ impl Findings for RoundTrips {
 
     fn table(&self, output: &Output) -> String {
         let title = format!(
-            "pingpong ({}) for {:.1} s, {} bytes",
-            self.idle, self.seconds, self.payload_bytes
+            "pingpong ({}, {}) for {:.1} s, {} bytes",
+            self.transport, self.idle, self.seconds, self.payload_bytes
         );
         let mut table = Table::new(&title, output);
         table.percentiles("round trip", self.round_trip_us.as_ref());
-        table.percentiles("raw, same datagrams", self.raw_round_trip_us.as_ref());
+        table.percentiles("raw, same packets", self.raw_round_trip_us.as_ref());
         if let (Some(p50), Some(p99)) = (self.ratio_p50, self.ratio_p99) {
             table.row("product by raw", &format!("p50 {p50:.2}, p99 {p99:.2}"));
         }

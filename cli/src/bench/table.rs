@@ -35,6 +35,9 @@ pub(super) fn table(report: &Report, output: &Output) -> String {
 
 /// What was delivered, beside what it is compared with.
 fn rates(report: &Report, table: &mut Table) {
+    if let Some(rate) = report.acknowledged_per_s {
+        table.row("acknowledged", &per_s(rate));
+    }
     table.row("delivered", &per_s(report.delivered_per_s));
     for (name, ceiling, ratio) in [
         ("bare loop, same frames", report.raw_ceiling_per_s, report.ratio_to_raw),
@@ -55,6 +58,10 @@ fn rates(report: &Report, table: &mut Table) {
         ("corrupt", report.corrupt),
     ] {
         table.row(name, &count(number));
+    }
+    if let Some(acknowledged) = report.acknowledged {
+        table.row("out of order", &count(report.late));
+        table.row("acknowledged", &count(acknowledged));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Two processes over UDP, unicast or multicast: the product and the bare loop in alternating
+//! Two processes over UDP, unicast or multicast, or with reliable events over TCP: the product and the bare loop in alternating
 //! slices, so that both meet the same machine.
 //!
 //! This process publishes; two children receive, one with a node, one with the bare loop, and rest
@@ -13,12 +13,12 @@ use wireloom::{Clock, Node, Target};
 use super::bare::Bare;
 use super::event::{BenchEvent, BenchList, Load, archived_bytes};
 use super::figures::{Percentiles, cpu_s_per_million, per_second, percent, rounded, sides};
-use super::flow::{Flow, IdleChoice};
+use super::flow::{Flow, IdleChoice, Transport};
 use super::machine::{peak_rss_bytes, pin, process_cpu_ns};
 use super::peer::{Account, Events, Peer, PeerPlan, PeerWork, Question, Sample};
 use super::publish::{Pace, Pump};
 use super::receive::Driven;
-use super::report::{CrossLedger, Report};
+use super::report::{CrossLedger, Report, carried};
 use super::table::per_s;
 use super::times::distribution;
 
@@ -33,7 +33,7 @@ const RAW_SLICE_NS_MAX: u64 = 400_000_000;
 /// Silence in which the sender marks how far its stream has come, before the end.
 const TAIL_NS: u64 = 12_000_000;
 
-/// Runs the load of one flow over UDP.
+/// Runs the load of one flow between two processes.
 pub(super) fn run(flow: &Flow, output: &Output) -> Result<Report> {
     if flow.is_fixed() {
         Run::<BenchEvent>::prepare(flow, output)?.measure()
@@ -50,6 +50,9 @@ struct Slice {
     elapsed_ns: u64,
     publisher_cpu_ns: u64,
     receiver_cpu_ns: u64,
+    /// Reliable events acknowledged until the node held none, and how long that took.
+    acknowledged: u64,
+    acknowledged_ns: u64,
 }
 
 struct Run<'a, E: Load> {
@@ -57,7 +60,8 @@ struct Run<'a, E: Load> {
     output: &'a Output,
     receiver: Peer,
     raw: Bare,
-    checked: Bare,
+    /// Datagrams only.
+    checked: Option<Bare>,
     node: Driven,
     pump: Pump<E>,
     clock: Clock,
@@ -67,14 +71,17 @@ struct Run<'a, E: Load> {
 
 impl<'a, E: Load> Run<'a, E> {
     fn prepare(flow: &'a Flow, output: &'a Output) -> Result<Self> {
-        let mut report = Report::new(if flow.multicast { "multicast" } else { "udp" });
+        let mut report = Report::new(flow.transport.name());
         let payload_bytes = archived_bytes::<E>(flow.payload_bytes)?;
         let frame_bytes =
             wireloom_wire::align_up(wireloom_wire::FRAME_HEADER_BYTES + payload_bytes);
         let driven = flow.idle == IdleChoice::Spin;
+        let multicast = flow.transport == Transport::Multicast;
+        let reliable = flow.transport == Transport::Reliable;
         let plan = PeerPlan {
             work: PeerWork::Node,
-            group: flow.multicast.then(|| group(1)).transpose()?,
+            group: multicast.then(|| group(1)).transpose()?,
+            reliable,
             core: flow.core(1),
             payload_bytes: flow.payload_bytes,
             frame_bytes,
@@ -86,10 +93,11 @@ impl<'a, E: Load> Run<'a, E> {
         };
         let receiver = Peer::start(&plan)?;
         let bare = |work, last| {
-            let group = flow.multicast.then(|| group(last)).transpose()?;
+            let group = multicast.then(|| group(last)).transpose()?;
             Bare::start(&PeerPlan { group, ..plan.clone() }, work, flow.packet_bytes)
         };
-        let (raw, checked) = (bare(PeerWork::Raw, 2)?, bare(PeerWork::RawChecked, 3)?);
+        let raw = bare(PeerWork::Raw, 2)?;
+        let checked = (!reliable).then(|| bare(PeerWork::RawChecked, 3)).transpose()?;
         pin(flow.core(0));
         let builder = Node::builder("bench-publisher")
             .io(flow.io.backend())
@@ -97,8 +105,11 @@ impl<'a, E: Load> Run<'a, E> {
             .multicast(1, super::loopback(), true);
         let mut node = Driven::start(builder, driven)?;
         let address = receiver.address(&plan);
-        let target =
-            if flow.multicast { Target::Multicast(address) } else { Target::Node(address) };
+        let target = match flow.transport {
+            Transport::Unicast => Target::Node(address),
+            Transport::Multicast => Target::Multicast(address),
+            Transport::Reliable => Target::Reliable(address),
+        };
         let publisher = node.node.publisher::<E>(&target)?;
         while node.drive() > 0 {}
         report.rate = flow.rate;
@@ -141,13 +152,14 @@ impl<'a, E: Load> Run<'a, E> {
 
     fn bare_slices(&mut self, for_ns: u64) -> Result<()> {
         self.raw.slice(for_ns)?;
-        self.checked.slice(for_ns)
+        self.checked.as_mut().map_or(Ok(()), |checked| checked.slice(for_ns))
     }
 
     /// The product, as fast as it goes.
     fn flood_slice(&mut self, for_ns: u64) -> Result<Slice> {
         let before = self.receiver.sample(Question::Run { timed_from_ns: u64::MAX })?;
-        let cpu_ns = process_cpu_ns();
+        let (cpu_ns, from_ns, settled) =
+            (process_cpu_ns(), self.clock.now_ns(), self.acknowledged());
         let (node, driven) = (&mut self.node, self.driven);
         let elapsed_ns = self.pump.flood(for_ns, |is_full| {
             if driven {
@@ -157,10 +169,18 @@ impl<'a, E: Load> Run<'a, E> {
             }
         })?;
         self.node.flush();
+        let acknowledged_ns = self.clock.now_ns() - from_ns;
+        let acknowledged = self.acknowledged() - settled;
         let publisher_cpu_ns = process_cpu_ns() - cpu_ns;
         let after = self.receiver.sample(Question::Pause)?;
         let active_ns = if self.driven { after.active_ns } else { elapsed_ns };
-        Ok(slice(&before, &after, active_ns, publisher_cpu_ns))
+        let found = slice(&before, &after, active_ns, publisher_cpu_ns);
+        Ok(Slice { acknowledged, acknowledged_ns, ..found })
+    }
+
+    /// Reliable events acknowledged so far.
+    fn acknowledged(&self) -> u64 {
+        self.node.node.ledger().reliable.delivered
     }
 
     /// The product at a rate: a warm-up that is not measured, then the measured part.
@@ -172,15 +192,19 @@ impl<'a, E: Load> Run<'a, E> {
         let mut warm_up = Pace::new(rate, tick_ns, from_ns, WARM_UP_NS);
         self.pace(&mut warm_up)?;
         let cpu_ns = process_cpu_ns();
+        let settled = self.acknowledged();
         let before = self.receiver.sample(Question::Sample)?;
         let mut pace = Pace::new(rate, tick_ns, self.clock.now_ns(), for_ns);
         self.pace(&mut pace)?;
         let publisher_cpu_ns = process_cpu_ns() - cpu_ns;
         let after = self.receiver.sample(Question::Sample)?;
+        let acknowledged = self.acknowledged() - settled;
         let paused = self.receiver.sample(Question::Pause)?;
         self.report.latency_us = Percentiles::of(&distribution(&paused.times));
         self.report.publish_lag_us = pace.lag();
-        Ok(slice(&before, &after, after.now_ns - before.now_ns, publisher_cpu_ns))
+        let elapsed_ns = after.now_ns - before.now_ns;
+        let found = slice(&before, &after, elapsed_ns, publisher_cpu_ns);
+        Ok(Slice { acknowledged, acknowledged_ns: elapsed_ns, ..found })
     }
 
     fn pace(&mut self, pace: &mut Pace) -> Result<()> {
@@ -206,19 +230,22 @@ impl<'a, E: Load> Run<'a, E> {
         let peak = peak_rss_bytes();
         let (ledger, _) = self.node.close();
         let account = self.receiver.finish()?;
+        let published = carried(&ledger);
         let counts = account.counts;
-        let (cross, adds_up) = CrossLedger::between(&ledger.published, &account);
+        let (cross, adds_up) = CrossLedger::between(&published, &account);
         let mut report = self.report;
         report.ledger = Some(cross);
-        report.ledger_balanced = Some(
-            adds_up && ledger.balanced && account.balanced && ledger.published.accepted == accepted,
-        );
+        report.ledger_balanced =
+            Some(adds_up && ledger.balanced && account.balanced && published.accepted == accepted);
         (report.published, report.refused) = (accepted, refused);
         report.delivered = counts.delivered;
         report.lost = accepted.saturating_sub(counts.delivered + counts.corrupt);
         (report.duplicated, report.corrupt, report.late) =
             (counts.duplicated, counts.corrupt, counts.late);
         report.peak_rss_bytes = sides(peak, account.peak_rss_bytes);
+        if self.flow.transport == Transport::Reliable {
+            acknowledge(&mut report, slices, ledger.reliable.delivered);
+        }
         summarise(&mut report, slices, &account);
         compare(&mut report, self.raw, self.checked)?;
         Ok(report)
@@ -231,7 +258,15 @@ fn slice(before: &Sample, after: &Sample, elapsed_ns: u64, publisher_cpu_ns: u64
         elapsed_ns,
         publisher_cpu_ns,
         receiver_cpu_ns: after.cpu_ns - before.cpu_ns,
+        ..Slice::default()
     }
+}
+
+/// What the publishing node was told of its reliable events.
+fn acknowledge(report: &mut Report, slices: &[Slice], in_all: u64) {
+    let sum = |field: fn(&Slice) -> u64| slices.iter().map(field).sum::<u64>();
+    let rate = per_second(sum(|s| s.acknowledged), sum(|s| s.acknowledged_ns));
+    (report.acknowledged_per_s, report.acknowledged) = (Some(rate.round()), Some(in_all));
 }
 
 /// The rates and costs of the measured slices.
@@ -252,17 +287,19 @@ fn summarise(report: &mut Report, slices: &[Slice], account: &Account) {
 }
 
 /// The bare loops beside them.
-fn compare(report: &mut Report, raw: Bare, checked: Bare) -> Result<()> {
+fn compare(report: &mut Report, raw: Bare, checked: Option<Bare>) -> Result<()> {
     let delivered = report.delivered_per_s;
     let ratio = |ceiling: Option<f64>| {
         ceiling.filter(|ceiling| *ceiling > 0.0).map(|ceiling| rounded(delivered / ceiling))
     };
-    (report.raw_ceiling_per_s, report.checked_ceiling_per_s) = (raw.per_s(), checked.per_s());
+    (report.raw_ceiling_per_s, report.checked_ceiling_per_s) =
+        (raw.per_s(), checked.as_ref().and_then(Bare::per_s));
     report.ratio_to_raw = ratio(report.raw_ceiling_per_s);
     report.ratio_to_checked = ratio(report.checked_ceiling_per_s);
     report.raw_slices_per_s.clone_from(&raw.slices_per_s);
-    report.checked_slices_per_s.clone_from(&checked.slices_per_s);
     report.counters.insert("raw_kernel_drops".into(), raw.finish()?.kernel_drops);
+    let Some(checked) = checked else { return Ok(()) };
+    report.checked_slices_per_s.clone_from(&checked.slices_per_s);
     let account = checked.finish()?;
     report.counters.insert("checked_kernel_drops".into(), account.kernel_drops);
     report.counters.insert("checked_corrupt".into(), account.counts.corrupt);
