@@ -2,6 +2,7 @@
 //!
 //! Help texts that teach stand in [`help`]; the small languages of values in [`crate::values`].
 
+pub(crate) mod cluster;
 pub(crate) mod config;
 pub(crate) mod help;
 
@@ -62,7 +63,9 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct PublishArgs {
     /// Where the events go: udp://HOST:PORT (a node, or a group such as udp://224.1.1.1:9000),
-    /// tcp://HOST:PORT (a node, reliably: in order, acknowledged), or broadcast:PORT
+    /// tcp://HOST:PORT (a node, reliably: in order, acknowledged), broadcast:PORT; in a cluster
+    /// node:NAME, service:NAME, either after "reliable:", or interested (each member that wants
+    /// the type)
     #[arg(long, value_name = "TARGET", value_parser = values::target)]
     pub(crate) to: Target,
     /// Type name of the events: 1 to 255 of a-z, 0-9, '-', '.', '_'
@@ -75,8 +78,8 @@ pub(crate) struct PublishArgs {
     /// other side takes them; a group has no flow control and may be overrun
     #[arg(long, value_name = "N", value_parser = values::rate)]
     pub(crate) rate: Option<f64>,
-    /// How long to wait at the end for the acknowledgement of events to a tcp:// target; what has
-    /// none by then is undelivered [default: until each is delivered or given up]
+    /// How long to wait at the end for the acknowledgement of reliable events; what has none by
+    /// then is undelivered [default: until each is delivered or given up]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) deadline: Option<Duration>,
     /// Take each line as text, whatever is in it, and publish it as a JSON string
@@ -100,6 +103,11 @@ pub(crate) struct PublishArgs {
     /// the same (groups are always sent to like that) [default: hold]
     #[arg(long, value_name = "POLICY")]
     pub(crate) flow: Option<FlowPolicy>,
+    /// How long to wait before the first event until the member or service it goes to is known
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
+    pub(crate) wait: Duration,
+    #[command(flatten)]
+    pub(crate) cluster: cluster::ClusterArgs,
     #[command(flatten)]
     pub(crate) node: config::NodeConfigArgs,
     /// JSON Lines to publish; "-" or nothing is standard input
@@ -131,7 +139,8 @@ impl FlowPolicy {
 
 /// `wireloom sub`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("where").required(true).multiple(true).arg("config"))]
+#[command(group = clap::ArgGroup::new("where").required(true).multiple(true)
+    .args(["config", "seed", "group", "cluster"]))]
 pub(crate) struct SubscribeArgs {
     /// Address to receive on: udp://127.0.0.1:9000, udp://0.0.0.0:9000 for every network of this
     /// machine; port 0 lets the system choose
@@ -166,6 +175,8 @@ pub(crate) struct SubscribeArgs {
     /// configuration says]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) receive_buffer_bytes: Option<usize>,
+    #[command(flatten)]
+    pub(crate) cluster: cluster::ClusterArgs,
     #[command(flatten)]
     pub(crate) node: config::NodeConfigArgs,
 }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
+use wireloom::config::Layers;
 use wireloom::{Interest, Member, MemberState, Node, Ready};
 
-use crate::args::help;
-use crate::node::ClusterArgs;
+use crate::args::cluster::ClusterArgs;
+use crate::args::{config, help};
 use crate::output::{Output, Style};
 use crate::stop::Stop;
 use crate::text::{bytes, printable, shortened};
@@ -35,6 +36,9 @@ pub(crate) struct MembersArgs {
     /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "3s", value_parser = values::duration)]
     timeout: Duration,
+    /// Address to receive on; 0.0.0.0:0 for every network of this machine [default: 127.0.0.1:0]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<SocketAddr>,
     #[command(flatten)]
     cluster: ClusterArgs,
 }
@@ -77,14 +81,18 @@ pub(crate) fn run(args: &MembersArgs, output: &Output) -> Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let name = format!("members-{}", std::process::id());
     let started = Instant::now();
-    let node = args.cluster.builder(&name).start()?;
+    let listen = args.listen.map(|listen| listen.to_string());
+    let options = [("--listen", "node.listen", listen)].into_iter().chain(args.cluster.options());
+    let config = config::flags(Layers::new(), options).config()?;
+    let node = args.cluster.join(Node::builder(&name).config(&config), &config)?.start()?;
     if let Err(missing) = node.ready(&Ready::peers(1), args.timeout) {
         output.error(format_args!("nobody answered within {:?}: {missing}", args.timeout));
         return Ok(ExitCode::FAILURE);
     }
     settle(&node, args.timeout, &stop);
     loop {
-        let shown = Shown { cluster: args.cluster.cluster.clone(), members: rows(&node, started) };
+        let shown =
+            Shown { cluster: args.cluster.name().to_owned(), members: rows(&node, started) };
         if args.json {
             output.json(&shown)?;
         } else {

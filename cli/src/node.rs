@@ -12,8 +12,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use wireloom::{Change, DISCOVERY_GROUP, Identity, Node, NodeBuilder};
+use wireloom::config::{Config, ConfigError};
+use wireloom::{Change, Identity, Node, NodeBuilder};
 
+use crate::args::cluster::{ClusterArgs, ways};
+use crate::args::config::NodeConfigArgs;
 use crate::args::help;
 use crate::output::{Output, Style};
 use crate::stop::Stop;
@@ -22,41 +25,6 @@ use crate::values;
 
 /// How often `--events` tells what the node costs.
 const COST_EVERY: Duration = Duration::from_secs(1);
-
-/// How a node takes part in a cluster.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct ClusterArgs {
-    /// A node of the cluster to say hello to: 10.0.0.7:9000, or a host name and port. May be given
-    /// several times
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) seed: Vec<String>,
-    /// Multicast group to find the cluster in [default: 239.255.87.76:9076]
-    #[arg(long, value_name = "GROUP:PORT", value_parser = values::group)]
-    pub(crate) group: Option<SocketAddr>,
-    /// Do not use multicast; a seed is needed then
-    #[arg(long, requires = "seed", conflicts_with = "group")]
-    pub(crate) no_group: bool,
-    /// Name of the cluster; nodes of others are not heard
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    pub(crate) cluster: String,
-    /// Address to receive on; 0.0.0.0:9000 for every network of this machine
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
-    pub(crate) listen: SocketAddr,
-}
-
-impl ClusterArgs {
-    /// A builder of a node of this name.
-    pub(crate) fn builder(&self, name: &str) -> NodeBuilder {
-        let builder = Node::builder(name).listen(&self.listen.to_string()).cluster(&self.cluster);
-        let builder = self.seed.iter().fold(builder, |builder, seed| builder.seed(seed));
-        if self.no_group {
-            return builder;
-        }
-        let group =
-            self.group.map_or_else(|| DISCOVERY_GROUP.to_owned(), |group| group.to_string());
-        builder.discover(&group)
-    }
-}
 
 /// `wireloom node`.
 #[derive(Debug, Args)]
@@ -72,8 +40,37 @@ pub(crate) struct NodeArgs {
     /// costs
     #[arg(long)]
     events: bool,
+    /// Address to receive on; 0.0.0.0:9000 for every network of this machine
+    /// [default: 127.0.0.1:0]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<SocketAddr>,
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    node: NodeConfigArgs,
+}
+
+impl NodeArgs {
+    /// What file, profile, environment and options say together.
+    fn config(&self) -> Result<Config, ConfigError> {
+        let services = (!self.service.is_empty()).then(|| self.service.join(","));
+        let options = [
+            ("--name", "node.name", self.name.clone()),
+            ("--listen", "node.listen", self.listen.map(|listen| listen.to_string())),
+            ("--service", "services.announce", services),
+        ];
+        self.node.config(options.into_iter().chain(self.cluster.options()))
+    }
+
+    /// The node; one that nobody names is called after this process.
+    fn builder(&self, config: &Config) -> Result<NodeBuilder> {
+        let builder = Node::builder(&format!("node-{}", std::process::id())).config(config);
+        let builder = self.cluster.join(builder, config)?;
+        Ok(match config.profile() {
+            Some(profile) => builder.profile_name(profile.name()),
+            None => builder,
+        })
+    }
 }
 
 /// One line of `--events`.
@@ -112,9 +109,8 @@ fn rss_bytes() -> u64 {
 /// When the node cannot start or standard output cannot be written.
 pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
     let stop = Stop::on_signals()?;
-    let name = args.name.clone().unwrap_or_else(|| format!("node-{}", std::process::id()));
-    let builder = args.cluster.builder(&name);
-    let builder = args.service.iter().fold(builder, |builder, service| builder.service(service));
+    let config = args.config()?;
+    let builder = args.builder(&config)?;
     let begun_ns = unix_ns();
     let node = builder.start()?;
     let (changes, heard) = mpsc::channel();
@@ -123,9 +119,10 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
         let _ = changes.send((unix_ns(), change.clone()));
     });
     if args.events {
-        output.json(&Told::Started { unix_ns: begun_ns, name, address: node.address() })?;
+        let (name, address) = (node.name().to_owned(), node.address());
+        output.json(&Told::Started { unix_ns: begun_ns, name, address })?;
     } else {
-        greet(args, &node, output)?;
+        greet((args, &config), &node, output)?;
     }
     let mut cost_at = Instant::now();
     while !stop.is_wished() {
@@ -156,22 +153,23 @@ fn cost(node: &Node) -> Told {
 }
 
 /// Who it is, where, why there, and what it can come to use.
-fn greet(args: &NodeArgs, node: &Node, output: &Output) -> Result<()> {
+fn greet((args, config): (&NodeArgs, &Config), node: &Node, output: &Output) -> Result<()> {
     let title = output.paint(Style::Bold, node.name());
     output.line(format_args!("node {title}, id {:016x}", node.id().0))?;
     for (address, reason) in node.announced() {
         output.line(format_args!("  at {address}: {reason}"))?;
     }
-    let found: Vec<String> = args.cluster.seed.iter().map(|seed| format!("seed {seed}")).collect();
-    let group = match (args.cluster.no_group, args.cluster.group) {
-        (true, _) => None,
-        (false, Some(group)) => Some(format!("group {group}")),
-        (false, None) => Some(format!("group {DISCOVERY_GROUP}")),
-    };
-    let ways: Vec<String> = found.into_iter().chain(group).collect();
-    output.line(format_args!("  cluster {}, by {}", args.cluster.cluster, ways.join(", ")))?;
-    if !args.service.is_empty() {
-        output.line(format_args!("  offers {}", args.service.join(", ")))?;
+    output.line(format_args!(
+        "  cluster {}, by {}",
+        args.cluster.name(),
+        ways(config).join(", ")
+    ))?;
+    if let Some(from) = args.node.begins_from(config) {
+        output.line(format_args!("  configured by {from}"))?;
+    }
+    let services = config.services().announce;
+    if !services.is_empty() {
+        output.line(format_args!("  offers {}", services.join(", ")))?;
     }
     let memory = node.memory();
     let sum: usize = memory.iter().map(|(_, bytes)| bytes).sum();

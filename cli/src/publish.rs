@@ -10,16 +10,16 @@ mod summary;
 mod way;
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use wireloom::config::ConfigError;
 use wireloom::{Node, NodeBuilder, Refused, Router, Target};
 
 use crate::args::PublishArgs;
+use crate::args::cluster::{self, is_configured};
 use crate::args::config::word;
 use crate::lines::{LINE_BYTES_MAX, Line, Lines, Source};
 use crate::output::Output;
@@ -30,7 +30,7 @@ use crate::text;
 use fault::{column, json_fault};
 use progress::Progress;
 use summary::Summary;
-use way::{check_route, way_out};
+use way::{check_route, is_in_cluster, source, wait_for_way, way_out};
 
 /// How long the node may take to send what it holds at the end.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -53,6 +53,7 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
         check_route(&args.to)?;
     }
     let node = builder(args)?.start()?;
+    wait_for_way(args, &node, (&stop, output))?;
     for note in node.notes() {
         output.hint(format_args!("note: {note}"));
     }
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
     let Publishing { router, summary, .. } = publishing;
     drop(router);
     let code = match args.to {
-        Target::Reliable(_) => {
+        Target::Reliable(_) | Target::Reliably(_) => {
             wait_for_delivery(&node, args.deadline, (&stop, output));
             close_reliable(node, summary, output)?
         }
@@ -106,16 +107,9 @@ fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// The node to send from: bound to loopback for loopback targets, else to every address, because a
-/// socket bound to 127.0.0.1 reaches no other machine.
-fn builder(args: &PublishArgs) -> Result<NodeBuilder, ConfigError> {
+/// The node to send from; it takes part in a cluster when that is where the events go.
+fn builder(args: &PublishArgs) -> Result<NodeBuilder> {
     let name = args.name.clone().unwrap_or_else(|| format!("pub-{}", std::process::id()));
-    let from: IpAddr = match args.to.address().map(|address| address.ip()) {
-        Some(IpAddr::V4(ip)) if !ip.is_loopback() => Ipv4Addr::UNSPECIFIED.into(),
-        Some(IpAddr::V6(ip)) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
-        Some(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
-        _ => Ipv4Addr::LOCALHOST.into(),
-    };
     let options = [
         ("--name", "node.name", args.name.clone()),
         ("--ttl", "udp.multicast_ttl", args.ttl.map(|ttl| ttl.to_string())),
@@ -123,8 +117,14 @@ fn builder(args: &PublishArgs) -> Result<NodeBuilder, ConfigError> {
         ("--packet-bytes", "udp.packet_bytes", args.packet_bytes.map(|bytes| bytes.to_string())),
         ("--flow", "udp.flow", args.flow.map(|flow| flow.word().to_owned())),
     ];
-    let config = args.node.config(options)?;
-    Ok(Node::builder(&name).listen(&SocketAddr::new(from, 0).to_string()).config(&config))
+    let config = args.node.config(options.into_iter().chain(args.cluster.options()))?;
+    let joins = is_in_cluster(&args.to) || args.cluster.is_said() || is_configured(&config);
+    let from = match args.to.address() {
+        None if joins => cluster::listen(&config),
+        address => SocketAddr::new(source(address), 0),
+    };
+    let builder = Node::builder(&name).listen(&from.to_string()).config(&config);
+    if joins { args.cluster.join(builder, &config) } else { Ok(builder) }
 }
 
 /// What the loop needs.

@@ -17,6 +17,7 @@ use wireloom::config::{Config, ConfigError};
 use wireloom::{AnySubscriber, Ledger, Node, NodeBuilder, PolledAny};
 
 use crate::args::SubscribeArgs;
+use crate::args::cluster::{self, is_configured};
 use crate::args::config::word;
 use crate::output::Output;
 use crate::stop::Stop;
@@ -118,24 +119,32 @@ fn config(args: &SubscribeArgs) -> Result<Config, ConfigError> {
         ("--interface", "udp.multicast_interface", args.interface.as_ref().map(word)),
         ("--receive-buffer-bytes", "udp.receive_buffer", receive_buffer),
     ];
-    args.node.config(options)
+    args.node.config(options.into_iter().chain(args.cluster.options()))
 }
 
 /// The node: bound where it should listen, or to loopback when it only joins groups.
 fn builder(args: &SubscribeArgs, config: &Config) -> Result<NodeBuilder> {
     let groups = config.groups();
-    if config.listen().is_none() && groups.is_empty() {
-        bail!("nothing says where to receive: --listen, --join, node.listen or groups.join");
+    let joins = args.cluster.is_said() || is_configured(config);
+    if config.listen().is_none() && groups.is_empty() && !joins {
+        bail!(
+            "nothing says where to receive: --listen, --join, --seed, node.listen or groups.join"
+        );
     }
     let name = args.name.clone().unwrap_or_else(|| format!("sub-{}", std::process::id()));
     let is_v6 = groups.first().is_some_and(|group| group.starts_with('['));
     let loopback: IpAddr =
         if is_v6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+    let listen = match groups {
+        [] if joins => cluster::listen(config),
+        _ => SocketAddr::new(loopback, 0),
+    };
     let builder = Node::builder(&name)
-        .listen(&SocketAddr::new(loopback, 0).to_string())
+        .listen(&listen.to_string())
         .ring_bytes(OUTBOUND_RING_BYTES, ROOM_BYTES)
         .receive_buffer_bytes(ROOM_BYTES)
         .config(config);
+    let builder = if joins { args.cluster.join(builder, config)? } else { builder };
     Ok(match args.ring_bytes {
         Some(bytes) => {
             let bytes = bytes.clamp(RING_BYTES.0, RING_BYTES.1).next_power_of_two();
@@ -155,7 +164,13 @@ fn greet(config: &Config, node: &Node, output: &Output) {
             output.report(format_args!("listening on udp://{}", node.address()));
         }
         Some(listen) => output.hint(format_args!("listening on udp://{listen}; Ctrl-C ends")),
+        None if config.groups().is_empty() => {
+            output.report(format_args!("listening on udp://{}", node.address()));
+        }
         None => {}
+    }
+    for (address, reason) in node.announced() {
+        output.hint(format_args!("known to the cluster as {} at {address}: {reason}", node.name()));
     }
     for group in config.groups() {
         output.hint(format_args!("joined udp://{group}; Ctrl-C ends"));

@@ -67,7 +67,12 @@ impl LinksPlan {
         wake: Option<Arc<Wake>>,
     ) -> (Links<S>, LinksPort) {
         let clock = plane.clock.clone();
-        let port = LinksPort { commands: Commands::default(), counters: Arc::default(), wake };
+        let port = LinksPort {
+            commands: Commands::default(),
+            counters: Arc::default(),
+            accepted_most: Arc::default(),
+            wake,
+        };
         let identity = Identity {
             node: self.node,
             incarnation: clock.unix_ns(clock.now_ns()),

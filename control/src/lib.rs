@@ -36,7 +36,9 @@ mod tcp;
 
 pub use conductor::{Conductor, Task};
 pub use control::{Control, LinksPlan, StartError};
-pub use links::{DeadLetter, DeadLetters, Identity, Links, LinksCommand, LinksConfig, LinksPort};
+pub use links::{
+    AcceptedMost, DeadLetter, DeadLetters, Identity, Links, LinksCommand, LinksConfig, LinksPort,
+};
 pub use outgoing::{FRAME_BYTES_MAX, Feed, PACKET_BYTES_MAX};
 pub use settings::ReliableSettings;
 pub use sockets::{Ready, SocketId, Sockets};

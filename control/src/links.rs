@@ -11,6 +11,7 @@
 
 mod accepted;
 mod dialled;
+mod memory;
 mod speech;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ use crate::sockets::{Ready, SocketId, Sockets};
 use crate::tally::Undelivered;
 use accepted::Accepted;
 use dialled::Dialled;
+pub use memory::AcceptedMost;
 
 /// Accepted sockets whose hello has not come; one more is closed at once.
 const HANDSHAKES_MAX: usize = 64;
@@ -134,6 +136,8 @@ pub struct LinksPort {
     pub commands: Commands<LinksCommand>,
     /// What they count.
     pub counters: Arc<Counters>,
+    /// What they can come to hold follows from it.
+    pub accepted_most: Arc<AcceptedMost>,
     /// Wakes their thread; `None` when the caller drives it.
     pub wake: Option<Arc<Wake>>,
 }
@@ -334,6 +338,7 @@ impl<S: Sockets> Links<S> {
             }
             let until_ns = now_ns.saturating_add(self.times.connect_ns);
             self.accepted.insert(socket, Accepted::new(socket, until_ns));
+            self.config.port.accepted_most.note(self.accepted.len());
         }
         ACCEPTS_PER_CYCLE
     }

@@ -32,6 +32,9 @@ pub const FRAME_BYTES_MAX: usize = PACKET_BYTES_MAX - PACKET_HEADER_BYTES;
 /// event becomes a packet, and the peer slower still. Beyond it events wait in their rings.
 const PACKETS_MAX: usize = 4_096;
 
+/// What the packets of a stream that are formed take at most, bytes.
+pub(crate) const FORMED_BYTES_MAX: usize = PACKETS_MAX * size_of::<Formed>();
+
 /// A ring that feeds a stream.
 #[derive(Debug)]
 pub struct Feed {

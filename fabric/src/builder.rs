@@ -115,7 +115,7 @@ impl Setup {
 
     /// What the node's parts share.
     pub(crate) fn share(self, control: Control) -> Shared {
-        Shared::new(self.name, (self.sizes, self.reliable.ring_bytes), control)
+        Shared::new(self.name, (self.sizes, self.reliable), control)
     }
 }
 

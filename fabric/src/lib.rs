@@ -65,6 +65,7 @@ mod handler;
 pub mod json;
 mod ledger;
 mod members;
+mod memory;
 mod node;
 mod outcome;
 mod paths;

@@ -9,27 +9,46 @@ use wireloom_control::membership::{
     Change, Counts, Member, RecordError, SERVICES_BYTES_MAX, Table,
 };
 use wireloom_control::mesh::MeshCommand;
+use wireloom_wire::EventTypeId;
 
 use crate::node::Node;
+use crate::target::Target;
 
 /// What [`Node::ready`] waits for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ready {
     peers: usize,
     services: Vec<String>,
+    names: Vec<String>,
+    types: Vec<EventTypeId>,
 }
 
 impl Ready {
     /// So many other members are up.
     #[must_use]
     pub const fn peers(peers: usize) -> Self {
-        Self { peers, services: Vec::new() }
+        Self { peers, services: Vec::new(), names: Vec::new(), types: Vec::new() }
     }
 
     /// Each of these services is offered by a member that is up, this node included.
     #[must_use]
     pub fn services<S: Into<String>>(services: impl IntoIterator<Item = S>) -> Self {
-        Self { peers: 0, services: services.into_iter().map(Into::into).collect() }
+        let services = services.into_iter().map(Into::into).collect();
+        Self { services, ..Self::default() }
+    }
+
+    /// What an event of this type needs before it can go to `target`: the named member is up, the
+    /// service is offered, another member wants the type. Nothing for targets with an address and
+    /// for lists, of which one is enough.
+    #[must_use]
+    pub fn to(target: &Target, event_type: EventTypeId) -> Self {
+        match target {
+            Target::Named(name) => Self { names: vec![name.to_string()], ..Self::default() },
+            Target::Service(name, _) => Self::services([name.to_string()]),
+            Target::Interested => Self { types: vec![event_type], ..Self::default() },
+            Target::Reliably(target) => Self::to(target, event_type),
+            _ => Self::default(),
+        }
     }
 
     /// Both.
@@ -37,7 +56,15 @@ impl Ready {
     pub fn and(mut self, other: Self) -> Self {
         self.peers = self.peers.max(other.peers);
         self.services.extend(other.services);
+        self.names.extend(other.names);
+        self.types.extend(other.types);
         self
+    }
+
+    /// Whether there is nothing to wait for.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
     }
 
     /// What is missing in a table.
@@ -45,23 +72,40 @@ impl Ready {
         let up = table.iter().filter(|member| member.is_up());
         let peers = up.clone().filter(|member| !member.is_self).count();
         let offered = |service: &&String| up.clone().any(|member| member.offers(service));
+        let named = |name: &&String| up.clone().any(|member| member.name() == **name);
+        let wanted = |event_type: &EventTypeId| {
+            up.clone().any(|member| !member.is_self && member.wants(*event_type))
+        };
         NotReady {
             peers: self.peers.saturating_sub(peers),
             services: self.services.iter().filter(|of| !offered(of)).cloned().collect(),
+            names: self.names.iter().filter(|of| !named(of)).cloned().collect(),
+            types: self.types.iter().copied().filter(|of| !wanted(of)).collect(),
             alone: false,
         }
     }
 }
 
 /// What is missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NotReady {
     /// So many more members.
     pub peers: usize,
     /// These services.
     pub services: Vec<String>,
+    /// Members of these names.
+    pub names: Vec<String>,
+    /// Another member that wants events of these types.
+    pub types: Vec<EventTypeId>,
     /// The node takes part in no cluster at all.
     pub alone: bool,
+}
+
+impl NotReady {
+    /// Whether nothing is missing.
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl fmt::Display for NotReady {
@@ -77,6 +121,12 @@ impl fmt::Display for NotReady {
         }
         if !self.services.is_empty() {
             write!(f, " nobody offers {}", self.services.join(", "))?;
+        }
+        if !self.names.is_empty() {
+            write!(f, " no member is called {}", self.names.join(", "))?;
+        }
+        if !self.types.is_empty() {
+            f.write_str(" nobody else has subscribed to the type of the events")?;
         }
         f.write_str("; start them, or check seeds, group and firewall (UDP)")
     }
@@ -107,14 +157,14 @@ impl Node {
     /// What is missing still.
     pub fn ready(&self, wanted: &Ready, patience: Duration) -> Result<(), NotReady> {
         let Some(joined) = self.shared.cluster.joined() else {
-            return Err(NotReady { peers: 0, services: Vec::new(), alone: true });
+            return Err(NotReady { alone: true, ..NotReady::default() });
         };
         let roster = &joined.port.roster;
         let until = Instant::now() + patience;
         let (mut generation, mut table) = (roster.generation(), roster.table());
         loop {
             let missing = wanted.missing(&table);
-            if missing.peers == 0 && missing.services.is_empty() {
+            if missing.is_nothing() {
                 return Ok(());
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -166,5 +216,20 @@ mod tests {
         assert_eq!((missing.peers, missing.services.len()), (2, 1));
         let text = missing.to_string();
         assert!(text.contains("2 more members") && text.contains("sum"), "{text}");
+    }
+
+    #[test]
+    fn a_target_says_what_it_needs() {
+        for (target, part) in [
+            ("node:desk", "no member is called desk"),
+            ("reliable:node:desk", "no member is called desk"),
+            ("service:sum", "nobody offers sum"),
+            ("interested", "nobody else has subscribed"),
+        ] {
+            let needs = Ready::to(&target.parse().unwrap(), EventTypeId(7));
+            let text = needs.missing(&Table::default()).to_string();
+            assert!(!needs.is_nothing() && text.contains(part), "{target}: {text}");
+        }
+        assert!(Ready::to(&Target::node("127.0.0.1:9"), EventTypeId(7)).is_nothing());
     }
 }

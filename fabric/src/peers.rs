@@ -60,7 +60,7 @@ impl Shared {
         if self.is_closed() {
             return Err(Refused::Closed);
         }
-        let made = self.ring(self.reliable_ring_bytes);
+        let made = self.ring(self.reliable.ring_bytes);
         let (producer, consumer) = made.map_err(|_| Refused::NoRoute(NoRoute::Stalled))?;
         let (handed, tally) = (Arc::<Handed>::default(), Arc::<Tally>::default());
         let address = {

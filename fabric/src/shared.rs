@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use wireloom_control::membership::{MEMBERS_MAX, RECORD_BYTES_MAX};
-use wireloom_control::{Control, LinksPort, Task};
+use wireloom_control::{Control, LinksPort, ReliableSettings, Task};
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{Commands, LocalRing, ReceiverCommand, SenderCommand};
 use wireloom_dataplane::counters::{Counter, CounterMeaning, Counters};
@@ -19,13 +18,13 @@ use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId, Wan
 use wireloom_dataplane::flow::{FlowControl, Watch};
 use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
 use wireloom_dataplane::launch::{ReceiverPort, SenderPort};
-use wireloom_dataplane::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX, STASH_BYTES, SUBSCRIPTIONS_MAX};
+use wireloom_dataplane::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX, SUBSCRIPTIONS_MAX};
 use wireloom_dataplane::link::{Link as SenderLink, LinkConfig, LinkCounters, LinkId};
 use wireloom_dataplane::outbound::Outbound;
 use wireloom_dataplane::socket::path_packet_bytes;
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
-use wireloom_wire::{EventTypeId, LANES, NodeId, Priority, SessionId};
+use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
 use crate::cluster::Cluster;
@@ -83,8 +82,8 @@ pub(crate) struct Books {
 pub(crate) struct Shared {
     name: String,
     id: NodeId,
-    sizes: Sizes,
-    pub(crate) reliable_ring_bytes: usize,
+    pub(crate) sizes: Sizes,
+    pub(crate) reliable: ReliableSettings,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
@@ -107,7 +106,7 @@ pub(crate) fn id_of(name: &str) -> NodeId {
 impl Shared {
     pub(crate) fn new(
         name: String,
-        (sizes, reliable_ring_bytes): (Sizes, usize),
+        (sizes, reliable): (Sizes, ReliableSettings),
         control: Control,
     ) -> Self {
         let plane = &control.plane;
@@ -117,7 +116,7 @@ impl Shared {
             id: id_of(&name),
             name,
             sizes,
-            reliable_ring_bytes,
+            reliable,
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),
@@ -195,34 +194,6 @@ impl Shared {
             }
         }
         sums
-    }
-
-    /// What the node can come to use, by reason.
-    pub(crate) fn memory(&self) -> Vec<(&'static str, usize)> {
-        let (rings, links) = {
-            let books = self.books();
-            (books.ring_bytes, books.links.len())
-        };
-        vec![
-            ("rings made so far (each asked for by a publisher, router or subscriber)", rings),
-            ("sender: packets the kernel would not take", STASH_BYTES),
-            ("sender: headers, slices and system-call arrays of one cycle", 256 << 10),
-            ("links made so far, each with its streams' accounts", links * size_of::<SenderLink>()),
-            (
-                "sender: tables of links, of held and of silent streams",
-                LINKS_MAX * (size_of::<usize>() + 2 * LANES * size_of::<(LinkId, usize)>()),
-            ),
-            ("receivers: receive slots", self.receivers.len() * (520 << 10)),
-            (
-                "receivers: windows of the streams heard",
-                self.receivers.len() * self.sizes.streams * 1_280,
-            ),
-            ("receivers: table of subscriptions", self.receivers.len() * SUBSCRIPTIONS_MAX * 48),
-            (
-                "cluster: the members, twice, when as many as can be say all they may",
-                self.cluster.joined().map_or(0, |_| 2 * MEMBERS_MAX * RECORD_BYTES_MAX),
-            ),
-        ]
     }
 
     pub(crate) fn workers(&self) -> Vec<WorkerReport> {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use wireloom::events::{Heartbeat, ServiceAnnouncement};
 use wireloom::{
-    Change, Choice, Delivery, Event, MemberState, NoRoute, Node, NodeBuilder, Ready, Refused,
-    Target,
+    Change, Choice, Delivery, Event, Interface, MemberState, NoRoute, Node, NodeBuilder, Ready,
+    Refused, Target,
 };
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -170,6 +170,45 @@ fn names_services_and_interest_lead_to_members() {
         router.route(&Tick { number }, Target::service("tick")).expect("one does");
     }
     wait_for("all go to the one", || heard() == [before[0], before[1] + 4]);
+}
+
+#[test]
+fn a_group_of_a_type_takes_one_send_to_all_who_want_it() {
+    let group = format!("239.255.87.78:{}", 20_000 + std::process::id() % 20_000);
+    let loopback = || Interface::Address(std::net::Ipv4Addr::LOCALHOST);
+    let mut index = 0;
+    let nodes = by_seed("group-of", 4, |node| {
+        let node = node.group_of::<Tick>(&group).multicast(1, loopback(), true);
+        index += 1;
+        if matches!(index, 2 | 3) { node.join_on(&group, loopback()) } else { node }
+    });
+    let sent_to_group = || nodes[0].ledger().links.get(&format!("udp://{group}")).copied();
+    let wanting = |count: usize| {
+        let wants = |node: &Node| {
+            node.members().iter().filter(|member| member.wants(Tick::TYPE_ID)).count() == count
+        };
+        wait_for("all know who wants what", || nodes.iter().all(wants));
+    };
+    let mut router = nodes[0].router();
+    let first = count_ticks(&nodes[1]);
+    wanting(1);
+    router.route(&Tick { number: 0 }, &Target::Interested).expect("one is");
+    wait_for("the only one", || first.load(Ordering::Relaxed) == 1);
+    assert_eq!(sent_to_group(), None, "one node needs no group");
+
+    let second = count_ticks(&nodes[2]);
+    wanting(2);
+    let before = nodes[0].ledger().published.sent;
+    for number in 1..=10 {
+        router.route(&Tick { number }, &Target::Interested).expect("two are");
+    }
+    let heard = || (first.load(Ordering::Relaxed), second.load(Ordering::Relaxed));
+    wait_for("one copy each", || heard() == (11, 10));
+    assert_eq!(sent_to_group(), Some(10));
+    assert_eq!(nodes[0].ledger().published.sent - before, 10, "one send for both");
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(heard(), (11, 10), "none twice");
+    assert_eq!(nodes[3].ledger().received.events, 0, "who did not subscribe receives none");
 }
 
 #[test]

@@ -71,15 +71,31 @@ pub(crate) struct NodeConfigArgs {
 impl NodeConfigArgs {
     /// File, environment and these options, and above them the command's own: each as it is
     /// written, the key it speaks of, and its value if it was given.
-    pub(crate) fn config<const N: usize>(
+    pub(crate) fn config<'a>(
         &self,
-        options: [(&str, &str, Option<String>); N],
+        options: impl IntoIterator<Item = (&'a str, &'a str, Option<String>)>,
     ) -> Result<Config, ConfigError> {
         let layers = self.config.iter().fold(Layers::new(), |layers, file| layers.file(file));
-        let layers = said(layers.environment(), self.profile, &self.set);
-        let given = options.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?)));
-        given.fold(layers, |layers, (flag, key, value)| layers.flag(flag, key, &value)).config()
+        flags(said(layers.environment(), self.profile, &self.set), options).config()
     }
+
+    /// What it was told to begin from, for a person: `profile server, node.toml`; none for nothing.
+    pub(crate) fn begins_from(&self, config: &Config) -> Option<String> {
+        let profile = config.profile().map(|profile| format!("profile {profile}"));
+        let file = self.config.as_ref().map(|file| file.display().to_string());
+        let parts: Vec<String> = profile.into_iter().chain(file).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+}
+
+/// Lays a command's own options above the rest: each as it is written, the key it speaks of, and
+/// its value if it was given.
+pub(crate) fn flags<'a>(
+    layers: Layers,
+    options: impl IntoIterator<Item = (&'a str, &'a str, Option<String>)>,
+) -> Layers {
+    let given = options.into_iter().filter_map(|(flag, key, value)| Some((flag, key, value?)));
+    given.fold(layers, |layers, (flag, key, value)| layers.flag(flag, key, &value))
 }
 
 /// An interface as the configuration writes it.

@@ -36,6 +36,11 @@ Examples:
     echo '{\"valve\":7}' |
       wireloom pub --to udp://10.0.0.7:9000 --type valve --priority critical
 
+  Publish to a member of a cluster by its name, and to one that offers a
+  service, reliably; --wait says how long to look for them:
+    wireloom pub --to node:desk --type note --raw notes.txt
+    wireloom pub --to reliable:service:sum --type term --seed 10.0.0.7:9000 -
+
 At the end one JSON object stands on standard error:
   {\"accepted\":1998,\"refused\":{\"malformed\":2}}
 Accepted means sent. Whether it arrived, UDP does not say: the subscriber knows
@@ -61,6 +66,9 @@ Examples:
 
   A node that is reached from other machines, on a network without multicast:
     wireloom node --name one --listen 0.0.0.0:9000 --no-group --seed db-1:9000
+
+  All of that from a file, with one value above it:
+    wireloom node --config node.toml --set tcp.pool=8
 
 Exit status:
   0  it ended in good order
@@ -95,6 +103,9 @@ Examples:
 
   Watch a multicast group for a minute:
     wireloom sub --join 224.1.1.1:9000 --timeout 1m
+
+  Be a member of a cluster that events reach by name, type or service:
+    wireloom sub --name desk --type note --seed 10.0.0.7:9000
 
 Formats:
   json     {\"type\":…,\"source\":…,\"sequence\":…,\"timestamp_ns\":…,

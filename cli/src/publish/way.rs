@@ -1,9 +1,65 @@
-//! Whether the system knows a way to the target, asked before anything is read.
+//! Whether there is a way to the target, asked before anything is read: a route of the system, or
+//! a member of the cluster.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use wireloom::Target;
+use wireloom::{Node, Ready, Target};
+use wireloom_wire::event_type_id;
+
+use super::TELL_WAITING;
+use crate::args::PublishArgs;
+use crate::output::Output;
+use crate::stop::Stop;
+
+/// How long a look at the members lasts before the signals are looked at again.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Whether the target is a member, or several, of a cluster.
+pub(super) fn is_in_cluster(target: &Target) -> bool {
+    match target {
+        Target::Named(_) | Target::Service(..) | Target::Interested => true,
+        Target::Reliably(target) => is_in_cluster(target),
+        _ => false,
+    }
+}
+
+/// The address to send from: loopback for loopback targets, else every address, because a socket
+/// bound to 127.0.0.1 reaches no other machine.
+pub(super) fn source(to: Option<SocketAddr>) -> IpAddr {
+    match to.map(|address| address.ip()) {
+        Some(IpAddr::V4(ip)) if !ip.is_loopback() => Ipv4Addr::UNSPECIFIED.into(),
+        Some(IpAddr::V6(ip)) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
+        Some(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+        _ => Ipv4Addr::LOCALHOST.into(),
+    }
+}
+
+/// Waits until the cluster knows whom the events are for, `--wait` at most.
+pub(super) fn wait_for_way(
+    args: &PublishArgs,
+    node: &Node,
+    (stop, output): (&Stop, &Output),
+) -> Result<()> {
+    let needs = Ready::to(&args.to, event_type_id(&args.event_type));
+    if needs.is_nothing() {
+        return Ok(());
+    }
+    let until = Instant::now() + args.wait;
+    let mut told = Instant::now();
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let Err(missing) = node.ready(&needs, LOOK.min(left)) else { return Ok(()) };
+        if stop.is_wished() || left.is_zero() {
+            bail!("nothing was published to {}: {missing}", args.to);
+        }
+        if told.elapsed() > TELL_WAITING {
+            output.hint(format_args!("waiting for {}: {missing}", args.to));
+            told = Instant::now();
+        }
+    }
+}
 
 /// Asks the system for a route before anything is read: a datagram without one would only be
 /// counted as refused.

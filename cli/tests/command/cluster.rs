@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::program::{run, text, wireloom};
+use crate::program::{Scratch, Subscriber, account, run, run_with, text, wireloom};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -22,11 +22,17 @@ struct Node {
 impl Node {
     /// Starts a node of a cluster of this test, without multicast unless it is the first.
     fn start(name: &str, cluster: &str, seed: Option<&str>) -> Self {
-        let cluster = format!("{cluster}-{}", std::process::id());
         let seed = seed.unwrap_or("127.0.0.1:9");
-        let words = ["node", "--events", "--name", name, "--cluster", &cluster];
-        let mut command = wireloom(&words);
-        command.args(["--service", name, "--no-group", "--seed", seed]);
+        Self::start_with(
+            &["--name", name, "--service", name, "--no-group", "--seed", seed],
+            cluster,
+        )
+    }
+
+    /// Starts a node with these words.
+    fn start_with(words: &[&str], cluster: &str) -> Self {
+        let mut command = wireloom(&["node", "--events", "--cluster", &here(cluster)]);
+        command.args(words);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().expect("the command starts");
         let stdout = child.stdout.take().expect("piped");
@@ -69,8 +75,13 @@ impl Drop for Node {
     }
 }
 
+/// The name of a cluster of this run of the tests.
+fn here(cluster: &str) -> String {
+    format!("{cluster}-{}", std::process::id())
+}
+
 fn members(cluster: &str, seed: &str) -> Value {
-    let cluster = format!("{cluster}-{}", std::process::id());
+    let cluster = here(cluster);
     let words = ["members", "--json", "--no-group", "--seed", seed, "--cluster", &cluster];
     let output = run(&words);
     assert!(output.status.success(), "{}", text(&output.stderr));
@@ -125,23 +136,122 @@ fn a_node_says_who_it_is_and_the_table_says_when_nobody_answers() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("nobody answered"), "{}", text(&output.stderr));
 
-    let mut command = wireloom(&["node", "--name", "greeter", "--service", "sum"]);
-    command.args(["--no-group", "--seed", "127.0.0.1:9"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the command starts");
-    std::thread::sleep(Duration::from_millis(700));
-    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process");
-    kill_process(id, Signal::TERM).expect("it runs");
-    let status = child.wait().expect("it ends");
-    let mut said = String::new();
-    let mut stdout = child.stdout.take().expect("piped");
-    std::io::Read::read_to_string(&mut stdout, &mut said).expect("UTF-8");
-    assert!(status.success(), "{said}");
+    let said =
+        greeting(&["--name", "greeter", "--service", "sum", "--no-group", "--seed", "127.0.0.1:9"]);
     for word in
         ["node greeter, id ", "it listens there", "seed 127.0.0.1:9", "offers sum", "memory"]
     {
         assert!(said.contains(word), "{word} in {said}");
     }
+    assert!(!said.contains("configured by"), "{said}");
+    let refused = run(&["node", "--no-group"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("discovery.seeds"), "{}", text(&refused.stderr));
+}
+
+/// What a node says of itself when it starts.
+fn greeting(words: &[&str]) -> String {
+    let mut command = wireloom(&["node"]);
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut child = command.spawn().expect("the command starts");
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let mut said = String::new();
+    while !said.contains("memory at most") {
+        assert!(stdout.read_line(&mut said).expect("UTF-8") > 0, "it ended after {said}");
+    }
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process(id, Signal::TERM).expect("it runs");
+    std::io::Read::read_to_string(&mut stdout, &mut said).expect("UTF-8");
+    assert!(child.wait().expect("it ends").success(), "{said}");
+    said
+}
+
+#[test]
+fn a_node_takes_its_cluster_from_a_file_and_options_come_before_it() {
+    let first = Node::start("first", "file", None);
+    let config = format!(
+        "[node]\nname = \"filed\"\nlisten = \"127.0.0.2:0\"\nprofile = \"server\"\n\
+         [discovery]\nseeds = [\"{}\"]\n[services]\nannounce = [\"sum\", \"log\"]\n",
+        first.address
+    );
+    let file = Scratch::new("node.toml", config.as_bytes());
+    let filed = Node::start_with(&["--config", file.path(), "--no-group"], "file");
+    assert!(filed.address.starts_with("127.0.0.2:"), "{}", filed.address);
+    let words = ["--config", file.path(), "--no-group", "--profile", "cluster", "--name", "said"];
+    let more = ["--service", "only", "--listen", "127.0.0.3:0"];
+    let said = Node::start_with(&[&words[..], &more[..]].concat(), "file");
+    assert!(said.address.starts_with("127.0.0.3:"), "{}", said.address);
+    first.wait("up", Some(&filed.address));
+    first.wait("up", Some(&said.address));
+    let shown = members("file", &first.address);
+    let of = |name| (&member(&shown, name)["services"], &member(&shown, name)["profile"]);
+    assert_eq!(of("filed"), (&serde_json::json!(["sum", "log"]), &"server".into()));
+    assert_eq!(of("said"), (&serde_json::json!(["only"]), &"cluster".into()));
+
+    let words = ["--config", file.path(), "--set", "node.name=set", "--no-group"];
+    let told = greeting(&words);
+    let from = format!("configured by profile server, {}", file.path());
+    for word in [&from, "node set, id ", "offers sum, log", &format!("seed {}", first.address)] {
+        assert!(told.contains(word), "{word} in {told}");
+    }
+    let refused = run(&["node", "--set", "node.nam=x"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("did you mean name?"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn events_go_to_members_by_name_by_service_and_to_whom_they_interest() {
+    let cluster = here("members");
+    let first = Node::start("first", "members", None);
+    let ways = ["--no-group", "--seed", &first.address, "--cluster", &cluster];
+    let subscriber = |name: &str, event_type: &str, count: &str| {
+        let words = ["--name", name, "--type", event_type, "--count", count, "--timeout", "50s"];
+        Subscriber::start_with(&["sub", "--format", "payload"], &[&words[..], &ways[..]].concat())
+    };
+    let publish = |to: &str, event_type: &str, line: &str| {
+        let words = ["pub", "--to", to, "--type", event_type];
+        let output = run_with(&[&words[..], &ways[..]].concat(), line.as_bytes());
+        assert!(output.status.success(), "{to}: {}", text(&output.stderr));
+        account(&text(&output.stderr))
+    };
+    let desk = subscriber("desk", "tick", "4");
+    let other = subscriber("other", "tick", "1");
+    let bystander = subscriber("bystander", "tock", "1");
+    publish("node:desk", "tick", "1");
+    let delivered = publish("reliable:node:desk", "tick", "2\n3");
+    assert_eq!(delivered["delivered"], 2, "{delivered}");
+    publish("node:other", "tick", "10");
+    let other = other.end();
+    assert_eq!((other.code, other.stdout.as_slice()), (Some(0), &b"10\n"[..]));
+    publish("interested", "tick", "4");
+    let desk = desk.end();
+    assert_eq!((desk.code, desk.stdout.as_slice()), (Some(0), &b"1\n2\n3\n4\n"[..]));
+    publish("interested", "tock", "5");
+    let bystander = bystander.end();
+    assert_eq!((bystander.code, bystander.stdout.as_slice()), (Some(0), &b"5\n"[..]));
+
+    let delivered = publish_unheard(&ways);
+    assert_eq!(delivered.0, Some(2), "{}", delivered.1);
+    for word in ["nothing was published to node:nobody", "no member is called nobody"] {
+        assert!(delivered.1.contains(word), "{word} in {}", delivered.1);
+    }
+    let config = "[services]\nannounce = [\"sum\"]\n";
+    let file = Scratch::new("service.toml", config.as_bytes());
+    let words = ["--name", "adder", "--config", file.path(), "--count", "2", "--timeout", "50s"];
+    let words = [&words[..], &ways[..]].concat();
+    let adder = Subscriber::start_with(&["sub", "--format", "payload"], &words);
+    publish("service:sum", "term", "6");
+    let delivered = publish("reliable:service:sum", "term", "7");
+    assert_eq!(delivered["delivered"], 1, "{delivered}");
+    let adder = adder.end();
+    assert_eq!((adder.code, adder.stdout.as_slice()), (Some(0), &b"6\n7\n"[..]));
+}
+
+/// The status and the words of a publisher to a member that is not there.
+fn publish_unheard(ways: &[&str]) -> (Option<i32>, String) {
+    let words = ["pub", "--to", "node:nobody", "--type", "tick", "--wait", "300ms"];
+    let output = run_with(&[&words[..], ways].concat(), b"1");
+    (output.status.code(), text(&output.stderr))
 }
 
 #[test]

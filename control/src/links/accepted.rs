@@ -27,7 +27,7 @@ const READS_PER_CYCLE: usize = 4;
 const STRANGER_BYTES: usize = 4 << 10;
 
 /// Bytes that wait to be written to a peer before its news wait too: it does not read them.
-const SPEECH_BYTES_MAX: usize = 4 << 10;
+pub(super) const SPEECH_BYTES_MAX: usize = 4 << 10;
 
 /// Keep-alive intervals after which a silent peer is taken to be gone.
 const SILENT_INTERVALS: u64 = 3;

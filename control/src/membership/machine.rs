@@ -42,6 +42,8 @@ pub(super) const PAGE_NS: u64 = 300_000_000;
 /// How long two members may share a name before it is an alarm: a restart at another port looks
 /// like it until the old life is found dead, ns.
 pub(super) const SHARED_NAME_NS: u64 = 15_000_000_000;
+/// How often names are looked at, at most, ns.
+pub(super) const NAMES_NS: u64 = 1_000_000_000;
 /// Answers to strangers in a second.
 const ANSWERS_PER_SECOND: u64 = 500;
 /// Records asked for in a second.

@@ -3,23 +3,34 @@
 
 use std::collections::BTreeSet;
 
-use super::machine::{Membership, SHARED_NAME_NS};
+use super::machine::{Membership, NAMES_NS, SHARED_NAME_NS};
 use super::member::{Change, Member, MemberState};
 
 impl Membership {
-    /// Alarms about names that several members have had for a while.
+    /// Alarms about names that several members have had for a while. Costs a pass over the table
+    /// without a copy, once a second at most: a thousand that join come at a thousand times.
     pub(super) fn look_at_names(&mut self) {
-        let members = self.members();
-        let shared: BTreeSet<String> =
-            members.iter().filter(|of| of.shares_name).map(|of| of.name().to_owned()).collect();
-        let outside_ns = self.clock.outside_ns(0);
-        let due = members.iter().filter(|member| !member.is_self && member.is_up());
-        let due = due.map(|member| member.since_ns.saturating_sub(outside_ns) + SHARED_NAME_NS);
-        self.names_at_ns = due.filter(|due_ns| *due_ns > self.clock.now_ns()).min();
+        let shared: BTreeSet<String> = self.shared_names().into_iter().map(str::to_owned).collect();
+        let now_ns = self.clock.now_ns();
+        let up = self.entries.by_address.values().filter(|entry| entry.up);
+        let due = up.map(|entry| entry.since_ns + SHARED_NAME_NS).filter(|due_ns| *due_ns > now_ns);
+        self.names_at_ns = due.min().map(|due_ns| due_ns.max(now_ns + NAMES_NS));
         for name in shared.difference(&self.names_shared) {
             self.entries.changes.push(Change::SharedName(name.clone()));
         }
         self.names_shared = shared;
+    }
+
+    /// The names that this node and members that have been up for a while have several times.
+    fn shared_names(&self) -> BTreeSet<&str> {
+        let now_ns = self.clock.now_ns();
+        let old =
+            self.entries.by_address.values().filter(|entry| {
+                entry.up && now_ns.saturating_sub(entry.since_ns) >= SHARED_NAME_NS
+            });
+        let names = old.filter_map(|entry| entry.record.as_deref()).map(|of| of.name.as_str());
+        let mut once = BTreeSet::from([self.own.name.as_str()]);
+        names.filter(|name| !once.insert(name)).collect()
     }
 
     /// All members, this node among them, by address.
@@ -53,21 +64,10 @@ impl Membership {
             });
         }
         members.sort_by_key(Member::address);
-        self.mark_shared_names(&mut members);
-        members
-    }
-
-    fn mark_shared_names(&self, members: &mut [Member]) {
-        let now_ns = self.clock.outside_ns(self.clock.now_ns());
-        let old = |member: &Member| {
-            member.is_self || now_ns.saturating_sub(member.since_ns) >= SHARED_NAME_NS
-        };
-        let mut counts = std::collections::BTreeMap::<String, u32>::new();
-        for member in members.iter().filter(|member| member.is_up() && old(member)) {
-            *counts.entry(member.name().to_owned()).or_default() += 1;
-        }
+        let shared = self.shared_names();
         for member in members.iter_mut().filter(|member| member.is_up()) {
-            member.shares_name = counts.get(member.name()).is_some_and(|count| *count > 1);
+            member.shares_name = shared.contains(member.name());
         }
+        members
     }
 }

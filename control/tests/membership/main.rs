@@ -15,12 +15,21 @@ fn mesh(seed: u64, nodes: usize, multicast: bool) -> Network {
         network.start(index, if multicast { std::slice::from_ref(&GROUP) } else { &seeds });
         network.run(MS);
     }
-    // Hellos beyond what a seed answers in a second are said again, as discovery does.
-    for index in 0..nodes {
-        network.run(2 * MS);
-        if network.nodes[index].machine.as_ref().is_some_and(|machine| machine.up() == 0) {
+    // Hellos beyond what a seed answers in a second are said again until somebody is known: each
+    // five seconds, as discovery does.
+    network.run(SECOND);
+    for _ in 0..10 {
+        let alone = |index: &usize| {
+            network.nodes[*index].machine.as_ref().is_some_and(|machine| machine.up() == 0)
+        };
+        let alone: Vec<usize> = (0..nodes).filter(alone).collect();
+        if alone.is_empty() {
+            break;
+        }
+        for index in alone {
             network.hello(index, &[address(0), address(1)]);
         }
+        network.run(5 * SECOND);
     }
     let took = network.converge(50 * MS, 20 * SECOND);
     assert!(took.is_ok(), "{:?}", took.err().unwrap_or_default().first());
@@ -88,8 +97,7 @@ fn a_hundred_nodes_say_little() {
 
 #[test]
 fn many_nodes_join_by_seeds_and_nobody_healthy_is_declared_dead() {
-    // WIRELOOM_MACHINES asks for others. 400 that join within 0.4 s do not all agree within the
-    // 20 s of `mesh`; why is not known yet.
+    // WIRELOOM_MACHINES asks for others.
     let machines = std::env::var("WIRELOOM_MACHINES").ok().and_then(|text| text.parse().ok());
     let mut network = mesh(4, machines.unwrap_or(200), false);
     network.run(15 * SECOND);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Config;
 use super::keys::Id;
+use super::profile::Profile;
 use super::value::Value;
 
 /// `[events]` beyond the rings: what the sender is to do.
@@ -107,6 +108,12 @@ impl Config {
             Value::Text(name) => Some(name),
             _ => None,
         }
+    }
+
+    /// The profile whose figures stand below the rest, if one is said.
+    #[must_use]
+    pub fn profile(&self) -> Option<Profile> {
+        self.word(Id::NodeProfile).parse().ok()
     }
 
     /// Where the node is to receive (`HOST:PORT`), if anybody but the default says it.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use wireloom::{Delivery, Target};
+use wireloom::{Delivery, Node, ReliableSettings, Target};
 
 use crate::support::{Alarm, Numbered, PATIENCE, Seen, eventually, node, patiently};
 
@@ -140,4 +140,35 @@ fn a_slow_handler_makes_the_publisher_wait_and_loses_nothing() {
     slow.store(false, Ordering::Release);
     eventually("everything", || count.load(Ordering::Relaxed) == accepted);
     eventually("the word of it", || feed.ledger().reliable.delivered == accepted);
+}
+
+/// What a node says it can come to use, bytes: all of it, and what a part of the reasons says.
+fn memory(node: &Node, reason: &str) -> (usize, usize) {
+    let terms = node.memory();
+    let part = terms.iter().filter(|(of, _)| of.contains(reason)).map(|(_, bytes)| bytes).sum();
+    (terms.iter().map(|(_, bytes)| bytes).sum(), part)
+}
+
+#[test]
+fn the_sum_of_memory_has_the_links_the_rings_to_peers_and_the_members() {
+    let (to, from) = (node("to").start().expect("starts"), node("from").start().expect("starts"));
+    let deaf = ReliableSettings { listens: false, ..ReliableSettings::default() };
+    let deaf = node("deaf").reliable(deaf).start().expect("starts");
+    let seen = Seen::by(&to);
+    let (to_before, from_before) = (memory(&to, "accepted").0, memory(&from, "rings made so far"));
+    assert_eq!(from_before.0 - memory(&deaf, "").0, 1 << 20, "no ring for packets of peers");
+    assert_eq!(memory(&from, "read from one socket").1, 256 << 10);
+    let target = Target::Reliable(to.address());
+    patiently(|| from.router().route(&Numbered::new(1), &target));
+    seen.wait_for(1);
+    let (sum, rings) = memory(&from, "rings made so far");
+    assert_eq!(rings - from_before.1, ReliableSettings::default().ring_bytes);
+    assert!(sum - from_before.0 > rings - from_before.1, "and what the peer itself takes");
+    let (sum, accepted) = memory(&to, "accepted at a time");
+    // One ring more: the handler's, if it has one, was there before.
+    assert_eq!(sum - to_before, accepted, "each link that came");
+    assert!(accepted >= 256 << 10, "{accepted}");
+    let member = node("member").cluster("memory").start().expect("starts");
+    assert!(memory(&member, "members").1 >= 2 * 2_048 * 1_024, "{:?}", member.memory());
+    assert_eq!(memory(&from, "members").1, 0);
 }

@@ -1,0 +1,61 @@
+//! What the links of a node can come to hold, as a sum with a reason for each term. Rings of
+//! reliable targets belong to who made them and are counted there.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wireloom_wire::LANES;
+
+use super::accepted::SPEECH_BYTES_MAX;
+use super::{INBOX_BYTES, SCRATCH_BYTES};
+use crate::outgoing::FORMED_BYTES_MAX;
+use crate::settings::ReliableSettings;
+
+/// The most links that were accepted at a time; the agent writes it, anybody reads it.
+#[derive(Debug, Default)]
+pub struct AcceptedMost(AtomicUsize);
+
+impl AcceptedMost {
+    /// Notes how many there are; there is one writer.
+    pub(super) fn note(&self, accepted: usize) {
+        if accepted > self.0.load(Ordering::Relaxed) {
+            self.0.store(accepted, Ordering::Relaxed);
+        }
+    }
+
+    /// What links with these settings, to `peers` peers and from as many as there have been at a
+    /// time, can come to hold: a reason and bytes each. What an accepted link keeps is bounded by
+    /// one read of its socket.
+    #[must_use]
+    pub fn memory(&self, settings: &ReliableSettings, peers: usize) -> [(&'static str, usize); 4] {
+        let accepted = self.0.load(Ordering::Relaxed);
+        let inbox = if settings.listens { INBOX_BYTES } else { 0 };
+        [
+            ("reliable links: what is read from one socket at a time", SCRATCH_BYTES),
+            ("reliable links: packets of peers on their way to the handlers", inbox),
+            (
+                "reliable links: packets begun and words owed of each link accepted at a time",
+                accepted * (SCRATCH_BYTES + SPEECH_BYTES_MAX),
+            ),
+            (
+                "reliable links: packets not acknowledged, their headers, for each peer so far",
+                peers * LANES * FORMED_BYTES_MAX,
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_peer_and_each_link_has_its_term() {
+        let (most, settings) = (AcceptedMost::default(), ReliableSettings::default());
+        let sum = |peers| most.memory(&settings, peers).iter().map(|(_, of)| of).sum::<usize>();
+        assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES);
+        assert_eq!(sum(3) - sum(0), 3 * LANES * FORMED_BYTES_MAX);
+        most.note(2);
+        most.note(1);
+        assert_eq!(sum(0), 3 * SCRATCH_BYTES + INBOX_BYTES + 2 * SPEECH_BYTES_MAX);
+    }
+}

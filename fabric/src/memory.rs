@@ -1,0 +1,41 @@
+//! What a node can come to use, as a sum with a reason for each term: the bounds its parts hold, and
+//! what was made so far where that is by request. Read on the cold path only.
+
+use wireloom_control::membership::{MEMBERS_MAX, RECORD_BYTES_MAX};
+use wireloom_dataplane::limits::{LINKS_MAX, STASH_BYTES, SUBSCRIPTIONS_MAX};
+use wireloom_dataplane::link::{Link, LinkId};
+use wireloom_wire::LANES;
+
+use crate::shared::Shared;
+
+impl Shared {
+    /// What the node can come to use, by reason.
+    pub(crate) fn memory(&self) -> Vec<(&'static str, usize)> {
+        let (rings, links, peers) = {
+            let books = self.books();
+            (books.ring_bytes, books.links.len(), books.peers.len())
+        };
+        let receivers = self.receivers();
+        let mut terms = vec![
+            ("rings made so far (each asked for by a publisher, router or subscriber)", rings),
+            ("sender: packets the kernel would not take", STASH_BYTES),
+            ("sender: headers, slices and system-call arrays of one cycle", 256 << 10),
+            ("links made so far, each with its streams' accounts", links * size_of::<Link>()),
+            (
+                "sender: tables of links, of held and of silent streams",
+                LINKS_MAX * (size_of::<usize>() + 2 * LANES * size_of::<(LinkId, usize)>()),
+            ),
+            ("receivers: receive slots", receivers * (520 << 10)),
+            ("receivers: windows of the streams heard", receivers * self.sizes.streams * 1_280),
+            ("receivers: table of subscriptions", receivers * SUBSCRIPTIONS_MAX * 48),
+        ];
+        terms.extend(self.links.accepted_most.memory(&self.reliable, peers));
+        if self.cluster.joined().is_some() {
+            terms.push((
+                "cluster: the members, twice, when as many as can be say all they may",
+                2 * MEMBERS_MAX * RECORD_BYTES_MAX,
+            ));
+        }
+        terms
+    }
+}
