@@ -1,5 +1,5 @@
-//! What a node can come to use, as a sum with a reason for each term: the bounds its parts hold, and
-//! what was made so far where that is by request. Read on the cold path only.
+//! What a node can come to use, as a sum with a reason for each term: the bounds its parts hold,
+//! and what was made so far where that is by request. Read on the cold path only.
 
 use wireloom_control::membership::{MEMBERS_MAX, RECORD_BYTES_MAX};
 use wireloom_dataplane::limits::{LINKS_MAX, STASH_BYTES, SUBSCRIPTIONS_MAX};
