@@ -1,6 +1,6 @@
 //! The bare loops the product is compared with: the same frames in the same packets, sent as
-//! segmented runs and received joined (over a stream: written packet by packet), with nothing around
-//! it.
+//! segmented runs and received joined, or written to a stream packet by packet, with nothing around
+//! them.
 //!
 //! The plain sender sends the same prepared run again and again; its receiver reads one word of
 //! each event and counts. No rings, no encoding, no checksums, no checks, no dispatch: what the

@@ -1,5 +1,5 @@
-//! Two processes over UDP, unicast or multicast, or with reliable events over TCP: the product and the bare loop in alternating
-//! slices, so that both meet the same machine.
+//! Two processes over UDP, unicast or multicast, or with reliable events over TCP: the product and
+//! the bare loop in alternating slices, so that both meet the same machine.
 //!
 //! This process publishes; two children receive, one with a node, one with the bare loop, and rest
 //! while it is not their turn. At full rate each side is one thread that drives its own node; with
