@@ -64,10 +64,12 @@ fn what_is_taken_can_be_read_again_until_it_is_released() {
     let (mut received, mut idle) = (0, Idle::default());
     loop {
         let closed = retained.is_closed();
-        let bytes = retained.read().len();
+        // One read: another would see what has been published since.
+        let batch = retained.read();
+        let bytes = batch.len();
         if bytes > 0 {
             let first = received;
-            received += check(retained.read(), first, 2000);
+            received += check(batch, first, 2000);
             taken.push_back((retained.take(bytes), bytes, first));
             idle = Idle::default();
         } else if closed && taken.is_empty() {
