@@ -370,11 +370,7 @@ impl<S: Sockets> Links<S> {
                 let letters = &mut self.dead_letters;
                 let target = key.0;
                 link.give_up(reason, session, |frame| {
-                    if let Some(handler) = letters {
-                        let letter = DeadLetter { target, reason, frame: *frame };
-                        // A panic of the handler is its own; the links go on.
-                        let _ = catch_unwind(AssertUnwindSafe(|| handler(&letter)));
-                    }
+                    tell(letters.as_mut(), &DeadLetter { target, reason, frame: *frame });
                 });
                 work += 1;
             }
@@ -495,6 +491,14 @@ fn make_inbox(config: &LinksConfig) -> Option<Inbox> {
     Some(Inbox::new(producer))
 }
 
+/// Tells the handler of undelivered events, if there is one. A panic of it is its own; the links go
+/// on.
+fn tell(handler: Option<&mut DeadLetters>, letter: &DeadLetter<'_>) {
+    if let Some(handler) = handler {
+        let _ = catch_unwind(AssertUnwindSafe(|| handler(letter)));
+    }
+}
+
 impl<S: Sockets> Agent for Links<S> {
     fn name(&self) -> &'static str {
         "links"
@@ -529,12 +533,9 @@ impl<S: Sockets> Agent for Links<S> {
         let session = next_session(&mut self.sessions);
         for ((target, _), link) in &mut self.dialled {
             let letters = &mut self.dead_letters;
-            link.give_up(Undelivered::Closed, session, |frame| {
-                if let Some(handler) = letters {
-                    let reason = Undelivered::Closed;
-                    let letter = DeadLetter { target: *target, reason, frame: *frame };
-                    let _ = catch_unwind(AssertUnwindSafe(|| handler(&letter)));
-                }
+            let (target, reason) = (*target, Undelivered::Closed);
+            link.give_up(reason, session, |frame| {
+                tell(letters.as_mut(), &DeadLetter { target, reason, frame: *frame });
             });
         }
     }
