@@ -33,8 +33,10 @@ use wireloom_wire::{
 };
 
 use crate::backoff::Random;
+use crate::incoming::reassembly::{Moment, Outlet, Reassembly};
 use crate::incoming::{Inbox, Streams};
 use crate::outgoing::Feed;
+use crate::outgoing::large::Large;
 use crate::settings::{ReliableSettings, ns};
 use crate::sockets::{Ready, SocketId, Sockets};
 use crate::tally::Undelivered;
@@ -116,6 +118,8 @@ pub type DeadLetters = Box<dyn FnMut(&DeadLetter<'_>) + Send>;
 pub enum LinksCommand {
     /// A ring whose events go to this address in this lane.
     Attach(SocketAddr, Lane, Feed),
+    /// An event too large for a ring, for this address in this lane.
+    Large(SocketAddr, Lane, Box<Large>),
     /// Who is told of undelivered events.
     OnUndelivered(DeadLetters),
 }
@@ -124,6 +128,7 @@ impl std::fmt::Debug for LinksCommand {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Attach(peer, lane, _) => write!(f, "Attach({peer}, {lane})"),
+            Self::Large(peer, lane, _) => write!(f, "Large({peer}, {lane})"),
             Self::OnUndelivered(_) => f.write_str("OnUndelivered"),
         }
     }
@@ -155,6 +160,8 @@ pub struct Identity {
     pub cluster: u64,
     /// Where it listens.
     pub listens: SocketAddr,
+    /// The largest event it takes.
+    pub event_bytes_max: u32,
 }
 
 impl Identity {
@@ -166,6 +173,7 @@ impl Identity {
             node: self.node,
             incarnation: self.incarnation,
             listens: self.listens,
+            event_bytes_max: self.event_bytes_max,
             streams: Default::default(),
             stream_count: 0,
             name: &self.name,
@@ -206,6 +214,9 @@ struct Cycle<'a, S> {
     times: Times,
     now_ns: u64,
 }
+
+/// The sessions of a link: of its streams of small events, and of its streams of large ones.
+type Sessions = (SessionId, SessionId);
 
 /// One of the links to a peer: the peer and the place in its pool.
 type LinkKey = (SocketAddr, usize);
@@ -277,28 +288,30 @@ impl<S: Sockets> Links<S> {
         for taken in 0..COMMANDS_PER_CYCLE {
             let Some(command) = self.config.port.commands.pop() else { return taken };
             match command {
-                LinksCommand::Attach(peer, lane, feed) => self.attach(peer, lane, feed),
+                LinksCommand::Attach(peer, lane, feed) => self.link(peer, lane).attach(lane, feed),
+                LinksCommand::Large(peer, lane, large) => {
+                    self.link(peer, lane).push_large(lane, *large);
+                }
                 LinksCommand::OnUndelivered(handler) => self.dead_letters = Some(handler),
             }
         }
         COMMANDS_PER_CYCLE
     }
 
-    fn attach(&mut self, peer: SocketAddr, lane: Lane, feed: Feed) {
+    /// The link to a peer that carries a lane.
+    fn link(&mut self, peer: SocketAddr, lane: Lane) -> &mut Dialled {
         let pool = self.config.settings.pool.clamp(1, LANES);
         let index = usize::from(lane).min(pool - 1);
-        let session = next_session(&mut self.sessions);
         let node = self.config.identity.node;
         let settings = &self.config.settings;
-        let seed = self.random.next();
-        let link = self.dialled.entry((peer, index)).or_insert_with(|| {
+        let (sessions, random) = (&mut self.sessions, &mut self.random);
+        self.dialled.entry((peer, index)).or_insert_with(|| {
             let last = index + 1 == pool;
             let lanes = index..if last { LANES } else { index + 1 };
-            let mut link = Dialled::new(peer, (settings, seed));
-            link.add_lanes(node, lanes, session);
+            let mut link = Dialled::new(peer, (settings, random.next()));
+            link.add_lanes(node, lanes, next_sessions(sessions));
             link
-        });
-        link.attach(lane, feed);
+        })
     }
 
     /// Takes in what the sockets have to say. While they have nothing to say they are asked seldom:
@@ -365,13 +378,18 @@ impl<S: Sockets> Links<S> {
                     self.dialled_by_socket.insert(new, *key);
                 }
             }
+            let letters = &mut self.dead_letters;
+            let target = key.0;
+            let mut letter = |reason, frame: &Frame<'_>| {
+                tell(letters.as_mut(), &DeadLetter { target, reason, frame: *frame });
+            };
+            work += link.give_up_oversized(|frame| letter(Undelivered::TooLarge, frame));
+            if link.outgrew() {
+                link.renew_large(next_sessions(&mut self.sessions).1);
+            }
             if let Some(reason) = link.gave_up() {
-                let session = next_session(&mut self.sessions);
-                let letters = &mut self.dead_letters;
-                let target = key.0;
-                link.give_up(reason, session, |frame| {
-                    tell(letters.as_mut(), &DeadLetter { target, reason, frame: *frame });
-                });
+                let sessions = next_sessions(&mut self.sessions);
+                link.give_up(reason, sessions, |frame| letter(reason, frame));
                 work += 1;
             }
         }
@@ -390,7 +408,9 @@ impl<S: Sockets> Links<S> {
 
     /// The links that peers dialled: their packets, and what they are to be told.
     fn tend_accepted(&mut self, now_ns: u64) -> usize {
-        let mut work = self.inbox.as_mut().map_or(0, |inbox| inbox.settle(&mut self.streams));
+        let moment = self.moment(now_ns);
+        let settle = |inbox: &mut Inbox| inbox.settle(&mut self.streams, moment);
+        let mut work = self.inbox.as_mut().map_or(0, settle);
         let open: Vec<SocketId> =
             self.accepted.iter().filter(|(_, link)| link.wants_tending()).map(|e| *e.0).collect();
         let mut handed = 0;
@@ -403,6 +423,13 @@ impl<S: Sockets> Links<S> {
             wake.notify();
         }
         work += handed;
+        if let Some(inbox) = &mut self.inbox {
+            for socket in inbox.abandon(&mut self.streams, moment) {
+                if let Some(link) = self.accepted.get_mut(&socket) {
+                    link.give_up_silent(&self.config.port.counters);
+                }
+            }
+        }
         let mut cycle = Cycle {
             sockets: &mut self.sockets,
             scratch: &mut self.scratch,
@@ -423,6 +450,11 @@ impl<S: Sockets> Links<S> {
             !ended
         });
         work
+    }
+
+    fn moment(&self, now_ns: u64) -> Moment {
+        let unix_ns = self.config.clock.unix_ns(now_ns);
+        Moment { now_ns, unix_ns, ack_ns: self.times.ack_ns }
     }
 
     fn read_accepted(&mut self, socket: SocketId, now_ns: u64) -> usize {
@@ -447,10 +479,10 @@ impl<S: Sockets> Links<S> {
             });
         }
         let mut handed = 0;
+        let moment = self.moment(now_ns);
         if !link.is_stranger()
             && let Some(inbox) = &mut self.inbox
         {
-            let received_unix_ns = self.config.clock.unix_ns(now_ns);
             let mut cycle = Cycle {
                 sockets: &mut self.sockets,
                 scratch: &mut self.scratch,
@@ -459,7 +491,7 @@ impl<S: Sockets> Links<S> {
                 times: self.times,
                 now_ns,
             };
-            let into = (inbox, &mut self.streams, received_unix_ns);
+            let into = (inbox, &mut self.streams, moment);
             handed = link.read_packets(&mut cycle, into);
         }
         self.accepted.insert(socket, link);
@@ -469,7 +501,9 @@ impl<S: Sockets> Links<S> {
     fn next_deadline_ns(&self) -> u64 {
         let dialled = self.dialled.values().map(|link| link.deadline_ns(self.times));
         let accepted = self.accepted.values().map(|link| link.deadline_ns(self.times));
-        dialled.chain(accepted).min().unwrap_or(u64::MAX)
+        let inbox =
+            self.inbox.as_ref().map(|inbox| inbox.deadline_ns(&self.streams, self.times.ack_ns));
+        dialled.chain(accepted).chain(inbox).min().unwrap_or(u64::MAX)
     }
 }
 
@@ -477,6 +511,11 @@ impl<S: Sockets> Links<S> {
 const fn next_session(sessions: &mut u32) -> SessionId {
     *sessions = sessions.wrapping_add(1) | 0x8000_0000;
     SessionId(*sessions)
+}
+
+/// Two of them: for the small events of a link, and for its large ones.
+const fn next_sessions(sessions: &mut u32) -> Sessions {
+    (next_session(sessions), next_session(sessions))
 }
 
 /// The ring to the receiver, made when the first peer comes.
@@ -488,7 +527,12 @@ fn make_inbox(config: &LinksConfig) -> Option<Inbox> {
     if let Some(wake) = &config.receiver.wake {
         wake.notify();
     }
-    Some(Inbox::new(producer))
+    let outlet = Outlet {
+        receiver: config.receiver.clone(),
+        wake: config.port.wake.clone(),
+        counters: Arc::clone(&config.port.counters),
+    };
+    Some(Inbox::new(producer, Reassembly::new(outlet, config.settings.event_bytes_max())))
 }
 
 /// Tells the handler of undelivered events, if there is one. A panic of it is its own; the links go
@@ -530,11 +574,11 @@ impl<S: Sockets> Agent for Links<S> {
     }
 
     fn on_close(&mut self, _now_ns: u64) {
-        let session = next_session(&mut self.sessions);
+        let sessions = next_sessions(&mut self.sessions);
         for ((target, _), link) in &mut self.dialled {
             let letters = &mut self.dead_letters;
             let (target, reason) = (*target, Undelivered::Closed);
-            link.give_up(reason, session, |frame| {
+            link.give_up(reason, sessions, |frame| {
                 tell(letters.as_mut(), &DeadLetter { target, reason, frame: *frame });
             });
         }

@@ -1,14 +1,21 @@
 //! The receiving side of streams, without a socket: what is next, what was had, what is told.
 
+use std::sync::Arc;
+
+use wireloom_dataplane::command::Commands;
+use wireloom_dataplane::launch::ReceiverPort;
 use wireloom_ring::{Consumer, RingConfig, ring};
 use wireloom_wire::PacketFlags;
 
+use super::reassembly::{Moment, Outlet};
 use super::*;
+
+const NOW: Moment = Moment { now_ns: 0, unix_ns: 0, ack_ns: 1 };
 
 const SOCKET: SocketId = SocketId(1);
 
 fn point(sequence: u64) -> StreamPoint {
-    StreamPoint { lane: 1, session: 9, sequence }
+    StreamPoint { lane: 1, pieces: false, session: 9, sequence }
 }
 
 fn header(sequence: u64, first_event: u64, frame_count: u16) -> PacketHeader {
@@ -27,7 +34,10 @@ fn header(sequence: u64, first_event: u64, frame_count: u16) -> PacketHeader {
 fn inbox() -> (Inbox, Consumer) {
     let config = RingConfig { capacity_bytes: 4096, huge_pages: false };
     let (producer, consumer) = ring(config).expect("memory for a test");
-    (Inbox::new(producer), consumer)
+    let receiver =
+        ReceiverPort { commands: Commands::default(), counters: Arc::default(), wake: None };
+    let outlet = Outlet { receiver, wake: None, counters: Arc::default() };
+    (Inbox::new(producer, Reassembly::new(outlet, 1 << 20)), consumer)
 }
 
 /// Hands over a packet of one frame.
@@ -65,15 +75,15 @@ fn a_packet_is_told_as_taken_when_the_ring_has_been_released() {
     streams.open(NodeId(4), point(0), SOCKET).expect("room");
     let (mut inbox, mut consumer) = inbox();
     assert!(hand(&mut inbox, &mut streams, 0) && hand(&mut inbox, &mut streams, 1));
-    assert_eq!(inbox.settle(&mut streams), 0);
+    assert_eq!(inbox.settle(&mut streams, NOW), 0);
     assert!(!streams.at(0).expect("open").has_news());
     consumer.read();
     consumer.release(96);
-    assert_eq!(inbox.settle(&mut streams), 1);
-    assert_eq!(streams.at(0).expect("open").news(), Some(1));
+    assert_eq!(inbox.settle(&mut streams, NOW), 1);
+    assert_eq!(streams.at(0).expect("open").news(), Some((1, 0)));
     assert_eq!(streams.at(0).expect("open").news(), None, "told once");
     streams.at(0).expect("open").ask();
-    assert_eq!(streams.at(0).expect("open").news(), Some(1), "and again when asked");
+    assert_eq!(streams.at(0).expect("open").news(), Some((1, 0)), "and again when asked");
 }
 
 #[test]
@@ -83,11 +93,11 @@ fn a_full_ring_takes_nothing_until_something_is_released() {
     let (mut inbox, mut consumer) = inbox();
     let handed = (0..).take_while(|sequence| hand(&mut inbox, &mut streams, *sequence)).count();
     assert!(handed > 30 && inbox.is_full());
-    inbox.settle(&mut streams);
+    inbox.settle(&mut streams, NOW);
     assert!(inbox.is_full());
     consumer.read();
     consumer.release(96);
-    inbox.settle(&mut streams);
+    inbox.settle(&mut streams, NOW);
     assert!(!inbox.is_full() && hand(&mut inbox, &mut streams, handed as u64));
 }
 

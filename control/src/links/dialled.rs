@@ -19,17 +19,22 @@ use wireloom_wire::{
     SessionId, Status, StreamPoint,
 };
 
-use super::Cycle;
 use super::speech::Speech;
+use super::{Cycle, Sessions};
 use crate::backoff::Backoff;
 use crate::framing::{Remainder, next_packet};
-use crate::outgoing::{Feed, Outgoing};
+use crate::outgoing::large::Large;
+use crate::outgoing::{Feed, Outgoing, Pieces};
 use crate::settings::{ReliableSettings, ns};
 use crate::sockets::{Ready, SocketId, Sockets};
 use crate::tally::Undelivered;
 
 /// Packets written in one call, two slices each; far below the kernel's limit of 1,024 slices.
 const PACKETS_PER_WRITE: usize = 32;
+
+/// Pieces of large events written in one call behind those packets: what a small event that comes
+/// now may find before it.
+const PIECES_PER_WRITE: usize = 4;
 
 /// Writes of one link in a duty cycle, so that others come round.
 const WRITES_PER_CYCLE: usize = 8;
@@ -74,6 +79,10 @@ impl From<io::Error> for Ended {
 pub(super) struct Dialled {
     peer: SocketAddr,
     streams: Vec<Outgoing>,
+    /// Large events, by lane as `streams`.
+    large: Vec<Pieces>,
+    /// Which of those goes first next time.
+    turn: usize,
     stage: Stage,
     socket: Option<SocketId>,
     backoff: Backoff,
@@ -87,6 +96,8 @@ pub(super) struct Dialled {
     /// Since when the peer owes a word; `None` when it owes none.
     owed_since_ns: Option<u64>,
     given_up: Option<Undelivered>,
+    /// The peer takes less than what was begun: streams of large events begin anew.
+    outgrown: bool,
 }
 
 impl Dialled {
@@ -95,6 +106,8 @@ impl Dialled {
         Self {
             peer,
             streams: Vec::new(),
+            large: Vec::new(),
+            turn: 0,
             stage: Stage::Idle,
             socket: None,
             backoff,
@@ -106,13 +119,22 @@ impl Dialled {
             wrote_ns: 0,
             owed_since_ns: None,
             given_up: None,
+            outgrown: false,
         }
     }
 
-    /// Lets the link carry these lanes.
-    pub(super) fn add_lanes(&mut self, node: NodeId, lanes: Range<usize>, session: SessionId) {
-        let lanes = lanes.filter_map(|lane| u8::try_from(lane).ok());
-        self.streams.extend(lanes.map(|lane| Outgoing::new(node, lane, session)));
+    /// Lets the link carry these lanes: small events in one session, large ones in the other.
+    pub(super) fn add_lanes(&mut self, node: NodeId, lanes: Range<usize>, sessions: Sessions) {
+        for lane in lanes.filter_map(|lane| u8::try_from(lane).ok()) {
+            self.streams.push(Outgoing::new(node, lane, sessions.0));
+            self.large.push(Pieces::new(node, lane, sessions.1));
+        }
+    }
+
+    pub(super) fn push_large(&mut self, lane: u8, large: Large) {
+        if let Some(stream) = self.large.iter_mut().find(|stream| stream.lane() == lane) {
+            stream.push(large);
+        }
     }
 
     pub(super) fn attach(&mut self, lane: u8, feed: Feed) {
@@ -127,13 +149,18 @@ impl Dialled {
 
     /// Whether events are on their way or wait.
     pub(super) fn is_pending(&self) -> bool {
-        self.streams.iter().any(Outgoing::is_pending)
+        self.streams.iter().any(Outgoing::is_pending) || self.large.iter().any(Pieces::is_pending)
+    }
+
+    /// Whether the peer owes a word for something that was written.
+    fn awaits_word(&self) -> bool {
+        self.streams.iter().any(Outgoing::awaits_word) || self.large.iter().any(Pieces::awaits_word)
     }
 
     /// Whether the link has no publishers and nothing left to do.
     pub(super) fn is_over(&mut self) -> bool {
         self.streams.iter_mut().for_each(Outgoing::drop_ended);
-        !self.streams.iter().any(Outgoing::is_fed)
+        !self.streams.iter().any(Outgoing::is_fed) && !self.large.iter().any(Pieces::is_pending)
     }
 
     pub(super) const fn on_ready(&mut self, ready: Ready) {
@@ -150,12 +177,30 @@ impl Dialled {
     pub(super) fn give_up(
         &mut self,
         reason: Undelivered,
-        session: SessionId,
+        sessions: Sessions,
         mut letter: impl FnMut(&Frame<'_>),
     ) {
         for stream in &mut self.streams {
-            stream.give_up(reason, session, &mut letter);
+            stream.give_up(reason, sessions.0, &mut letter);
         }
+        for stream in &mut self.large {
+            stream.give_up(reason, sessions.1, &mut letter);
+        }
+    }
+
+    /// Whether large events that were begun are to be begun anew in other sessions.
+    pub(super) const fn outgrew(&mut self) -> bool {
+        std::mem::replace(&mut self.outgrown, false)
+    }
+
+    pub(super) fn renew_large(&mut self, session: SessionId) {
+        self.large.iter_mut().for_each(|stream| stream.renew(session));
+    }
+
+    /// Gives up the events whose turn it is and which the peer is known not to take, being too
+    /// large; returns how many.
+    pub(super) fn give_up_oversized(&mut self, mut letter: impl FnMut(&Frame<'_>)) -> usize {
+        self.large.iter_mut().map(|stream| stream.give_up_oversized(&mut letter)).sum()
     }
 
     /// When the link next has something to do by itself.
@@ -236,11 +281,22 @@ impl Dialled {
 
     fn say_hello<S: Sockets>(&mut self, cycle: &Cycle<'_, S>) {
         let mut hello = cycle.identity.hello();
-        for (point, stream) in hello.streams.iter_mut().zip(&self.streams) {
-            let session = stream.session().0;
-            *point = StreamPoint { lane: stream.lane(), session, sequence: stream.first() };
+        let small = self.streams.iter().map(|stream| StreamPoint {
+            lane: stream.lane(),
+            pieces: false,
+            session: stream.session().0,
+            sequence: stream.first(),
+        });
+        let large = self.large.iter().map(|stream| StreamPoint {
+            lane: stream.lane(),
+            pieces: true,
+            session: stream.session().0,
+            sequence: stream.first(),
+        });
+        for (point, stream) in hello.streams.iter_mut().zip(small.chain(large)) {
+            *point = stream;
+            hello.stream_count += 1;
         }
-        hello.stream_count = self.streams.len().min(hello.streams.len());
         let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
         let length = Control::Hello(hello).encode(cycle.identity.node, &mut packet);
         self.speech.forget();
@@ -338,19 +394,29 @@ impl Dialled {
         if welcome.cluster != cycle.identity.cluster {
             return Err(Ended::Refused(Refusal::Cluster));
         }
+        let wanted = |lane: u8, session: SessionId| {
+            let mut points = welcome.streams().iter();
+            let point = points.find(|point| point.lane == lane && point.session == session.0);
+            point.map(|point| point.sequence).ok_or(Ended::Broken)
+        };
         for stream in &mut self.streams {
-            let point = welcome
-                .streams()
-                .iter()
-                .find(|point| point.lane == stream.lane() && point.session == stream.session().0);
-            let wanted = point.ok_or(Ended::Broken)?.sequence;
+            let wanted = wanted(stream.lane(), stream.session())?;
             let resent = stream.resume(wanted).map_err(|_| Ended::Broken)?;
+            cycle.counters.add(Counter::PacketsResent, resent);
+        }
+        let event_bytes_max = usize::try_from(welcome.event_bytes_max).unwrap_or(usize::MAX);
+        for stream in &mut self.large {
+            if stream.outgrows(event_bytes_max) {
+                self.outgrown = true;
+                return Err(Ended::Cut);
+            }
+            let wanted = wanted(stream.lane(), stream.session())?;
+            let resent = stream.resume(wanted, event_bytes_max).map_err(|_| Ended::Broken)?;
             cycle.counters.add(Counter::PacketsResent, resent);
         }
         cycle.counters.add(Counter::LinksOpened, 1);
         self.stage = Stage::Open;
-        let awaits = self.streams.iter().any(Outgoing::awaits_word);
-        self.owed_since_ns = awaits.then_some(cycle.now_ns);
+        self.owed_since_ns = self.awaits_word().then_some(cycle.now_ns);
         Ok(())
     }
 
@@ -361,19 +427,25 @@ impl Dialled {
     ) -> Result<(), Ended> {
         let Some(status) = Status::of(packet) else { return Err(Ended::Broken) };
         let mine = cycle.identity.node == status.source;
-        let stream = self.streams.iter_mut().find(|stream| {
-            mine && stream.lane() == status.lane && stream.session() == status.session
-        });
-        let Some(stream) = stream else {
+        let is_meant = |lane, session| mine && (lane, session) == (status.lane, status.session);
+        let mut streams = self.streams.iter_mut();
+        let mut large = self.large.iter_mut();
+        let heard = if let Some(stream) =
+            streams.find(|stream| is_meant(stream.lane(), stream.session()))
+        {
+            stream.acknowledge(status.next_sequence)
+        } else if let Some(stream) = large.find(|stream| is_meant(stream.lane(), stream.session()))
+        {
+            stream.acknowledge(status.next_sequence, status.window_bytes)
+        } else {
             cycle.counters.add(Counter::StatusesUnknown, 1);
             return Ok(());
         };
         cycle.counters.add(Counter::StatusesHeard, 1);
-        if stream.acknowledge(status.next_sequence).map_err(|_| Ended::Broken)? {
+        if heard.map_err(|_| Ended::Broken)? {
             self.backoff.reset();
         }
-        let awaits = self.streams.iter().any(Outgoing::awaits_word);
-        self.owed_since_ns = awaits.then_some(cycle.now_ns);
+        self.owed_since_ns = self.awaits_word().then_some(cycle.now_ns);
         Ok(())
     }
 
@@ -394,7 +466,7 @@ impl Dialled {
             }
             let (mut slices, mut bytes) = (Vec::with_capacity(2 * plan.len()), 0);
             for (stream, ahead) in &plan {
-                for part in self.streams[*stream].unwritten(*ahead).unwrap_or_default() {
+                for part in self.unwritten(*stream, *ahead) {
                     if !part.is_empty() {
                         slices.push(IoSlice::new(part));
                         bytes += part.len();
@@ -414,12 +486,47 @@ impl Dialled {
         Ok(work)
     }
 
+    /// What is left of a packet of a plan: those of large streams come behind the others.
+    fn unwritten(&self, stream: usize, ahead: usize) -> [&[u8]; 2] {
+        let parts = match self.streams.get(stream) {
+            Some(stream) => stream.unwritten(ahead),
+            None => self.large[stream - self.streams.len()].unwritten(ahead),
+        };
+        parts.unwrap_or_default()
+    }
+
+    /// Adds pieces of large events to a plan, one of each lane in turn.
+    fn plan_pieces(&mut self, plan: &mut Vec<(usize, usize)>) {
+        let (small, lanes) = (self.streams.len(), self.large.len());
+        let mut counts = [0_usize; wireloom_wire::LANES];
+        if let Some((half, _)) = plan.first().filter(|(stream, _)| *stream >= small) {
+            counts[half - small] = 1;
+        }
+        let (mut pieces, mut idle) = (0, 0);
+        while pieces < PIECES_PER_WRITE && idle < lanes {
+            self.turn = (self.turn + 1) % lanes;
+            if self.large[self.turn].form(counts[self.turn]) {
+                plan.push((small + self.turn, counts[self.turn]));
+                counts[self.turn] += 1;
+                (pieces, idle) = (pieces + 1, 0);
+            } else {
+                idle += 1;
+            }
+        }
+    }
+
+    /// Whether a packet is half written: nothing else may be written before its rest.
+    fn half_written(&self) -> Option<usize> {
+        let small = self.streams.iter().map(Outgoing::is_half_written);
+        small.chain(self.large.iter().map(Pieces::is_half_written)).position(|half| half)
+    }
+
     /// The packets to be written next, as stream and place: the half-written one, then lanes in
-    /// order of priority, each for a few packets.
+    /// order of priority, each for a few packets; behind them pieces.
     fn plan(&mut self) -> Vec<(usize, usize)> {
         let mut plan = Vec::new();
-        let mut counts = [0_usize; wireloom_wire::LANES];
-        if let Some(half) = self.streams.iter().position(Outgoing::is_half_written) {
+        let mut counts = [0_usize; 2 * wireloom_wire::LANES];
+        if let Some(half) = self.half_written() {
             plan.push((half, 0));
             counts[half] = 1;
         }
@@ -438,6 +545,7 @@ impl Dialled {
                 }
             }
         }
+        self.plan_pieces(&mut plan);
         plan
     }
 
@@ -451,7 +559,12 @@ impl Dialled {
             if left == 0 {
                 break;
             }
-            left = self.streams[*stream].wrote(left);
+            if let Some(piece) = stream.checked_sub(self.streams.len()) {
+                left = self.large[piece].wrote(left);
+                cycle.counters.add(Counter::PiecesSent, 1);
+            } else {
+                left = self.streams[*stream].wrote(left);
+            }
             cycle.counters.add(Counter::PacketsSent, 1);
         }
         self.wrote_ns = cycle.now_ns;
@@ -466,7 +579,7 @@ impl Dialled {
             return Err(Ended::Silent);
         }
         let is_idle = now_ns.saturating_sub(self.wrote_ns) >= times.keep_alive_ns;
-        let is_whole = !self.streams.iter().any(Outgoing::is_half_written);
+        let is_whole = self.half_written().is_none();
         if is_idle && is_whole && self.speech.is_empty() {
             let question = self.streams.first().map(Outgoing::question);
             self.speech.say(&question.unwrap_or([0; PACKET_HEADER_BYTES]));
@@ -496,6 +609,7 @@ impl Dialled {
         self.remainder = Remainder::default();
         self.owed_since_ns = None;
         self.streams.iter_mut().for_each(Outgoing::interrupt);
+        self.large.iter_mut().for_each(Pieces::interrupt);
         self.stage = Stage::Idle;
         if !self.is_pending() {
             return;
