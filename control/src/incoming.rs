@@ -16,6 +16,13 @@ use crate::sockets::SocketId;
 /// Streams a node follows; about 100 bytes each. One peer has up to five of each of its lives.
 const STREAMS_MAX: usize = 16_384;
 
+/// Acknowledgements wait this long for company, unless the thread is about to sleep: telling is a
+/// system call for both sides, and news that is a few microseconds younger says the same and more.
+const ACK_DELAY_NS: u64 = 50_000;
+
+/// What is taken and not told of at most: an eighth of the ring its events wait in (1 MiB).
+const ACK_BYTES: usize = 128 << 10;
+
 /// Which stream.
 pub(crate) type StreamKey = (NodeId, SessionId, Lane);
 
@@ -31,6 +38,9 @@ pub(crate) struct Incoming {
     taken: u64,
     /// The sender was told of everything before this.
     told: u64,
+    /// When the first of what the sender was not told was taken, and how much that is by now.
+    untold_since_ns: u64,
+    untold_bytes: usize,
     /// The sender asked, and is to be told although there is no news.
     asked: bool,
     /// The socket it comes in by.
@@ -68,18 +78,34 @@ impl Incoming {
         }
     }
 
-    /// How far the sender is to be told it has come, if there is anything to tell.
-    pub(crate) const fn news(&mut self) -> Option<u64> {
-        if self.taken <= self.told && !self.asked {
+    /// How far the sender is to be told it has come, if it is time to.
+    pub(crate) const fn news(&mut self, now_ns: u64, says_all: bool) -> Option<u64> {
+        let waits = self.untold_bytes < ACK_BYTES && now_ns < self.due_ns() && !says_all;
+        if !self.asked && (self.taken <= self.told || waits) {
             return None;
         }
         self.asked = false;
         self.told = self.taken;
+        self.untold_bytes = 0;
         Some(self.taken)
     }
 
-    pub(crate) const fn has_news(&self) -> bool {
-        self.taken > self.told || self.asked
+    /// When the sender is to be told at the latest; never, while there is nothing to tell.
+    pub(crate) const fn due_ns(&self) -> u64 {
+        if self.taken > self.told {
+            self.untold_since_ns.saturating_add(ACK_DELAY_NS)
+        } else {
+            u64::MAX
+        }
+    }
+
+    /// The handlers have taken everything before `next`: so many bytes more.
+    const fn take(&mut self, next: u64, bytes: usize, now_ns: u64) {
+        if self.taken <= self.told {
+            self.untold_since_ns = now_ns;
+        }
+        self.taken = next;
+        self.untold_bytes += bytes;
     }
 
     pub(crate) const fn ask(&mut self) {
@@ -136,6 +162,8 @@ impl Streams {
             next_event: None,
             taken: point.sequence,
             told: point.sequence,
+            untold_since_ns: 0,
+            untold_bytes: 0,
             asked: false,
             socket: Some(socket),
             used,
@@ -183,6 +211,7 @@ struct Handed {
     stream: usize,
     /// The sequence after it.
     next: u64,
+    bytes: usize,
 }
 
 /// The local ring and what lies in it.
@@ -232,19 +261,20 @@ impl Inbox {
             end: self.ring.position(),
             stream: place,
             next: stream.next,
+            bytes: header.length as usize,
         });
         Ok(true)
     }
 
     /// Takes in what the receiver has released; returns how many packets.
-    pub(crate) fn settle(&mut self, streams: &mut Streams) -> usize {
+    pub(crate) fn settle(&mut self, streams: &mut Streams, now_ns: u64) -> usize {
         if self.handed.is_empty() {
             return 0;
         }
         let (consumed, before) = (self.ring.consumed_position(), self.handed.len());
         while let Some(packet) = self.handed.pop_front_if(|packet| packet.end <= consumed) {
             if let Some(stream) = streams.at(packet.stream) {
-                stream.taken = packet.next;
+                stream.take(packet.next, packet.bytes, now_ns);
             }
         }
         let settled = before - self.handed.len();
