@@ -11,13 +11,13 @@
 
 mod accepted;
 mod dialled;
+mod letter;
 mod memory;
 mod speech;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use wireloom_dataplane::agent::Agent;
@@ -28,9 +28,7 @@ use wireloom_dataplane::launch::ReceiverPort;
 use wireloom_dataplane::poller::Poller;
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{RingConfig, ring};
-use wireloom_wire::{
-    Encoding, EventTypeId, Frame, Hello, LANES, LINK_PROTOCOL, Lane, NodeId, SessionId,
-};
+use wireloom_wire::{Frame, Hello, LANES, LINK_PROTOCOL, Lane, NodeId, SessionId};
 
 use crate::backoff::Random;
 use crate::incoming::reassembly::{Moment, Outlet, Reassembly};
@@ -42,6 +40,8 @@ use crate::sockets::{Ready, SocketId, Sockets};
 use crate::tally::Undelivered;
 use accepted::Accepted;
 use dialled::Dialled;
+use letter::tell;
+pub use letter::{DeadLetter, DeadLetters};
 pub use memory::AcceptedMost;
 
 /// Accepted sockets whose hello has not come; one more is closed at once.
@@ -56,7 +56,14 @@ const ACCEPTS_PER_CYCLE: usize = 32;
 /// Sockets that had something to say are asked in each cycle for this long.
 const LIVELY_NS: u64 = 1_000_000;
 
-/// How long sockets that have nothing to say are left alone.
+/// Accepted links that brought something lately are read in each cycle without being asked for, if
+/// they are no more than these, and the others are asked for seldom: one system call, not two.
+const HOT_MAX: usize = 4;
+
+/// How much longer an acknowledgement waits while there are packets to be handed over.
+const ACK_PATIENCE_NS: u64 = 200_000;
+
+/// How long sockets that have nothing to say, or others than the hot ones, are left alone.
 const QUIET_NS: u64 = 20_000;
 
 /// Bytes read from one socket at a time.
@@ -67,52 +74,6 @@ const INBOX_BYTES: usize = 1 << 20;
 
 /// Commands taken in one duty cycle.
 const COMMANDS_PER_CYCLE: usize = 64;
-
-/// An event that was given up, as the dead-letter handler sees it.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct DeadLetter<'a> {
-    /// Where it should have gone.
-    pub target: SocketAddr,
-    /// Why it did not.
-    pub reason: Undelivered,
-    pub(crate) frame: Frame<'a>,
-}
-
-impl DeadLetter<'_> {
-    /// The type of the event.
-    #[must_use]
-    pub const fn event_type(&self) -> EventTypeId {
-        self.frame.header.event_type
-    }
-
-    /// The name of its type, where it travels with the event: dynamic events have one.
-    #[must_use]
-    pub fn type_name(&self) -> Option<&str> {
-        self.frame.name()
-    }
-
-    /// How the payload is to be read.
-    #[must_use]
-    pub const fn encoding(&self) -> Encoding {
-        self.frame.header.encoding
-    }
-
-    /// The payload, as it would have been sent.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        self.frame.payload()
-    }
-
-    /// The number its publisher or router gave it: that of its `Accepted`.
-    #[must_use]
-    pub const fn sequence(&self) -> u64 {
-        self.frame.header.sequence
-    }
-}
-
-/// Who is told of undelivered events.
-pub type DeadLetters = Box<dyn FnMut(&DeadLetter<'_>) + Send>;
 
 /// From the node to the links.
 pub enum LinksCommand {
@@ -213,6 +174,33 @@ struct Cycle<'a, S> {
     identity: &'a Identity,
     times: Times,
     now_ns: u64,
+    /// Acknowledgements wait for no company in this cycle.
+    says_all: bool,
+    /// How much longer than usual they wait.
+    patience_ns: u64,
+    /// When the first of those that wait is due.
+    due_ns: u64,
+}
+
+impl<'a, S> Cycle<'a, S> {
+    fn new(
+        (sockets, scratch): (&'a mut S, &'a mut [u8]),
+        config: &'a LinksConfig,
+        times: Times,
+        (now_ns, says_all): (u64, bool),
+    ) -> Self {
+        Self {
+            sockets,
+            scratch,
+            counters: &config.port.counters,
+            identity: &config.identity,
+            times,
+            now_ns,
+            says_all,
+            patience_ns: 0,
+            due_ns: u64::MAX,
+        }
+    }
 }
 
 /// The sessions of a link: of its streams of small events, and of its streams of large ones.
@@ -240,6 +228,10 @@ pub struct Links<S> {
     /// When the sockets are asked again, and until when they are asked in each cycle.
     ask_at_ns: u64,
     lively_until_ns: u64,
+    /// Accepted links that brought something lately.
+    hot: usize,
+    /// The thread is about to sleep: everybody is told everything.
+    says_all: bool,
 }
 
 impl<S> std::fmt::Debug for Links<S> {
@@ -280,6 +272,8 @@ impl<S: Sockets> Links<S> {
             deadline_ns: u64::MAX,
             ask_at_ns: 0,
             lively_until_ns: 0,
+            hot: 0,
+            says_all: false,
             config,
         }
     }
@@ -335,7 +329,8 @@ impl<S: Sockets> Links<S> {
         if heard > 0 || self.dialled.values().any(Dialled::is_pending) {
             self.lively_until_ns = now_ns.saturating_add(LIVELY_NS);
         }
-        let pause_ns = if now_ns < self.lively_until_ns { 0 } else { QUIET_NS };
+        let hot = (1..=HOT_MAX).contains(&self.hot);
+        let pause_ns = if now_ns < self.lively_until_ns && !hot { 0 } else { QUIET_NS };
         self.ask_at_ns = now_ns.saturating_add(pause_ns);
         heard
     }
@@ -358,14 +353,12 @@ impl<S: Sockets> Links<S> {
 
     /// The links this node dialled: words of the peers, timers, events.
     fn tend_dialled(&mut self, now_ns: u64) -> usize {
-        let mut cycle = Cycle {
-            sockets: &mut self.sockets,
-            scratch: &mut self.scratch,
-            counters: &self.config.port.counters,
-            identity: &self.config.identity,
-            times: self.times,
-            now_ns,
-        };
+        let mut cycle = Cycle::new(
+            (&mut self.sockets, &mut self.scratch),
+            &self.config,
+            self.times,
+            (now_ns, self.says_all),
+        );
         let mut work = 0;
         for (key, link) in &mut self.dialled {
             let socket = link.socket();
@@ -406,23 +399,41 @@ impl<S: Sockets> Links<S> {
         work
     }
 
-    /// The links that peers dialled: their packets, and what they are to be told.
-    fn tend_accepted(&mut self, now_ns: u64) -> usize {
+    /// The links that peers dialled: their packets.
+    fn hear_accepted(&mut self, now_ns: u64) -> usize {
         let moment = self.moment(now_ns);
         let settle = |inbox: &mut Inbox| inbox.settle(&mut self.streams, moment);
-        let mut work = self.inbox.as_mut().map_or(0, settle);
-        let open: Vec<SocketId> =
-            self.accepted.iter().filter(|(_, link)| link.wants_tending()).map(|e| *e.0).collect();
-        let mut handed = 0;
-        for socket in open {
-            handed += self.read_accepted(socket, now_ns);
+        let settled = self.inbox.as_mut().map_or(0, settle);
+        let looks = (1..=HOT_MAX).contains(&self.hot);
+        let (mut strangers, mut handed) = (Vec::new(), 0);
+        let mut cycle = Cycle::new(
+            (&mut self.sockets, &mut self.scratch),
+            &self.config,
+            self.times,
+            (now_ns, self.says_all),
+        );
+        for (socket, link) in &mut self.accepted {
+            if looks && link.is_hot(now_ns) {
+                link.look();
+            }
+            if !link.wants_tending() {
+                continue;
+            }
+            if link.is_stranger() {
+                strangers.push(*socket);
+            } else if let Some(inbox) = &mut self.inbox {
+                let into = (inbox, &mut self.streams, moment);
+                handed += link.read_packets(&mut cycle, into);
+            }
+        }
+        for socket in strangers {
+            handed += self.hear_stranger(socket, now_ns);
         }
         if handed > 0
             && let Some(wake) = &self.config.receiver.wake
         {
             wake.notify();
         }
-        work += handed;
         if let Some(inbox) = &mut self.inbox {
             for socket in inbox.abandon(&mut self.streams, moment) {
                 if let Some(link) = self.accepted.get_mut(&socket) {
@@ -430,26 +441,7 @@ impl<S: Sockets> Links<S> {
                 }
             }
         }
-        let mut cycle = Cycle {
-            sockets: &mut self.sockets,
-            scratch: &mut self.scratch,
-            counters: &self.config.port.counters,
-            identity: &self.config.identity,
-            times: self.times,
-            now_ns,
-        };
-        let streams = &mut self.streams;
-        self.accepted.retain(|_, link| {
-            work += link.speak(&mut cycle, streams);
-            link.watch_time(&mut cycle);
-            let ended = link.has_ended();
-            if ended {
-                link.leave(streams);
-                cycle.sockets.close(link.socket());
-            }
-            !ended
-        });
-        work
+        settled + handed
     }
 
     fn moment(&self, now_ns: u64) -> Moment {
@@ -457,45 +449,62 @@ impl<S: Sockets> Links<S> {
         Moment { now_ns, unix_ns, ack_ns: self.times.ack_ns }
     }
 
-    fn read_accepted(&mut self, socket: SocketId, now_ns: u64) -> usize {
+    /// A hello is answered; packets may have come with it.
+    fn hear_stranger(&mut self, socket: SocketId, now_ns: u64) -> usize {
         let Some(mut link) = self.accepted.remove(&socket) else { return 0 };
-        if link.is_stranger() {
-            let mut cycle = Cycle {
-                sockets: &mut self.sockets,
-                scratch: &mut self.scratch,
-                counters: &self.config.port.counters,
-                identity: &self.config.identity,
-                times: self.times,
-                now_ns,
-            };
-            let counters = &self.config.port.counters;
-            link.read_hello(&mut cycle, |hello, link| {
-                if self.inbox.is_none() {
-                    self.inbox = make_inbox(&self.config);
-                }
-                let crowded = self.accepted.len() >= ACCEPTED_MAX || self.inbox.is_none();
-                link.meet(hello, (&self.config.identity, crowded), &mut self.accepted)?;
-                link.open_streams((hello, counters), &mut self.streams, &mut self.accepted)
-            });
-        }
-        let mut handed = 0;
         let moment = self.moment(now_ns);
+        let mut cycle = Cycle::new(
+            (&mut self.sockets, &mut self.scratch),
+            &self.config,
+            self.times,
+            (now_ns, self.says_all),
+        );
+        link.read_hello(&mut cycle, |hello, link| {
+            if self.inbox.is_none() {
+                self.inbox = make_inbox(&self.config);
+            }
+            let crowded = self.accepted.len() >= ACCEPTED_MAX || self.inbox.is_none();
+            link.meet(hello, (&self.config.identity, crowded), &mut self.accepted)?;
+            let counters = &self.config.port.counters;
+            link.open_streams((hello, counters), &mut self.streams, &mut self.accepted)
+        });
+        let mut handed = 0;
         if !link.is_stranger()
             && let Some(inbox) = &mut self.inbox
         {
-            let mut cycle = Cycle {
-                sockets: &mut self.sockets,
-                scratch: &mut self.scratch,
-                counters: &self.config.port.counters,
-                identity: &self.config.identity,
-                times: self.times,
-                now_ns,
-            };
             let into = (inbox, &mut self.streams, moment);
             handed = link.read_packets(&mut cycle, into);
         }
         self.accepted.insert(socket, link);
         handed
+    }
+
+    /// The links that peers dialled: what they are to be told. With packets just handed to the
+    /// handlers, only what cannot wait: an answer to them may follow at once.
+    fn speak_accepted(&mut self, now_ns: u64, heard: bool) -> usize {
+        let mut cycle = Cycle::new(
+            (&mut self.sockets, &mut self.scratch),
+            &self.config,
+            self.times,
+            (now_ns, std::mem::take(&mut self.says_all)),
+        );
+        cycle.patience_ns = if heard { ACK_PATIENCE_NS } else { 0 };
+        let streams = &mut self.streams;
+        let (mut said, mut hot) = (0, 0);
+        self.accepted.retain(|_, link| {
+            said += link.speak(&mut cycle, streams);
+            link.watch_time(&mut cycle);
+            hot += usize::from(link.is_hot(now_ns));
+            let ended = link.has_ended();
+            if ended {
+                link.leave(streams);
+                cycle.sockets.close(link.socket());
+            }
+            !ended
+        });
+        self.deadline_ns = cycle.due_ns;
+        self.hot = hot;
+        said
     }
 
     fn next_deadline_ns(&self) -> u64 {
@@ -535,14 +544,6 @@ fn make_inbox(config: &LinksConfig) -> Option<Inbox> {
     Some(Inbox::new(producer, Reassembly::new(outlet, config.settings.event_bytes_max())))
 }
 
-/// Tells the handler of undelivered events, if there is one. A panic of it is its own; the links go
-/// on.
-fn tell(handler: Option<&mut DeadLetters>, letter: &DeadLetter<'_>) {
-    if let Some(handler) = handler {
-        let _ = catch_unwind(AssertUnwindSafe(|| handler(letter)));
-    }
-}
-
 impl<S: Sockets> Agent for Links<S> {
     fn name(&self) -> &'static str {
         "links"
@@ -550,10 +551,12 @@ impl<S: Sockets> Agent for Links<S> {
 
     fn do_work(&mut self, now_ns: u64) -> usize {
         let mut work = self.take_commands();
-        work += self.take_readiness(now_ns);
-        work += self.tend_accepted(now_ns);
+        // Events first: what the handlers have just published waits for no look at a socket.
         work += self.tend_dialled(now_ns);
-        self.deadline_ns = self.next_deadline_ns();
+        work += self.take_readiness(now_ns);
+        let heard = self.hear_accepted(now_ns);
+        work += heard + self.speak_accepted(now_ns, heard > 0);
+        self.deadline_ns = self.deadline_ns.min(self.next_deadline_ns());
         work
     }
 
@@ -567,6 +570,7 @@ impl<S: Sockets> Agent for Links<S> {
 
     fn before_sleep(&mut self) {
         self.ask_at_ns = 0;
+        self.says_all = true;
     }
 
     fn register(&mut self, poller: &mut Poller) -> io::Result<()> {

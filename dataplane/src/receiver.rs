@@ -42,11 +42,17 @@ pub struct Receiver<R, T> {
     locals: Vec<Box<LocalRing>>,
     /// When every socket is to be looked at again, and not only the direct one.
     everywhere_at_ns: u64,
+    /// Until when local events go before a look at any socket.
+    locals_first_until_ns: u64,
 }
 
 /// How long only the socket of the peer that sends most is looked at: a look at another costs half
 /// a microsecond of a round trip, and somebody else's datagram waits no longer than this.
 const DIRECT_NS: u64 = 5_000;
+
+/// How long events from local rings, and what their handlers publish, go before the next look at the
+/// sockets, for the same reason: reliable events come by such a ring.
+const LOCALS_FIRST_NS: u64 = 5_000;
 
 /// Everything a datagram meets after the socket.
 #[derive(Debug)]
@@ -97,6 +103,7 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
             },
             locals: Vec::with_capacity(LOCALS_MAX),
             everywhere_at_ns: 0,
+            locals_first_until_ns: 0,
         }
     }
 
@@ -337,6 +344,11 @@ impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
     fn do_work(&mut self, now_ns: u64) -> usize {
         let commands = self.take_commands();
         let local = self.take_locals();
+        if local > 0 && now_ns < self.locals_first_until_ns {
+            self.intake.dispatch.end_cycle();
+            return commands + local;
+        }
+        self.locals_first_until_ns = now_ns + LOCALS_FIRST_NS;
         let now_unix_ns = self.clock.unix_ns(now_ns);
         let intake = &mut self.intake;
         let mut sink = |arrival: &Arrival<'_>| {

@@ -324,12 +324,12 @@ impl Reassembly {
             let Some(stream) = streams.at(event.ticket()) else { continue };
             let Some(arriving) = stream.pieces.as_deref_mut() else { continue };
             let Some(expected) = arriving.events.pop_front() else { continue };
-            stream.taken = expected.after;
             arriving.taken += expected.total as u64;
             arriving.reserved = arriving.reserved.max(arriving.taken);
             if expected.reserved {
                 self.release(stream.key.0, expected.total);
             }
+            stream.take(expected.after, expected.total, moment.now_ns);
         }
         if !self.ready.is_empty() {
             self.hand_over();

@@ -76,14 +76,37 @@ fn a_packet_is_told_as_taken_when_the_ring_has_been_released() {
     let (mut inbox, mut consumer) = inbox();
     assert!(hand(&mut inbox, &mut streams, 0) && hand(&mut inbox, &mut streams, 1));
     assert_eq!(inbox.settle(&mut streams, NOW), 0);
-    assert!(!streams.at(0).expect("open").has_news());
+    assert_eq!(streams.at(0).expect("open").news(0, true), None);
     consumer.read();
     consumer.release(96);
     assert_eq!(inbox.settle(&mut streams, NOW), 1);
-    assert_eq!(streams.at(0).expect("open").news(), Some((1, 0)));
-    assert_eq!(streams.at(0).expect("open").news(), None, "told once");
-    streams.at(0).expect("open").ask();
-    assert_eq!(streams.at(0).expect("open").news(), Some((1, 0)), "and again when asked");
+    let stream = streams.at(0).expect("open");
+    assert_eq!(stream.news(0, true), Some((1, 0)));
+    assert_eq!((stream.news(u64::MAX, true), stream.due_ns()), (None, u64::MAX), "told once");
+    stream.ask();
+    assert_eq!(stream.news(0, false), Some((1, 0)), "and again when asked");
+}
+
+#[test]
+fn news_waits_for_company_and_not_for_long() {
+    let mut streams = Streams::default();
+    streams.open(NodeId(4), point(0), SOCKET).expect("room");
+    let stream = streams.at(0).expect("open");
+    let began_ns = 1_000_000;
+    stream.take(1, 96, began_ns);
+    assert_eq!(stream.news(began_ns, false), None);
+    stream.take(2, 96, began_ns + ACK_DELAY_NS - 1);
+    assert_eq!(stream.due_ns(), began_ns + ACK_DELAY_NS, "since the first of them");
+    assert_eq!(stream.news(began_ns + ACK_DELAY_NS - 1, false), None);
+    assert_eq!(stream.news(began_ns + ACK_DELAY_NS, false), Some((2, 0)), "both at once");
+    let later_ns = began_ns + ACK_DELAY_NS;
+    stream.take(3, ACK_BYTES - 1, later_ns);
+    assert_eq!(stream.news(later_ns, false), None);
+    stream.take(4, 1, later_ns);
+    assert_eq!(stream.news(later_ns, false), Some((4, 0)), "it is much");
+    stream.take(5, ACK_BYTES - 1, later_ns);
+    assert_eq!(stream.news(later_ns, false), None, "what was told counts no more");
+    assert_eq!(stream.news(later_ns, true), Some((5, 0)), "the thread is about to sleep");
 }
 
 #[test]

@@ -30,6 +30,9 @@ const STRANGER_BYTES: usize = 4 << 10;
 /// Bytes that wait to be written to a peer before its news wait too: it does not read them.
 pub(super) const SPEECH_BYTES_MAX: usize = 4 << 10;
 
+/// A socket is looked at unasked for so long after it brought something.
+const HOT_NS: u64 = 1_000_000;
+
 /// Keep-alive intervals after which a silent peer is taken to be gone.
 const SILENT_INTERVALS: u64 = 3;
 
@@ -66,6 +69,8 @@ pub(super) struct Accepted {
     ends: bool,
     until_ns: u64,
     heard_ns: u64,
+    /// When the last bytes were read; packets are often followed by others.
+    read_ns: u64,
 }
 
 /// The streams of a hello, each with the first packet wanted.
@@ -88,6 +93,7 @@ impl Accepted {
             ends: false,
             until_ns,
             heard_ns: 0,
+            read_ns: 0,
         }
     }
 
@@ -101,6 +107,16 @@ impl Accepted {
 
     pub(super) fn has_ended(&self) -> bool {
         self.stage == Stage::Ended
+    }
+
+    /// Whether packets came so lately that it is worth a look whether there are more.
+    pub(super) fn is_hot(&self, now_ns: u64) -> bool {
+        self.stage == Stage::Open && now_ns.saturating_sub(self.read_ns) < HOT_NS
+    }
+
+    /// Looks at the socket in this cycle without having been told that there is anything.
+    pub(super) const fn look(&mut self) {
+        self.readable = true;
     }
 
     /// Whether there is something to read and something to do with it.
@@ -129,7 +145,7 @@ impl Accepted {
         meet: impl FnOnce(&Hello<'_>, &mut Self) -> Result<Wanted, Refusal>,
     ) {
         let scratch = std::mem::take(&mut cycle.scratch);
-        let filled = self.fill(cycle.sockets, scratch, STRANGER_BYTES);
+        let filled = self.fill(cycle, scratch, STRANGER_BYTES);
         match next_packet(&scratch[..filled], CONTROL_PACKET_BYTES_MAX) {
             Ok(None) => self.remainder.keep(&scratch[..filled]),
             Ok(Some(packet)) => {
@@ -149,13 +165,18 @@ impl Accepted {
     }
 
     /// Puts what was left before and what can be read now into `scratch`; gives how much.
-    fn fill<S: Sockets>(&mut self, sockets: &mut S, scratch: &mut [u8], bytes_max: usize) -> usize {
+    fn fill<S: Sockets>(
+        &mut self,
+        cycle: &mut Cycle<'_, S>,
+        scratch: &mut [u8],
+        bytes_max: usize,
+    ) -> usize {
         let kept = self.remainder.restore(scratch);
         let room = scratch.len().min(kept.saturating_add(bytes_max));
         if !self.readable || kept == room {
             return kept;
         }
-        match sockets.read(self.socket, &mut scratch[kept..room]) {
+        match cycle.sockets.read(self.socket, &mut scratch[kept..room]) {
             Ok(0) => {
                 self.readable = false;
                 self.stage = Stage::Ended;
@@ -164,6 +185,7 @@ impl Accepted {
             Ok(bytes) => {
                 // What fills the room may go on; an end behind it must still be read.
                 self.readable = self.ends || bytes == room - kept;
+                self.read_ns = cycle.now_ns;
                 kept + bytes
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -285,7 +307,7 @@ impl Accepted {
             let filled = if self.blocked {
                 self.remainder.restore(scratch)
             } else {
-                self.fill(cycle.sockets, scratch, usize::MAX)
+                self.fill(cycle, scratch, usize::MAX)
             };
             if self.stage == Stage::Ended {
                 cycle.counters.add(Counter::LinksCut, 1);
@@ -406,16 +428,21 @@ impl Accepted {
         streams: &mut Streams,
     ) -> usize {
         let mut said = 0;
+        let until_ns = cycle.now_ns.saturating_sub(cycle.patience_ns);
         if let Some(peer) = &self.peer
             && self.stage == Stage::Open
         {
             for place in peer.streams.iter().flatten() {
                 let Some(stream) = streams.at(*place) else { continue };
-                if self.speech.len() > SPEECH_BYTES_MAX || !stream.has_news() {
+                if self.speech.len() > SPEECH_BYTES_MAX {
                     continue;
                 }
                 let (source, session, lane) = stream.key();
-                let Some((next_sequence, window_bytes)) = stream.news() else { continue };
+                let news = stream.news(until_ns, cycle.says_all);
+                let Some((next_sequence, window_bytes)) = news else {
+                    cycle.due_ns = cycle.due_ns.min(stream.due_ns());
+                    continue;
+                };
                 let status = Status { source, session, lane, next_sequence, window_bytes };
                 self.speech.say(&status.encode());
                 cycle.counters.add(Counter::StatusesSent, 1);

@@ -115,7 +115,7 @@ impl Side {
     }
 
     fn news(&mut self, place: usize) -> Option<(u64, u64)> {
-        self.streams.at(place).expect("open").news()
+        self.streams.at(place).expect("open").news(0, true)
     }
 
     fn settle(&mut self, now: u64) -> usize {
