@@ -11,13 +11,13 @@
 
 mod accepted;
 mod dialled;
+mod letter;
 mod memory;
 mod speech;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use wireloom_dataplane::agent::Agent;
@@ -28,9 +28,7 @@ use wireloom_dataplane::launch::ReceiverPort;
 use wireloom_dataplane::poller::Poller;
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{RingConfig, ring};
-use wireloom_wire::{
-    Encoding, EventTypeId, Frame, Hello, LANES, LINK_PROTOCOL, Lane, NodeId, SessionId,
-};
+use wireloom_wire::{Hello, LANES, LINK_PROTOCOL, Lane, NodeId, SessionId};
 
 use crate::backoff::Random;
 use crate::incoming::{Inbox, Streams};
@@ -40,6 +38,8 @@ use crate::sockets::{Ready, SocketId, Sockets};
 use crate::tally::Undelivered;
 use accepted::Accepted;
 use dialled::Dialled;
+use letter::tell;
+pub use letter::{DeadLetter, DeadLetters};
 pub use memory::AcceptedMost;
 
 /// Accepted sockets whose hello has not come; one more is closed at once.
@@ -72,52 +72,6 @@ const INBOX_BYTES: usize = 1 << 20;
 
 /// Commands taken in one duty cycle.
 const COMMANDS_PER_CYCLE: usize = 64;
-
-/// An event that was given up, as the dead-letter handler sees it.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct DeadLetter<'a> {
-    /// Where it should have gone.
-    pub target: SocketAddr,
-    /// Why it did not.
-    pub reason: Undelivered,
-    pub(crate) frame: Frame<'a>,
-}
-
-impl DeadLetter<'_> {
-    /// The type of the event.
-    #[must_use]
-    pub const fn event_type(&self) -> EventTypeId {
-        self.frame.header.event_type
-    }
-
-    /// The name of its type, where it travels with the event: dynamic events have one.
-    #[must_use]
-    pub fn type_name(&self) -> Option<&str> {
-        self.frame.name()
-    }
-
-    /// How the payload is to be read.
-    #[must_use]
-    pub const fn encoding(&self) -> Encoding {
-        self.frame.header.encoding
-    }
-
-    /// The payload, as it would have been sent.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        self.frame.payload()
-    }
-
-    /// The number its publisher or router gave it: that of its `Accepted`.
-    #[must_use]
-    pub const fn sequence(&self) -> u64 {
-        self.frame.header.sequence
-    }
-}
-
-/// Who is told of undelivered events.
-pub type DeadLetters = Box<dyn FnMut(&DeadLetter<'_>) + Send>;
 
 /// From the node to the links.
 pub enum LinksCommand {
@@ -545,14 +499,6 @@ fn make_inbox(config: &LinksConfig) -> Option<Inbox> {
         wake.notify();
     }
     Some(Inbox::new(producer))
-}
-
-/// Tells the handler of undelivered events, if there is one. A panic of it is its own; the links go
-/// on.
-fn tell(handler: Option<&mut DeadLetters>, letter: &DeadLetter<'_>) {
-    if let Some(handler) = handler {
-        let _ = catch_unwind(AssertUnwindSafe(|| handler(letter)));
-    }
 }
 
 impl<S: Sockets> Agent for Links<S> {
