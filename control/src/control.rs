@@ -79,6 +79,7 @@ impl LinksPlan {
             name: self.name,
             cluster: self.cluster,
             listens: plane.local,
+            event_bytes_max: u32::try_from(self.settings.event_bytes_max()).unwrap_or(u32::MAX),
         };
         let config = LinksConfig {
             identity,

@@ -4,6 +4,8 @@
 //! Sans-IO but for the local ring it fills. A packet is handed over once, in order; it counts as
 //! taken when the receiver that drains the ring has released it.
 
+pub(crate) mod reassembly;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use wireloom_dataplane::dispatch::Origin;
@@ -12,8 +14,9 @@ use wireloom_ring::{ClaimError, Producer};
 use wireloom_wire::{Lane, NodeId, Packet, PacketHeader, SessionId, StreamPoint};
 
 use crate::sockets::SocketId;
+use reassembly::{Arriving, Moment, Reassembly, Unfitting};
 
-/// Streams a node follows; about 100 bytes each. One peer has up to five of each of its lives.
+/// Streams a node follows; about 100 bytes each. One peer has up to ten of each of its lives.
 const STREAMS_MAX: usize = 16_384;
 
 /// Acknowledgements wait this long for company, unless the thread is about to sleep: telling is a
@@ -46,6 +49,8 @@ pub(crate) struct Incoming {
     /// The socket it comes in by.
     socket: Option<SocketId>,
     used: u64,
+    /// What a stream of pieces has beside.
+    pieces: Option<Box<Arriving>>,
 }
 
 /// What a packet is to its stream.
@@ -78,16 +83,24 @@ impl Incoming {
         }
     }
 
-    /// How far the sender is to be told it has come, if it is time to.
-    pub(crate) const fn news(&mut self, now_ns: u64, says_all: bool) -> Option<u64> {
+    /// How far the sender is to be told it has come and how much it may send beyond, if it is time
+    /// to. How pieces come on waits for no company: their sender waits for it.
+    pub(crate) fn news(&mut self, now_ns: u64, says_all: bool) -> Option<(u64, u64)> {
         let waits = self.untold_bytes < ACK_BYTES && now_ns < self.due_ns() && !says_all;
-        if !self.asked && (self.taken <= self.told || waits) {
+        let moved = self.pieces.as_ref().is_some_and(|arriving| arriving.has_news());
+        if !self.asked && !moved && (self.taken <= self.told || waits) {
             return None;
         }
         self.asked = false;
         self.told = self.taken;
         self.untold_bytes = 0;
-        Some(self.taken)
+        // TCP's own window is enough for packets that are taken as they come.
+        Some((self.taken, self.pieces.as_mut().map_or(0, |arriving| arriving.window())))
+    }
+
+    /// Whether its packets carry pieces.
+    pub(crate) const fn is_of_pieces(&self) -> bool {
+        self.pieces.is_some()
     }
 
     /// When the sender is to be told at the latest; never, while there is nothing to tell.
@@ -148,10 +161,15 @@ impl Streams {
         let used = self.uses;
         if let Some(place) = self.by_key.get(&key) {
             let stream = &mut self.places[*place];
-            if point.sequence > stream.next {
+            if point.sequence > stream.next || point.pieces != stream.is_of_pieces() {
                 return Err(Unopened::Gap);
             }
             stream.told = point.sequence;
+            if let Some(arriving) = &mut stream.pieces {
+                // What it may send now, nobody else tells it.
+                stream.asked = true;
+                arriving.resumed = true;
+            }
             stream.used = used;
             let before = stream.socket.replace(socket);
             return Ok((*place, stream.next, before));
@@ -167,6 +185,7 @@ impl Streams {
             asked: false,
             socket: Some(socket),
             used,
+            pieces: point.pieces.then(Box::default),
         };
         let place = self.place(stream).ok_or(Unopened::Full)?;
         self.by_key.insert(key, place);
@@ -191,6 +210,10 @@ impl Streams {
 
     pub(crate) fn at(&mut self, place: usize) -> Option<&mut Incoming> {
         self.places.get_mut(place)
+    }
+
+    fn get(&self, place: usize) -> Option<&Incoming> {
+        self.places.get(place)
     }
 
     /// The socket has ended.
@@ -221,11 +244,13 @@ pub(crate) struct Inbox {
     handed: VecDeque<Handed>,
     /// There was no room for the last packet, and nothing has been taken since.
     full: bool,
+    /// What does not go through the ring.
+    reassembly: Reassembly,
 }
 
 impl Inbox {
-    pub(crate) const fn new(ring: Producer) -> Self {
-        Self { ring, handed: VecDeque::new(), full: false }
+    pub(crate) const fn new(ring: Producer, reassembly: Reassembly) -> Self {
+        Self { ring, handed: VecDeque::new(), full: false, reassembly }
     }
 
     /// Whether a packet would find no room.
@@ -266,8 +291,32 @@ impl Inbox {
         Ok(true)
     }
 
-    /// Takes in what the receiver has released; returns how many packets.
-    pub(crate) fn settle(&mut self, streams: &mut Streams, now_ns: u64) -> usize {
+    /// Takes the next packet of a stream of pieces.
+    pub(crate) fn take_piece(
+        &mut self,
+        packet: &Packet<'_>,
+        into: (usize, &mut Incoming),
+        moment: Moment,
+    ) -> Result<(), Unfitting> {
+        self.reassembly.take(packet, into, moment)
+    }
+
+    /// Frees the memory of events in pieces of which nothing more comes; gives the links to end.
+    pub(crate) fn abandon(&mut self, streams: &mut Streams, moment: Moment) -> Vec<SocketId> {
+        self.reassembly.abandon(streams, moment)
+    }
+
+    /// When it next has something to do by itself.
+    pub(crate) fn deadline_ns(&self, streams: &Streams, ack_ns: u64) -> u64 {
+        self.reassembly.deadline_ns(streams, ack_ns)
+    }
+
+    /// Takes in what the receiver has released; returns how many packets and large events.
+    pub(crate) fn settle(&mut self, streams: &mut Streams, moment: Moment) -> usize {
+        self.reassembly.settle(streams, moment) + self.settle_ring(streams, moment.now_ns)
+    }
+
+    fn settle_ring(&mut self, streams: &mut Streams, now_ns: u64) -> usize {
         if self.handed.is_empty() {
             return 0;
         }

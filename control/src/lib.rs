@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `links.rs`, `links/` | the agent: links dialled and accepted |
 //! | `outgoing.rs`, `incoming.rs` | the two sides of a reliable stream, without sockets or clocks |
+//! | `outgoing/pieces.rs`, `incoming/reassembly.rs` | the same for events larger than a packet |
 //! | `framing.rs`, `backoff.rs` | packets out of bytes; pauses between attempts |
 //! | `tally.rs` | what became of each event, for receipts |
 //! | `sockets.rs`, `tcp.rs`, `simulated.rs` | what carries bytes: the kernel's TCP, or memory |
@@ -39,6 +40,7 @@ pub use control::{Control, LinksPlan, StartError};
 pub use links::{
     AcceptedMost, DeadLetter, DeadLetters, Identity, Links, LinksCommand, LinksConfig, LinksPort,
 };
+pub use outgoing::large::{Large, LargeRoom, LargeShare};
 pub use outgoing::{FRAME_BYTES_MAX, Feed, PACKET_BYTES_MAX};
 pub use settings::ReliableSettings;
 pub use sockets::{Ready, SocketId, Sockets};

@@ -28,11 +28,13 @@ use wireloom_dataplane::launch::ReceiverPort;
 use wireloom_dataplane::poller::Poller;
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{RingConfig, ring};
-use wireloom_wire::{Hello, LANES, LINK_PROTOCOL, Lane, NodeId, SessionId};
+use wireloom_wire::{Frame, Hello, LANES, LINK_PROTOCOL, Lane, NodeId, SessionId};
 
 use crate::backoff::Random;
+use crate::incoming::reassembly::{Moment, Outlet, Reassembly};
 use crate::incoming::{Inbox, Streams};
 use crate::outgoing::Feed;
+use crate::outgoing::large::Large;
 use crate::settings::{ReliableSettings, ns};
 use crate::sockets::{Ready, SocketId, Sockets};
 use crate::tally::Undelivered;
@@ -77,6 +79,8 @@ const COMMANDS_PER_CYCLE: usize = 64;
 pub enum LinksCommand {
     /// A ring whose events go to this address in this lane.
     Attach(SocketAddr, Lane, Feed),
+    /// An event too large for a ring, for this address in this lane.
+    Large(SocketAddr, Lane, Box<Large>),
     /// Who is told of undelivered events.
     OnUndelivered(DeadLetters),
 }
@@ -85,6 +89,7 @@ impl std::fmt::Debug for LinksCommand {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Attach(peer, lane, _) => write!(f, "Attach({peer}, {lane})"),
+            Self::Large(peer, lane, _) => write!(f, "Large({peer}, {lane})"),
             Self::OnUndelivered(_) => f.write_str("OnUndelivered"),
         }
     }
@@ -116,6 +121,8 @@ pub struct Identity {
     pub cluster: u64,
     /// Where it listens.
     pub listens: SocketAddr,
+    /// The largest event it takes.
+    pub event_bytes_max: u32,
 }
 
 impl Identity {
@@ -127,6 +134,7 @@ impl Identity {
             node: self.node,
             incarnation: self.incarnation,
             listens: self.listens,
+            event_bytes_max: self.event_bytes_max,
             streams: Default::default(),
             stream_count: 0,
             name: &self.name,
@@ -194,6 +202,9 @@ impl<'a, S> Cycle<'a, S> {
         }
     }
 }
+
+/// The sessions of a link: of its streams of small events, and of its streams of large ones.
+type Sessions = (SessionId, SessionId);
 
 /// One of the links to a peer: the peer and the place in its pool.
 type LinkKey = (SocketAddr, usize);
@@ -271,28 +282,30 @@ impl<S: Sockets> Links<S> {
         for taken in 0..COMMANDS_PER_CYCLE {
             let Some(command) = self.config.port.commands.pop() else { return taken };
             match command {
-                LinksCommand::Attach(peer, lane, feed) => self.attach(peer, lane, feed),
+                LinksCommand::Attach(peer, lane, feed) => self.link(peer, lane).attach(lane, feed),
+                LinksCommand::Large(peer, lane, large) => {
+                    self.link(peer, lane).push_large(lane, *large);
+                }
                 LinksCommand::OnUndelivered(handler) => self.dead_letters = Some(handler),
             }
         }
         COMMANDS_PER_CYCLE
     }
 
-    fn attach(&mut self, peer: SocketAddr, lane: Lane, feed: Feed) {
+    /// The link to a peer that carries a lane.
+    fn link(&mut self, peer: SocketAddr, lane: Lane) -> &mut Dialled {
         let pool = self.config.settings.pool.clamp(1, LANES);
         let index = usize::from(lane).min(pool - 1);
-        let session = next_session(&mut self.sessions);
         let node = self.config.identity.node;
         let settings = &self.config.settings;
-        let seed = self.random.next();
-        let link = self.dialled.entry((peer, index)).or_insert_with(|| {
+        let (sessions, random) = (&mut self.sessions, &mut self.random);
+        self.dialled.entry((peer, index)).or_insert_with(|| {
             let last = index + 1 == pool;
             let lanes = index..if last { LANES } else { index + 1 };
-            let mut link = Dialled::new(peer, (settings, seed));
-            link.add_lanes(node, lanes, session);
+            let mut link = Dialled::new(peer, (settings, random.next()));
+            link.add_lanes(node, lanes, next_sessions(sessions));
             link
-        });
-        link.attach(lane, feed);
+        })
     }
 
     /// Takes in what the sockets have to say. While they have nothing to say they are asked seldom:
@@ -358,13 +371,18 @@ impl<S: Sockets> Links<S> {
                     self.dialled_by_socket.insert(new, *key);
                 }
             }
+            let letters = &mut self.dead_letters;
+            let target = key.0;
+            let mut letter = |reason, frame: &Frame<'_>| {
+                tell(letters.as_mut(), &DeadLetter { target, reason, frame: *frame });
+            };
+            work += link.give_up_oversized(|frame| letter(Undelivered::TooLarge, frame));
+            if link.outgrew() {
+                link.renew_large(next_sessions(&mut self.sessions).1);
+            }
             if let Some(reason) = link.gave_up() {
-                let session = next_session(&mut self.sessions);
-                let letters = &mut self.dead_letters;
-                let target = key.0;
-                link.give_up(reason, session, |frame| {
-                    tell(letters.as_mut(), &DeadLetter { target, reason, frame: *frame });
-                });
+                let sessions = next_sessions(&mut self.sessions);
+                link.give_up(reason, sessions, |frame| letter(reason, frame));
                 work += 1;
             }
         }
@@ -383,11 +401,11 @@ impl<S: Sockets> Links<S> {
 
     /// The links that peers dialled: their packets.
     fn hear_accepted(&mut self, now_ns: u64) -> usize {
-        let settled =
-            self.inbox.as_mut().map_or(0, |inbox| inbox.settle(&mut self.streams, now_ns));
+        let moment = self.moment(now_ns);
+        let settle = |inbox: &mut Inbox| inbox.settle(&mut self.streams, moment);
+        let settled = self.inbox.as_mut().map_or(0, settle);
         let looks = (1..=HOT_MAX).contains(&self.hot);
         let (mut strangers, mut handed) = (Vec::new(), 0);
-        let received_unix_ns = self.config.clock.unix_ns(now_ns);
         let mut cycle = Cycle::new(
             (&mut self.sockets, &mut self.scratch),
             &self.config,
@@ -404,7 +422,7 @@ impl<S: Sockets> Links<S> {
             if link.is_stranger() {
                 strangers.push(*socket);
             } else if let Some(inbox) = &mut self.inbox {
-                let into = (inbox, &mut self.streams, received_unix_ns);
+                let into = (inbox, &mut self.streams, moment);
                 handed += link.read_packets(&mut cycle, into);
             }
         }
@@ -416,12 +434,25 @@ impl<S: Sockets> Links<S> {
         {
             wake.notify();
         }
+        if let Some(inbox) = &mut self.inbox {
+            for socket in inbox.abandon(&mut self.streams, moment) {
+                if let Some(link) = self.accepted.get_mut(&socket) {
+                    link.give_up_silent(&self.config.port.counters);
+                }
+            }
+        }
         settled + handed
+    }
+
+    fn moment(&self, now_ns: u64) -> Moment {
+        let unix_ns = self.config.clock.unix_ns(now_ns);
+        Moment { now_ns, unix_ns, ack_ns: self.times.ack_ns }
     }
 
     /// A hello is answered; packets may have come with it.
     fn hear_stranger(&mut self, socket: SocketId, now_ns: u64) -> usize {
         let Some(mut link) = self.accepted.remove(&socket) else { return 0 };
+        let moment = self.moment(now_ns);
         let mut cycle = Cycle::new(
             (&mut self.sockets, &mut self.scratch),
             &self.config,
@@ -441,7 +472,7 @@ impl<S: Sockets> Links<S> {
         if !link.is_stranger()
             && let Some(inbox) = &mut self.inbox
         {
-            let into = (inbox, &mut self.streams, self.config.clock.unix_ns(now_ns));
+            let into = (inbox, &mut self.streams, moment);
             handed = link.read_packets(&mut cycle, into);
         }
         self.accepted.insert(socket, link);
@@ -479,7 +510,9 @@ impl<S: Sockets> Links<S> {
     fn next_deadline_ns(&self) -> u64 {
         let dialled = self.dialled.values().map(|link| link.deadline_ns(self.times));
         let accepted = self.accepted.values().map(|link| link.deadline_ns(self.times));
-        dialled.chain(accepted).min().unwrap_or(u64::MAX)
+        let inbox =
+            self.inbox.as_ref().map(|inbox| inbox.deadline_ns(&self.streams, self.times.ack_ns));
+        dialled.chain(accepted).chain(inbox).min().unwrap_or(u64::MAX)
     }
 }
 
@@ -487,6 +520,11 @@ impl<S: Sockets> Links<S> {
 const fn next_session(sessions: &mut u32) -> SessionId {
     *sessions = sessions.wrapping_add(1) | 0x8000_0000;
     SessionId(*sessions)
+}
+
+/// Two of them: for the small events of a link, and for its large ones.
+const fn next_sessions(sessions: &mut u32) -> Sessions {
+    (next_session(sessions), next_session(sessions))
 }
 
 /// The ring to the receiver, made when the first peer comes.
@@ -498,7 +536,12 @@ fn make_inbox(config: &LinksConfig) -> Option<Inbox> {
     if let Some(wake) = &config.receiver.wake {
         wake.notify();
     }
-    Some(Inbox::new(producer))
+    let outlet = Outlet {
+        receiver: config.receiver.clone(),
+        wake: config.port.wake.clone(),
+        counters: Arc::clone(&config.port.counters),
+    };
+    Some(Inbox::new(producer, Reassembly::new(outlet, config.settings.event_bytes_max())))
 }
 
 impl<S: Sockets> Agent for Links<S> {
@@ -535,11 +578,11 @@ impl<S: Sockets> Agent for Links<S> {
     }
 
     fn on_close(&mut self, _now_ns: u64) {
-        let session = next_session(&mut self.sessions);
+        let sessions = next_sessions(&mut self.sessions);
         for ((target, _), link) in &mut self.dialled {
             let letters = &mut self.dead_letters;
             let (target, reason) = (*target, Undelivered::Closed);
-            link.give_up(reason, session, |frame| {
+            link.give_up(reason, sessions, |frame| {
                 tell(letters.as_mut(), &DeadLetter { target, reason, frame: *frame });
             });
         }

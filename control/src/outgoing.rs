@@ -10,6 +10,9 @@
 //!             first                     first + cursor             first + packets
 //! ```
 
+pub(crate) mod large;
+pub(crate) mod pieces;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -20,6 +23,7 @@ use wireloom_wire::{
 };
 
 use crate::tally::{Tally, Undelivered};
+pub(crate) use pieces::{FIRST_WINDOW_BYTES, Pieces};
 
 /// The longest packet of a link: what a datagram holds too, so that a frame which fits one fits the
 /// other.

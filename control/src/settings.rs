@@ -29,6 +29,9 @@ pub struct ReliableSettings {
     /// The ring of one publisher, or of one router, target and priority: events stay there until
     /// they are acknowledged. A power of two, at least 4,096 bytes; default 1 MiB.
     pub ring_bytes: usize,
+    /// The largest event, bytes with its header. What no packet or ring holds travels in pieces, up
+    /// to this: it bounds what this node sends and what it takes. At most 1 GiB; default 64 MiB.
+    pub stream_bytes_max: usize,
     /// Whether this node takes reliable events: it listens by TCP at the port it receives datagrams
     /// on. Default yes.
     pub listens: bool,
@@ -45,8 +48,21 @@ impl Default for ReliableSettings {
             backoff_min: Duration::from_millis(200),
             backoff_max: Duration::from_secs(10),
             ring_bytes: 1 << 20,
+            stream_bytes_max: 64 << 20,
             listens: true,
         }
+    }
+}
+
+/// The most that [`ReliableSettings::stream_bytes_max`] can be: a frame's offsets within it are
+/// numbers of 32 bits with a sign.
+const STREAM_BYTES_MOST: usize = 1 << 30;
+
+impl ReliableSettings {
+    /// The largest event, within what can be.
+    #[must_use]
+    pub fn event_bytes_max(&self) -> usize {
+        self.stream_bytes_max.min(STREAM_BYTES_MOST)
     }
 }
 

@@ -35,6 +35,9 @@ pub enum Undelivered {
     /// The peer said what it must not say.
     #[error("the peer broke the protocol: is it a Wireloom node of this version?")]
     Protocol,
+    /// The peer takes no event of this size.
+    #[error("the peer takes no event this large: raise its tcp.stream_bytes_max")]
+    TooLarge,
     /// This node was closed first.
     #[error("this node was closed before the event was acknowledged")]
     Closed,
@@ -60,6 +63,7 @@ impl Undelivered {
             },
             Self::Unacknowledged => "unacknowledged",
             Self::Protocol => "protocol",
+            Self::TooLarge => "too_large",
             Self::Closed => "closed",
             Self::Forgotten => "forgotten",
         }

@@ -11,6 +11,7 @@ use crate::control_path::ControlIntake;
 use crate::counters::{Counter, Counters};
 use crate::dispatch::{Subscription, SubscriptionId};
 use crate::flow::{FlowControl, Watch};
+use crate::large::LargeEvent;
 use crate::limits::COMMANDS_MAX;
 use crate::link::{Link, LinkId};
 use crate::outbound::Outbound;
@@ -58,6 +59,8 @@ pub enum ReceiverCommand {
     Watch(Box<Watch>),
     /// Where packets for the control plane go from now on.
     AttendControl(Box<ControlIntake>),
+    /// An event too large for a ring; it goes back when the handlers have taken it.
+    Large(Box<LargeEvent>),
 }
 
 /// What an agent gives back to be freed by control: a closed ring, a removed link, a subscription.

@@ -187,6 +187,23 @@ counters! {
         "Hellos refused because a stream was to go on where it has not come to.";
     PacketsResent "packets_resent" "packets"
         "Packets of reliable streams sent again on a new link.";
+    PiecesSent "pieces_sent" "pieces"
+        "Pieces of events larger than a packet that were written to links over TCP.";
+    PiecesReceived "pieces_received" "pieces"
+        "Pieces of such events that came in by links over TCP.";
+    PiecesRefused "pieces_refused" "pieces"
+        "Pieces that contradict the ones before, or come beyond what was granted; their link was \
+         ended as broken.";
+    ReassemblyBytes "reassembly_bytes" "bytes_now"
+        "Memory reserved now for events that come in pieces, until their handlers have taken them; \
+         it goes up and down.";
+    ReassemblyBytesMost "reassembly_bytes_most" "bytes_most"
+        "The most that reassembly_bytes has been.";
+    ReassembliesWaited "reassemblies_waited" "events"
+        "Events in pieces that had to wait until the memory for such events had room.";
+    ReassembliesAbandoned "reassemblies_abandoned" "events"
+        "Events in pieces of which nothing more came in time; their memory was freed, and they \
+         begin anew when their sender comes back.";
     ReturnsLeaked "returns_leaked" "returns"
         "Things given back to control that found its queue full and were leaked instead of \
          freed on a worker.";

@@ -39,6 +39,7 @@ pub mod flow;
 pub mod idle;
 pub mod inbound;
 pub mod io;
+pub mod large;
 pub mod launch;
 pub mod limits;
 pub mod link;

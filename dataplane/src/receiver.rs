@@ -140,6 +140,14 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
                         self.returns.give_back(old, counters);
                     }
                 }
+                ReceiverCommand::Large(event) => {
+                    let (frames, origin) = event.frames();
+                    self.intake.count_packet(1);
+                    self.intake.deliver(frames, 1, &origin);
+                    event.give_back(&self.returns, &self.intake.counters);
+                    // One in a cycle: its handlers may take long, and datagrams wait.
+                    return taken + 1;
+                }
                 ReceiverCommand::AttachLocal(local) => {
                     if self.locals.len() < LOCALS_MAX {
                         self.locals.push(local);
@@ -357,7 +365,8 @@ impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
         };
         // Also without datagrams: drops behind the last arrival are found when a socket is empty.
         self.publish_io_counters();
-        if local + received.datagrams > 0 {
+        // A command may have brought an event.
+        if commands + local + received.datagrams > 0 {
             if let Some(control) = &mut self.intake.control {
                 control.end_cycle();
             }

@@ -6,6 +6,7 @@ use wireloom_dataplane::limits::{LINKS_MAX, STASH_BYTES, SUBSCRIPTIONS_MAX};
 use wireloom_dataplane::link::{Link, LinkId};
 use wireloom_wire::LANES;
 
+use crate::large::EVENTS_PER_PEER;
 use crate::shared::Shared;
 
 impl Shared {
@@ -30,6 +31,10 @@ impl Shared {
             ("receivers: table of subscriptions", receivers * SUBSCRIPTIONS_MAX * 48),
         ];
         terms.extend(self.links.accepted_most.memory(&self.reliable, peers));
+        terms.push((
+            "reliable links: large events on their way to each peer so far",
+            peers * EVENTS_PER_PEER * self.reliable.event_bytes_max(),
+        ));
         if self.cluster.joined().is_some() {
             terms.push((
                 "cluster: the members, twice, when as many as can be say all they may",

@@ -10,7 +10,7 @@ use crate::target::TargetError;
 pub struct Accepted {
     /// The publisher's own number for this event; dense per publisher or router, from 0.
     pub sequence: u64,
-    /// Where a router's reliable event stands.
+    /// Where a reliable event stands; a publisher's only where its number does not say it.
     pub(crate) place: Option<Place>,
 }
 
@@ -21,11 +21,12 @@ impl Accepted {
     }
 }
 
-/// A router's reliable event: which of its rings it is in, and its place there.
+/// A reliable event: which ring it is in, or beside which one if it is large, and its place there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) peer: PeerIndex,
     pub(crate) lane: usize,
+    pub(crate) large: bool,
     pub(crate) event: u64,
 }
 
@@ -47,8 +48,12 @@ pub enum Refused {
     /// The target names no address this node can send to.
     #[error("no route: {0}")]
     NoRoute(NoRoute),
-    /// The encoded event does not fit the largest packet of the path (or the ring).
-    #[error("the event does not fit: at most {limit} bytes with its header can go to this target")]
+    /// The encoded event does not fit the largest packet of the path (or the ring); to a reliable
+    /// target: it is larger than [`stream_bytes_max`](crate::ReliableSettings::stream_bytes_max).
+    #[error(
+        "the event does not fit: at most {limit} bytes with its header can go to this target; \
+         reliable targets take up to tcp.stream_bytes_max"
+    )]
     TooLarge {
         /// Largest frame, header and extensions included, in bytes.
         limit: usize,

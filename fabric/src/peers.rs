@@ -1,17 +1,19 @@
 //! The peers that reliable events go to: a ring to each for every publisher, or router and
-//! priority, and the account of what became of them.
+//! priority, the way beside it for large ones, and the accounts of what became of them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use wireloom_control::{Feed, LinksCommand, Tally};
+use wireloom_control::{Feed, LargeRoom, LinksCommand, Tally};
 use wireloom_dataplane::limits::LINKS_MAX;
 use wireloom_ring::Retained;
 use wireloom_wire::Priority;
 
+use crate::large::LargeWriter;
 use crate::ledger::Ledger;
-use crate::outcome::{NoRoute, PeerIndex, Refused};
+use crate::outcome::{NoRoute, PeerIndex, Place, Refused};
+use crate::receipt::Receipt;
 use crate::shared::{Shared, command_to};
 use crate::writer::{Handed, RingWriter};
 
@@ -23,6 +25,8 @@ const RINGS_KEPT: usize = 64;
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) rings: Vec<(Arc<Handed>, Arc<Tally>)>,
+    /// What large events may wait for it.
+    room: Arc<LargeRoom>,
 }
 
 /// A ring to a peer by TCP.
@@ -31,6 +35,23 @@ pub(crate) struct ReliableRing {
     pub(crate) writer: RingWriter,
     pub(crate) handed: Arc<Handed>,
     pub(crate) tally: Arc<Tally>,
+}
+
+impl ReliableRing {
+    /// The place of the event that was written last, large or not.
+    pub(crate) fn place(&self, peer: PeerIndex, lane: usize) -> Option<Place> {
+        let (large, accepted) = match self.writer.large() {
+            Some((true, large)) => (true, large.accepted()),
+            _ => (false, self.handed.to_links.load(Ordering::Relaxed)),
+        };
+        Some(Place { peer, lane, large, event: accepted.checked_sub(1)? })
+    }
+
+    /// The receipt of the event at a place.
+    pub(crate) fn receipt(&self, place: Place) -> Option<Receipt> {
+        let tally = if place.large { &self.writer.large()?.1.tally } else { &self.tally };
+        Some(Receipt::new(Arc::clone(tally), place.event))
+    }
 }
 
 impl Shared {
@@ -44,7 +65,7 @@ impl Shared {
                 return Err(NoRoute::LinksExhausted(LINKS_MAX).into());
             }
             None => {
-                books.peers.push(Peer { address, rings: Vec::new() });
+                books.peers.push(Peer { address, rings: Vec::new(), room: Arc::default() });
                 books.peers.len() - 1
             }
         };
@@ -63,17 +84,22 @@ impl Shared {
         let made = self.ring(self.reliable.ring_bytes);
         let (producer, consumer) = made.map_err(|_| Refused::NoRoute(NoRoute::Stalled))?;
         let (handed, tally) = (Arc::<Handed>::default(), Arc::<Tally>::default());
-        let address = {
+        let (address, large) = {
             let mut books = self.books();
             let peer = &mut books.peers[peer.0 as usize];
             fold_settled(&mut peer.rings);
             peer.rings.push((Arc::clone(&handed), Arc::clone(&tally)));
-            peer.address
+            let to = (peer.address, priority.lane());
+            let room = Arc::clone(&peer.room);
+            let bytes_max = self.reliable.event_bytes_max();
+            let large = LargeWriter::new(self.links.clone(), to, room, bytes_max);
+            peer.rings.push((Arc::clone(&large.handed), Arc::clone(&large.tally)));
+            (peer.address, large)
         };
         let feed = Feed::new(Retained::new(consumer), Arc::clone(&tally));
         self.to_links(LinksCommand::Attach(address, priority.lane(), feed))?;
         let wake = self.links.wake.clone();
-        let writer = RingWriter::new(producer, wake, true, Arc::clone(&handed));
+        let writer = RingWriter::new(producer, wake, true, Arc::clone(&handed)).with_large(large);
         Ok(ReliableRing { writer, handed, tally })
     }
 

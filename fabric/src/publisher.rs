@@ -8,7 +8,7 @@ use wireloom_wire::{PlainFrame, TraceContext};
 
 use crate::encode::{Scratch, encode};
 use crate::event::Event;
-use crate::outcome::{Accepted, Refused};
+use crate::outcome::{Accepted, Place, Refused};
 use crate::receipt::Receipt;
 use crate::router::way_of;
 use crate::shared::Shared;
@@ -26,6 +26,8 @@ pub struct Publisher<E> {
     writer: RingWriter,
     /// What becomes of reliable events.
     tally: Option<Arc<Tally>>,
+    /// Large events accepted: without any, an event's number is its place in the ring.
+    larges: u64,
     way: Way,
     scratch: Scratch,
     sequence: u64,
@@ -48,6 +50,7 @@ impl<E: Event> Publisher<E> {
         Ok(Self {
             writer,
             tally,
+            larges: 0,
             shared: Arc::clone(shared),
             way,
             scratch: Scratch::default(),
@@ -80,7 +83,34 @@ impl<E: Event> Publisher<E> {
     pub fn receipt(&self, accepted: Accepted) -> Option<Receipt> {
         // The ring holds this publisher's events alone, so their numbers are their places.
         let tally = self.tally.as_ref()?;
-        Some(Receipt::new(Arc::clone(tally), accepted.sequence))
+        match accepted.place {
+            None => Some(Receipt::new(Arc::clone(tally), accepted.sequence)),
+            Some(Place { large: false, event, .. }) => Some(Receipt::new(Arc::clone(tally), event)),
+            Some(Place { event, .. }) => {
+                Some(Receipt::new(Arc::clone(&self.writer.large()?.1.tally), event))
+            }
+        }
+    }
+
+    /// The word of an event that was written just now. Large ones are counted apart from those in
+    /// the ring, so that with the first of them places are no longer numbers.
+    #[inline(always)]
+    fn accepted(&mut self, large: bool) -> Accepted {
+        let sequence = self.sequence;
+        self.sequence += 1;
+        if !large && self.larges == 0 {
+            return Accepted::new(sequence);
+        }
+        self.accepted_beside(sequence, large)
+    }
+
+    #[cold]
+    fn accepted_beside(&mut self, sequence: u64, large: bool) -> Accepted {
+        let Way::Reliable(peer) = self.way else { return Accepted::new(sequence) };
+        let event = if large { self.larges } else { sequence - self.larges };
+        self.larges += u64::from(large);
+        let place = Place { peer, lane: E::PRIORITY.index(), large, event };
+        Accepted { sequence, place: Some(place) }
     }
 
     /// Begins a burst: events that share one timestamp and become visible together, when the burst
@@ -98,8 +128,7 @@ impl<E: Event> Publisher<E> {
         let scratch = &mut self.scratch;
         let payload = |into: &mut [u8]| encode(event, into, scratch);
         if self.trace.is_none() && self.writer.write_plain(self.way, plain, visible, payload) {
-            self.sequence += 1;
-            return Ok(Accepted::new(sequence));
+            return Ok(self.accepted(false));
         }
         self.write_fully(event, at_ns, visible)
     }
@@ -116,8 +145,8 @@ impl<E: Event> Publisher<E> {
         let head = head(typed_header::<E>(sequence, at_ns), self.trace, None);
         let scratch = &mut self.scratch;
         self.writer.write(self.way, &head, visible, |into| encode(event, into, scratch))?;
-        self.sequence += 1;
-        Ok(Accepted::new(sequence))
+        let large = self.writer.large().is_some_and(|(large, _)| large);
+        Ok(self.accepted(large))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_wire::{
@@ -177,9 +176,9 @@ impl Router {
     /// Costs an atomic addition; an event nobody asks for costs nothing.
     #[must_use]
     pub fn receipt(&self, accepted: Accepted) -> Option<Receipt> {
-        let Place { peer, lane, event } = accepted.place?;
-        let ring = self.rings.reliable.get(peer.0 as usize)?.get(lane)?.as_ref()?;
-        Some(Receipt::new(Arc::clone(&ring.tally), event))
+        let place = accepted.place?;
+        let ring = self.rings.reliable.get(place.peer.0 as usize)?.get(place.lane)?.as_ref()?;
+        ring.receipt(place)
     }
 
     /// The way to a target: from this router's memory, else asked of the node once.
@@ -308,8 +307,6 @@ impl Rings {
     fn place(&self, way: Way, priority: Priority) -> Option<Place> {
         let Way::Reliable(peer) = way else { return None };
         let lane = priority.index();
-        let ring = self.reliable.get(peer.0 as usize)?[lane].as_ref()?;
-        let event = ring.handed.to_links.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(Place { peer, lane, event })
+        self.reliable.get(peer.0 as usize)?[lane].as_ref()?.place(peer, lane)
     }
 }

@@ -19,6 +19,7 @@ use wireloom_wire::{
 
 use crate::encode::EncodeError;
 use crate::event::Event;
+use crate::large::LargeWriter;
 use crate::outcome::{PeerIndex, Refused};
 
 /// Room first tried for a payload whose length is not known yet.
@@ -61,6 +62,13 @@ pub(crate) struct Handed {
     pub(crate) refused: AtomicU64,
 }
 
+impl Handed {
+    /// One more event was handed over for another node. Called by its writer alone.
+    pub(crate) fn count_to_links(&self) {
+        bump(&self.to_links);
+    }
+}
+
 fn bump(cell: &AtomicU64) {
     cell.store(cell.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
 }
@@ -77,6 +85,10 @@ pub(crate) struct RingWriter {
     marked: Option<LinkId>,
     /// Room that was enough for the last payload.
     room_bytes: usize,
+    /// For events to a peer by TCP that the ring does not hold.
+    large: Option<Box<LargeWriter>>,
+    /// The last event written went by it.
+    was_large: bool,
 }
 
 impl RingWriter {
@@ -86,7 +98,28 @@ impl RingWriter {
         urgent: bool,
         handed: Arc<Handed>,
     ) -> Self {
-        Self { producer, wake, urgent, handed, marked: None, room_bytes: FIRST_ROOM_BYTES }
+        Self {
+            producer,
+            wake,
+            urgent,
+            handed,
+            marked: None,
+            room_bytes: FIRST_ROOM_BYTES,
+            large: None,
+            was_large: false,
+        }
+    }
+
+    /// Lets events that the ring does not hold go by `large`.
+    pub(crate) fn with_large(mut self, large: LargeWriter) -> Self {
+        self.large = Some(Box::new(large));
+        self
+    }
+
+    /// Whether the last event written was a large one, and the account of those.
+    #[inline]
+    pub(crate) fn large(&self) -> Option<(bool, &LargeWriter)> {
+        self.large.as_deref().map(|large| (self.was_large, large))
     }
 
     /// Writes one frame: `head` and then the payload, which `payload` writes into the bytes it is
@@ -97,10 +130,21 @@ impl RingWriter {
         way: Way,
         head: &FrameEncoder<'_>,
         visible: Visible,
-        payload: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+        mut payload: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> Result<(), Refused> {
-        let written = self.try_write(way, head, visible, payload);
+        let room_bytes = self.room_bytes;
+        self.was_large = false;
+        let mut written = self.try_write(way, head, visible, &mut payload);
+        if let Err(Refused::TooLarge { limit }) = written
+            && let Some(large) = &mut self.large
+        {
+            // Small events go on with the room they need.
+            self.room_bytes = room_bytes;
+            written = large.write(head, limit, payload);
+            self.was_large = true;
+        }
         match (&written, way) {
+            (Ok(()), _) if self.was_large => {}
             (Ok(()), Way::Link { .. } | Way::Reliable(_)) => bump(&self.handed.to_links),
             (Ok(()), Way::Local(_)) => bump(&self.handed.to_local),
             (Err(_), _) => bump(&self.handed.refused),
@@ -138,6 +182,7 @@ impl RingWriter {
         } else {
             claim.stage(FRAME_HEADER_BYTES + bytes);
         }
+        self.was_large = false;
         bump(&self.handed.to_links);
         true
     }

@@ -12,3 +12,5 @@ mod delivery;
 mod failure;
 #[path = "reliable/hostile.rs"]
 mod hostile;
+#[path = "reliable/large.rs"]
+mod large;

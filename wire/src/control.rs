@@ -7,9 +7,9 @@
 //! ```text
 //!    0         2         3         4                   8
 //!  0 ├ protocol┼ name n ─┼ streams ┼─ zeros ───────────┼─ cluster ─────────────────────────────┤
-//! 16 ├─ incarnation ─────────────────────────────────┼ family ┼ 0 ┼─ port ──┼─ zeros ─────────┤
+//! 16 ├─ incarnation ─────────────────────────────────┼ family ┼ 0 ┼─ port ──┼─ largest event ─┤
 //! 32 ├─ address, 16 bytes: IPv6, or IPv4 and zeros ──────────────────────────────────────────────┤
-//! 48 ├ lane ─┼─ 3 zeros ─┼─ session ─────────────┼─ sequence ──────────────────┤ for each stream
+//! 48 ├ lane ─┼ pieces ┼ 0, 0 ┼─ session ──────────┼─ sequence ──────────────────┤ for each stream
 //!  … ├─ name, n bytes of UTF-8 ─┤
 //! ```
 
@@ -27,10 +27,10 @@ use crate::priority::{Encoding, LANES, Lane, Priority};
 use crate::{ALIGNMENT, align_up};
 
 /// The version of what nodes say on a link: both sides must speak the same.
-pub const LINK_PROTOCOL: u16 = 1;
+pub const LINK_PROTOCOL: u16 = 2;
 
-/// Streams that one hello can open: one a lane.
-pub const HELLO_STREAMS_MAX: usize = LANES;
+/// Streams that one hello can open: two a lane, one of packets of events and one of pieces.
+pub const HELLO_STREAMS_MAX: usize = 2 * LANES;
 
 /// The longest control packet: header, frame header, fixed part, streams and name.
 pub const CONTROL_PACKET_BYTES_MAX: usize = PACKET_HEADER_BYTES
@@ -53,6 +53,8 @@ const REFUSAL_BYTES: usize = 16;
 pub struct StreamPoint {
     /// The lane, below [`LANES`].
     pub lane: Lane,
+    /// Whether its packets carry [`Piece`](crate::Piece)s and not whole events.
+    pub pieces: bool,
     /// The session of the stream's source.
     pub session: u32,
     /// In a hello the first packet that is not acknowledged; in a welcome the first one wanted.
@@ -72,6 +74,8 @@ pub struct Hello<'a> {
     pub incarnation: u64,
     /// Where it listens.
     pub listens: SocketAddr,
+    /// The largest event it takes in pieces, bytes of its whole frame.
+    pub event_bytes_max: u32,
     /// Its streams: the first `stream_count` count.
     pub streams: [StreamPoint; HELLO_STREAMS_MAX],
     /// How many streams.
@@ -244,6 +248,7 @@ fn encode_hello(hello: &Hello<'_>, into: &mut [u8; CONTROL_PACKET_BYTES_MAX]) ->
     put(into, 8, hello.cluster.to_le_bytes());
     put(into, 16, hello.incarnation.to_le_bytes());
     put(into, 26, hello.listens.port().to_le_bytes());
+    put(into, 28, hello.event_bytes_max.to_le_bytes());
     match hello.listens.ip() {
         IpAddr::V4(ip) => {
             into[24] = 4;
@@ -257,6 +262,7 @@ fn encode_hello(hello: &Hello<'_>, into: &mut [u8; CONTROL_PACKET_BYTES_MAX]) ->
     let mut at = FIXED_BYTES;
     for stream in streams {
         into[at] = stream.lane;
+        into[at + 1] = u8::from(stream.pieces);
         put(into, at + 4, stream.session.to_le_bytes());
         put(into, at + 8, stream.sequence.to_le_bytes());
         at += STREAM_BYTES;
@@ -268,11 +274,7 @@ fn encode_hello(hello: &Hello<'_>, into: &mut [u8; CONTROL_PACKET_BYTES_MAX]) ->
 fn decode_hello(node: NodeId, payload: &[u8]) -> Option<Hello<'_>> {
     let (fixed, rest) = payload.split_first_chunk::<FIXED_BYTES>()?;
     let (name_bytes, stream_count) = (usize::from(fixed[2]), usize::from(fixed[3]));
-    if stream_count > HELLO_STREAMS_MAX
-        || !all_zero(&fixed[4..8])
-        || fixed[25] != 0
-        || !all_zero(&fixed[28..32])
-    {
+    if stream_count > HELLO_STREAMS_MAX || !all_zero(&fixed[4..8]) || fixed[25] != 0 {
         return None;
     }
     let (points, name) = rest.split_at_checked(stream_count * STREAM_BYTES)?;
@@ -281,11 +283,11 @@ fn decode_hello(node: NodeId, payload: &[u8]) -> Option<Hello<'_>> {
     }
     let mut streams = [StreamPoint::default(); HELLO_STREAMS_MAX];
     for (stream, bytes) in streams.iter_mut().zip(points.as_chunks::<STREAM_BYTES>().0) {
-        if usize::from(bytes[0]) >= LANES || !all_zero(&bytes[1..4]) {
+        if usize::from(bytes[0]) >= LANES || bytes[1] > 1 || !all_zero(&bytes[2..4]) {
             return None;
         }
         let (session, sequence) = (u32_at(bytes, 4), u64_at(bytes, 8));
-        *stream = StreamPoint { lane: bytes[0], session, sequence };
+        *stream = StreamPoint { lane: bytes[0], pieces: bytes[1] == 1, session, sequence };
     }
     Some(Hello {
         protocol: u16_at(fixed, 0),
@@ -293,6 +295,7 @@ fn decode_hello(node: NodeId, payload: &[u8]) -> Option<Hello<'_>> {
         node,
         incarnation: u64_at(fixed, 16),
         listens: SocketAddr::new(decode_address(fixed)?, u16_at(fixed, 26)),
+        event_bytes_max: u32_at(fixed, 28),
         streams,
         stream_count,
         name: core::str::from_utf8(name).ok()?,

@@ -62,7 +62,8 @@ impl FrameFlags {
     pub const DEADLINE: Self = Self(2);
     /// Reserved: a signature of the event. Refused in version 1.
     pub const SIGNED: Self = Self(4);
-    /// Reserved: the payload is a part of a larger event. Refused in version 1.
+    /// The payload is a piece of a larger event: [`Piece`](crate::Piece), on links over TCP alone.
+    /// Refused in a datagram.
     pub const FRAGMENT: Self = Self(8);
     /// Reserved: the payload is compressed. Refused in version 1.
     pub const COMPRESSED: Self = Self(16);
@@ -76,7 +77,7 @@ impl FrameFlags {
     /// The flags that a version-1 receiver takes.
     pub const SUPPORTED: Self = Self(Self::TRACE.0 | Self::DEADLINE.0 | Self::NAMED.0);
 
-    /// The flags that have a meaning, and no room for it yet in version 1.
+    /// The flags that have a meaning, and no room for it yet in version 1, or not in a datagram.
     pub const RESERVED: Self = Self(
         Self::SIGNED.0
             | Self::FRAGMENT.0

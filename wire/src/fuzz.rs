@@ -9,7 +9,7 @@ use crate::checksum::{body_hash, packet_checksum};
 use crate::packet::CHECKSUM_OFFSET;
 use crate::{
     Admission, CONTROL_PACKET_BYTES_MAX, Control, Frame, FrameEncoder, Frames, PACKET_HEADER_BYTES,
-    Packet, PacketFlags, ReceiveWindow, align_up, decode_packet, take_frames,
+    Packet, PacketFlags, Piece, ReceiveWindow, align_up, decode_packet, take_frames,
 };
 
 /// The longest input that is looked at with its checksum made to fit.
@@ -53,6 +53,16 @@ fn checked_packet(datagram: &[u8]) {
     assert!(good == frame_count || walk.next().is_none(), "an error ends the walk");
     frames(packet.body);
     control(&packet);
+    piece(&packet);
+}
+
+/// [`Piece`]: one that is read lies within its packet and its whole, and is no frame of a datagram.
+fn piece(packet: &Packet<'_>) {
+    let Some(piece) = Piece::of(packet) else { return };
+    let end = u64::from(piece.offset) + piece.slice.len() as u64;
+    assert!(!piece.slice.is_empty() && end <= u64::from(piece.total));
+    assert!(piece.slice.len() <= packet.body.len());
+    assert!(packet.frames().next().is_none_or(|frame| frame.is_err()));
 }
 
 /// [`Control`]: a message that is read is written as the same bytes, but for the frame's own

@@ -17,6 +17,7 @@
 //! | follow a stream: loss, duplicates, order | [`ReceiveWindow`] |
 //! | tell a stream's sender how far it may go | [`Status`], [`packet_charge`] |
 //! | begin a link over TCP | [`Control`], [`Hello`], [`Refusal`] |
+//! | cut an event larger than a packet | [`Piece`] |
 //! | speak outside of every stream | [`gossip`] |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -38,6 +39,7 @@ pub mod gossip;
 mod ids;
 mod pack;
 mod packet;
+mod piece;
 mod priority;
 mod reason;
 mod receive_window;
@@ -60,6 +62,7 @@ pub use pack::take_frames;
 pub use packet::{
     PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX, Packet, PacketHeader, VERSION, decode_packet,
 };
+pub use piece::{PIECE_HEAD_BYTES, Piece};
 pub use priority::{Encoding, LANES, Lane, Priority, UnknownName};
 pub use reason::{FrameError, PacketError};
 pub use receive_window::{Admission, Gap, ReceiveWindow, WINDOW_PACKETS};

@@ -40,7 +40,7 @@ fn the_table_tells_each_value_and_who_said_it() {
     assert!(!row(&table, "udp.window").contains("no effect"), "{table}");
     for line in [
         "services.choice: who routes to a service chooses",
-        "tcp.compression, tcp.stream_bytes_max: this version neither compresses nor cuts events",
+        "tcp.compression: this version does not compress",
     ] {
         assert!(table.contains(&format!("\n  {line}")), "{table}");
     }

@@ -1,14 +1,21 @@
 //! The receiving side of streams, without a socket: what is next, what was had, what is told.
 
+use std::sync::Arc;
+
+use wireloom_dataplane::command::Commands;
+use wireloom_dataplane::launch::ReceiverPort;
 use wireloom_ring::{Consumer, RingConfig, ring};
 use wireloom_wire::PacketFlags;
 
+use super::reassembly::{Moment, Outlet};
 use super::*;
+
+const NOW: Moment = Moment { now_ns: 0, unix_ns: 0, ack_ns: 1 };
 
 const SOCKET: SocketId = SocketId(1);
 
 fn point(sequence: u64) -> StreamPoint {
-    StreamPoint { lane: 1, session: 9, sequence }
+    StreamPoint { lane: 1, pieces: false, session: 9, sequence }
 }
 
 fn header(sequence: u64, first_event: u64, frame_count: u16) -> PacketHeader {
@@ -27,7 +34,10 @@ fn header(sequence: u64, first_event: u64, frame_count: u16) -> PacketHeader {
 fn inbox() -> (Inbox, Consumer) {
     let config = RingConfig { capacity_bytes: 4096, huge_pages: false };
     let (producer, consumer) = ring(config).expect("memory for a test");
-    (Inbox::new(producer), consumer)
+    let receiver =
+        ReceiverPort { commands: Commands::default(), counters: Arc::default(), wake: None };
+    let outlet = Outlet { receiver, wake: None, counters: Arc::default() };
+    (Inbox::new(producer, Reassembly::new(outlet, 1 << 20)), consumer)
 }
 
 /// Hands over a packet of one frame.
@@ -65,16 +75,16 @@ fn a_packet_is_told_as_taken_when_the_ring_has_been_released() {
     streams.open(NodeId(4), point(0), SOCKET).expect("room");
     let (mut inbox, mut consumer) = inbox();
     assert!(hand(&mut inbox, &mut streams, 0) && hand(&mut inbox, &mut streams, 1));
-    assert_eq!(inbox.settle(&mut streams, 0), 0);
+    assert_eq!(inbox.settle(&mut streams, NOW), 0);
     assert_eq!(streams.at(0).expect("open").news(0, true), None);
     consumer.read();
     consumer.release(96);
-    assert_eq!(inbox.settle(&mut streams, 0), 1);
+    assert_eq!(inbox.settle(&mut streams, NOW), 1);
     let stream = streams.at(0).expect("open");
-    assert_eq!(stream.news(0, true), Some(1));
+    assert_eq!(stream.news(0, true), Some((1, 0)));
     assert_eq!((stream.news(u64::MAX, true), stream.due_ns()), (None, u64::MAX), "told once");
     stream.ask();
-    assert_eq!(stream.news(0, false), Some(1), "and again when asked");
+    assert_eq!(stream.news(0, false), Some((1, 0)), "and again when asked");
 }
 
 #[test]
@@ -88,15 +98,15 @@ fn news_waits_for_company_and_not_for_long() {
     stream.take(2, 96, began_ns + ACK_DELAY_NS - 1);
     assert_eq!(stream.due_ns(), began_ns + ACK_DELAY_NS, "since the first of them");
     assert_eq!(stream.news(began_ns + ACK_DELAY_NS - 1, false), None);
-    assert_eq!(stream.news(began_ns + ACK_DELAY_NS, false), Some(2), "both at once");
+    assert_eq!(stream.news(began_ns + ACK_DELAY_NS, false), Some((2, 0)), "both at once");
     let later_ns = began_ns + ACK_DELAY_NS;
     stream.take(3, ACK_BYTES - 1, later_ns);
     assert_eq!(stream.news(later_ns, false), None);
     stream.take(4, 1, later_ns);
-    assert_eq!(stream.news(later_ns, false), Some(4), "it is much");
+    assert_eq!(stream.news(later_ns, false), Some((4, 0)), "it is much");
     stream.take(5, ACK_BYTES - 1, later_ns);
     assert_eq!(stream.news(later_ns, false), None, "what was told counts no more");
-    assert_eq!(stream.news(later_ns, true), Some(5), "the thread is about to sleep");
+    assert_eq!(stream.news(later_ns, true), Some((5, 0)), "the thread is about to sleep");
 }
 
 #[test]
@@ -106,11 +116,11 @@ fn a_full_ring_takes_nothing_until_something_is_released() {
     let (mut inbox, mut consumer) = inbox();
     let handed = (0..).take_while(|sequence| hand(&mut inbox, &mut streams, *sequence)).count();
     assert!(handed > 30 && inbox.is_full());
-    inbox.settle(&mut streams, 0);
+    inbox.settle(&mut streams, NOW);
     assert!(inbox.is_full());
     consumer.read();
     consumer.release(96);
-    inbox.settle(&mut streams, 0);
+    inbox.settle(&mut streams, NOW);
     assert!(!inbox.is_full() && hand(&mut inbox, &mut streams, handed as u64));
 }
 

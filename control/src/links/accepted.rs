@@ -16,6 +16,7 @@ use wireloom_wire::{
 use super::speech::Speech;
 use super::{Cycle, Identity, Times};
 use crate::framing::{Remainder, next_packet};
+use crate::incoming::reassembly::Moment;
 use crate::incoming::{Admission, Inbox, Streams, Unopened};
 use crate::outgoing::PACKET_BYTES_MAX;
 use crate::sockets::{Ready, SocketId, Sockets};
@@ -75,8 +76,8 @@ pub(super) struct Accepted {
 /// The streams of a hello, each with the first packet wanted.
 pub(super) type Wanted = [StreamPoint; HELLO_STREAMS_MAX];
 
-/// Where packets go: the local ring, the streams, and the time of this cycle as wall time.
-pub(super) type Into<'a> = (&'a mut Inbox, &'a mut Streams, u64);
+/// Where packets go: the local ring and the memory beside it, the streams; and when.
+pub(super) type Into<'a> = (&'a mut Inbox, &'a mut Streams, Moment);
 
 impl Accepted {
     pub(super) fn new(socket: SocketId, until_ns: u64) -> Self {
@@ -356,7 +357,7 @@ impl Accepted {
         &mut self,
         packet: &Packet<'_>,
         cycle: &Cycle<'_, S>,
-        (inbox, streams, received_unix_ns): &mut Into<'_>,
+        (inbox, streams, moment): &mut Into<'_>,
     ) -> Option<bool> {
         let header = &packet.header;
         let sequenced = header.flags.without(PacketFlags::CHECKSUMMED) == PacketFlags::SEQUENCED;
@@ -380,7 +381,15 @@ impl Accepted {
                 cycle.counters.add(Counter::PacketsDuplicate, 1);
                 Some(false)
             }
-            Admission::Next => match inbox.hand(packet, (place, stream), *received_unix_ns) {
+            Admission::Next if stream.is_of_pieces() => {
+                let taken = inbox.take_piece(packet, (place, stream), *moment);
+                if taken.is_err() {
+                    self.break_off(cycle);
+                    return None;
+                }
+                Some(true)
+            }
+            Admission::Next => match inbox.hand(packet, (place, stream), moment.unix_ns) {
                 Ok(true) => Some(true),
                 Ok(false) => {
                     self.blocked = true;
@@ -396,6 +405,14 @@ impl Accepted {
                 self.break_off(cycle);
                 None
             }
+        }
+    }
+
+    /// Ends the link: an event in pieces was begun, and nothing more of it comes.
+    pub(super) fn give_up_silent(&mut self, counters: &wireloom_dataplane::counters::Counters) {
+        if self.stage == Stage::Open {
+            counters.add(Counter::LinksSilent, 1);
+            self.stage = Stage::Ended;
         }
     }
 
@@ -422,11 +439,11 @@ impl Accepted {
                 }
                 let (source, session, lane) = stream.key();
                 let news = stream.news(until_ns, cycle.says_all);
-                let Some(next_sequence) = news else {
+                let Some((next_sequence, window_bytes)) = news else {
                     cycle.due_ns = cycle.due_ns.min(stream.due_ns());
                     continue;
                 };
-                let status = Status { source, session, lane, next_sequence, window_bytes: 0 };
+                let status = Status { source, session, lane, next_sequence, window_bytes };
                 self.speech.say(&status.encode());
                 cycle.counters.add(Counter::StatusesSent, 1);
                 said += 1;

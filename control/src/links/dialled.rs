@@ -9,6 +9,8 @@
 //!    └───────────── Waiting (a pause with jitter), or given up after so many attempts
 //! ```
 
+mod plan;
+
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -19,17 +21,14 @@ use wireloom_wire::{
     SessionId, Status, StreamPoint,
 };
 
-use super::Cycle;
 use super::speech::Speech;
+use super::{Cycle, Sessions};
 use crate::backoff::Backoff;
 use crate::framing::{Remainder, next_packet};
-use crate::outgoing::{Feed, Outgoing};
+use crate::outgoing::{Feed, Outgoing, Pieces};
 use crate::settings::{ReliableSettings, ns};
 use crate::sockets::{Ready, SocketId, Sockets};
 use crate::tally::Undelivered;
-
-/// Packets written in one call, two slices each; far below the kernel's limit of 1,024 slices.
-const PACKETS_PER_WRITE: usize = 32;
 
 /// Writes of one link in a duty cycle, so that others come round.
 const WRITES_PER_CYCLE: usize = 8;
@@ -39,10 +38,6 @@ const READS_PER_CYCLE: usize = 4;
 
 /// Bytes of statuses read at a time.
 const READ_BYTES: usize = 16 << 10;
-
-/// Packets of the first lane in a row before the next lane has its turn; each further lane has two
-/// fewer, and at least two.
-const LANE_TURN: usize = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -74,6 +69,10 @@ impl From<io::Error> for Ended {
 pub(super) struct Dialled {
     peer: SocketAddr,
     streams: Vec<Outgoing>,
+    /// Large events, by lane as `streams`.
+    large: Vec<Pieces>,
+    /// Which of those goes first next time.
+    turn: usize,
     stage: Stage,
     socket: Option<SocketId>,
     backoff: Backoff,
@@ -87,6 +86,8 @@ pub(super) struct Dialled {
     /// Since when the peer owes a word; `None` when it owes none.
     owed_since_ns: Option<u64>,
     given_up: Option<Undelivered>,
+    /// The peer takes less than what was begun: streams of large events begin anew.
+    outgrown: bool,
 }
 
 impl Dialled {
@@ -95,6 +96,8 @@ impl Dialled {
         Self {
             peer,
             streams: Vec::new(),
+            large: Vec::new(),
+            turn: 0,
             stage: Stage::Idle,
             socket: None,
             backoff,
@@ -106,13 +109,16 @@ impl Dialled {
             wrote_ns: 0,
             owed_since_ns: None,
             given_up: None,
+            outgrown: false,
         }
     }
 
-    /// Lets the link carry these lanes.
-    pub(super) fn add_lanes(&mut self, node: NodeId, lanes: Range<usize>, session: SessionId) {
-        let lanes = lanes.filter_map(|lane| u8::try_from(lane).ok());
-        self.streams.extend(lanes.map(|lane| Outgoing::new(node, lane, session)));
+    /// Lets the link carry these lanes: small events in one session, large ones in the other.
+    pub(super) fn add_lanes(&mut self, node: NodeId, lanes: Range<usize>, sessions: Sessions) {
+        for lane in lanes.filter_map(|lane| u8::try_from(lane).ok()) {
+            self.streams.push(Outgoing::new(node, lane, sessions.0));
+            self.large.push(Pieces::new(node, lane, sessions.1));
+        }
     }
 
     pub(super) fn attach(&mut self, lane: u8, feed: Feed) {
@@ -127,13 +133,18 @@ impl Dialled {
 
     /// Whether events are on their way or wait.
     pub(super) fn is_pending(&self) -> bool {
-        self.streams.iter().any(Outgoing::is_pending)
+        self.streams.iter().any(Outgoing::is_pending) || self.large.iter().any(Pieces::is_pending)
+    }
+
+    /// Whether the peer owes a word for something that was written.
+    fn awaits_word(&self) -> bool {
+        self.streams.iter().any(Outgoing::awaits_word) || self.large.iter().any(Pieces::awaits_word)
     }
 
     /// Whether the link has no publishers and nothing left to do.
     pub(super) fn is_over(&mut self) -> bool {
         self.streams.iter_mut().for_each(Outgoing::drop_ended);
-        !self.streams.iter().any(Outgoing::is_fed)
+        !self.streams.iter().any(Outgoing::is_fed) && !self.large.iter().any(Pieces::is_pending)
     }
 
     pub(super) const fn on_ready(&mut self, ready: Ready) {
@@ -150,11 +161,14 @@ impl Dialled {
     pub(super) fn give_up(
         &mut self,
         reason: Undelivered,
-        session: SessionId,
+        sessions: Sessions,
         mut letter: impl FnMut(&Frame<'_>),
     ) {
         for stream in &mut self.streams {
-            stream.give_up(reason, session, &mut letter);
+            stream.give_up(reason, sessions.0, &mut letter);
+        }
+        for stream in &mut self.large {
+            stream.give_up(reason, sessions.1, &mut letter);
         }
     }
 
@@ -236,11 +250,22 @@ impl Dialled {
 
     fn say_hello<S: Sockets>(&mut self, cycle: &Cycle<'_, S>) {
         let mut hello = cycle.identity.hello();
-        for (point, stream) in hello.streams.iter_mut().zip(&self.streams) {
-            let session = stream.session().0;
-            *point = StreamPoint { lane: stream.lane(), session, sequence: stream.first() };
+        let small = self.streams.iter().map(|stream| StreamPoint {
+            lane: stream.lane(),
+            pieces: false,
+            session: stream.session().0,
+            sequence: stream.first(),
+        });
+        let large = self.large.iter().map(|stream| StreamPoint {
+            lane: stream.lane(),
+            pieces: true,
+            session: stream.session().0,
+            sequence: stream.first(),
+        });
+        for (point, stream) in hello.streams.iter_mut().zip(small.chain(large)) {
+            *point = stream;
+            hello.stream_count += 1;
         }
-        hello.stream_count = self.streams.len().min(hello.streams.len());
         let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
         let length = Control::Hello(hello).encode(cycle.identity.node, &mut packet);
         self.speech.forget();
@@ -338,19 +363,29 @@ impl Dialled {
         if welcome.cluster != cycle.identity.cluster {
             return Err(Ended::Refused(Refusal::Cluster));
         }
+        let wanted = |lane: u8, session: SessionId| {
+            let mut points = welcome.streams().iter();
+            let point = points.find(|point| point.lane == lane && point.session == session.0);
+            point.map(|point| point.sequence).ok_or(Ended::Broken)
+        };
         for stream in &mut self.streams {
-            let point = welcome
-                .streams()
-                .iter()
-                .find(|point| point.lane == stream.lane() && point.session == stream.session().0);
-            let wanted = point.ok_or(Ended::Broken)?.sequence;
+            let wanted = wanted(stream.lane(), stream.session())?;
             let resent = stream.resume(wanted).map_err(|_| Ended::Broken)?;
+            cycle.counters.add(Counter::PacketsResent, resent);
+        }
+        let event_bytes_max = usize::try_from(welcome.event_bytes_max).unwrap_or(usize::MAX);
+        for stream in &mut self.large {
+            if stream.outgrows(event_bytes_max) {
+                self.outgrown = true;
+                return Err(Ended::Cut);
+            }
+            let wanted = wanted(stream.lane(), stream.session())?;
+            let resent = stream.resume(wanted, event_bytes_max).map_err(|_| Ended::Broken)?;
             cycle.counters.add(Counter::PacketsResent, resent);
         }
         cycle.counters.add(Counter::LinksOpened, 1);
         self.stage = Stage::Open;
-        let awaits = self.streams.iter().any(Outgoing::awaits_word);
-        self.owed_since_ns = awaits.then_some(cycle.now_ns);
+        self.owed_since_ns = self.awaits_word().then_some(cycle.now_ns);
         Ok(())
     }
 
@@ -361,19 +396,25 @@ impl Dialled {
     ) -> Result<(), Ended> {
         let Some(status) = Status::of(packet) else { return Err(Ended::Broken) };
         let mine = cycle.identity.node == status.source;
-        let stream = self.streams.iter_mut().find(|stream| {
-            mine && stream.lane() == status.lane && stream.session() == status.session
-        });
-        let Some(stream) = stream else {
+        let is_meant = |lane, session| mine && (lane, session) == (status.lane, status.session);
+        let mut streams = self.streams.iter_mut();
+        let mut large = self.large.iter_mut();
+        let heard = if let Some(stream) =
+            streams.find(|stream| is_meant(stream.lane(), stream.session()))
+        {
+            stream.acknowledge(status.next_sequence)
+        } else if let Some(stream) = large.find(|stream| is_meant(stream.lane(), stream.session()))
+        {
+            stream.acknowledge(status.next_sequence, status.window_bytes)
+        } else {
             cycle.counters.add(Counter::StatusesUnknown, 1);
             return Ok(());
         };
         cycle.counters.add(Counter::StatusesHeard, 1);
-        if stream.acknowledge(status.next_sequence).map_err(|_| Ended::Broken)? {
+        if heard.map_err(|_| Ended::Broken)? {
             self.backoff.reset();
         }
-        let awaits = self.streams.iter().any(Outgoing::awaits_word);
-        self.owed_since_ns = awaits.then_some(cycle.now_ns);
+        self.owed_since_ns = self.awaits_word().then_some(cycle.now_ns);
         Ok(())
     }
 
@@ -394,7 +435,7 @@ impl Dialled {
             }
             let (mut slices, mut bytes) = (Vec::with_capacity(2 * plan.len()), 0);
             for (stream, ahead) in &plan {
-                for part in self.streams[*stream].unwritten(*ahead).unwrap_or_default() {
+                for part in self.unwritten(*stream, *ahead) {
                     if !part.is_empty() {
                         slices.push(IoSlice::new(part));
                         bytes += part.len();
@@ -414,50 +455,6 @@ impl Dialled {
         Ok(work)
     }
 
-    /// The packets to be written next, as stream and place: the half-written one, then lanes in
-    /// order of priority, each for a few packets.
-    fn plan(&mut self) -> Vec<(usize, usize)> {
-        let mut plan = Vec::new();
-        let mut counts = [0_usize; wireloom_wire::LANES];
-        if let Some(half) = self.streams.iter().position(Outgoing::is_half_written) {
-            plan.push((half, 0));
-            counts[half] = 1;
-        }
-        let mut found = true;
-        while found && plan.len() < PACKETS_PER_WRITE {
-            found = false;
-            for (index, stream) in self.streams.iter_mut().enumerate() {
-                let turn = LANE_TURN.saturating_sub(2 * index).max(2);
-                for _ in 0..turn {
-                    if plan.len() >= PACKETS_PER_WRITE || !stream.form(counts[index]) {
-                        break;
-                    }
-                    plan.push((index, counts[index]));
-                    counts[index] += 1;
-                    found = true;
-                }
-            }
-        }
-        plan
-    }
-
-    fn wrote<S: Sockets>(&mut self, plan: &[(usize, usize)], written: usize, cycle: &Cycle<'_, S>) {
-        if written == 0 {
-            return;
-        }
-        cycle.counters.add(Counter::BytesSent, written as u64);
-        let mut left = written;
-        for (stream, _) in plan {
-            if left == 0 {
-                break;
-            }
-            left = self.streams[*stream].wrote(left);
-            cycle.counters.add(Counter::PacketsSent, 1);
-        }
-        self.wrote_ns = cycle.now_ns;
-        self.owed_since_ns.get_or_insert(cycle.now_ns);
-    }
-
     /// The peer owes a word for too long; or nothing was said for so long that it is asked.
     fn watch_time<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<(), Ended> {
         let (now_ns, times) = (cycle.now_ns, cycle.times);
@@ -466,7 +463,7 @@ impl Dialled {
             return Err(Ended::Silent);
         }
         let is_idle = now_ns.saturating_sub(self.wrote_ns) >= times.keep_alive_ns;
-        let is_whole = !self.streams.iter().any(Outgoing::is_half_written);
+        let is_whole = self.half_written().is_none();
         if is_idle && is_whole && self.speech.is_empty() {
             let question = self.streams.first().map(Outgoing::question);
             self.speech.say(&question.unwrap_or([0; PACKET_HEADER_BYTES]));
@@ -496,6 +493,7 @@ impl Dialled {
         self.remainder = Remainder::default();
         self.owed_since_ns = None;
         self.streams.iter_mut().for_each(Outgoing::interrupt);
+        self.large.iter_mut().for_each(Pieces::interrupt);
         self.stage = Stage::Idle;
         if !self.is_pending() {
             return;

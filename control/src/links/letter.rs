@@ -1,4 +1,4 @@
-//! Dead letters: events that were given up, and whoever wants to be told of them.
+//! Dead letters: events that were given up, and who is told of them.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};

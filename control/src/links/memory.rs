@@ -7,7 +7,8 @@ use wireloom_wire::LANES;
 
 use super::accepted::SPEECH_BYTES_MAX;
 use super::{INBOX_BYTES, SCRATCH_BYTES};
-use crate::outgoing::FORMED_BYTES_MAX;
+use crate::incoming::reassembly::EVENTS_PER_NODE;
+use crate::outgoing::{FIRST_WINDOW_BYTES, FORMED_BYTES_MAX};
 use crate::settings::ReliableSettings;
 
 /// The most links that were accepted at a time; the agent writes it, anybody reads it.
@@ -26,15 +27,25 @@ impl AcceptedMost {
     /// time, can come to hold: a reason and bytes each. What an accepted link keeps is bounded by
     /// one read of its socket.
     #[must_use]
-    pub fn memory(&self, settings: &ReliableSettings, peers: usize) -> [(&'static str, usize); 4] {
+    pub fn memory(&self, settings: &ReliableSettings, peers: usize) -> [(&'static str, usize); 6] {
         let accepted = self.0.load(Ordering::Relaxed);
         let inbox = if settings.listens { INBOX_BYTES } else { 0 };
+        let events = if settings.listens { EVENTS_PER_NODE } else { 0 };
+        let unasked = usize::try_from(FIRST_WINDOW_BYTES).unwrap_or(usize::MAX);
         [
             ("reliable links: what is read from one socket at a time", SCRATCH_BYTES),
             ("reliable links: packets of peers on their way to the handlers", inbox),
             (
                 "reliable links: packets begun and words owed of each link accepted at a time",
                 accepted * (SCRATCH_BYTES + SPEECH_BYTES_MAX),
+            ),
+            (
+                "reliable links: large events that come in pieces, until they were handled",
+                events * settings.event_bytes_max(),
+            ),
+            (
+                "reliable links: pieces sent unasked by each link accepted at a time",
+                accepted * LANES * unasked,
             ),
             (
                 "reliable links: packets not acknowledged, their headers, for each peer so far",
@@ -52,10 +63,15 @@ mod tests {
     fn each_peer_and_each_link_has_its_term() {
         let (most, settings) = (AcceptedMost::default(), ReliableSettings::default());
         let sum = |peers| most.memory(&settings, peers).iter().map(|(_, of)| of).sum::<usize>();
-        assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES);
+        let large = EVENTS_PER_NODE * (64 << 20);
+        assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES + large);
         assert_eq!(sum(3) - sum(0), 3 * LANES * FORMED_BYTES_MAX);
         most.note(2);
         most.note(1);
-        assert_eq!(sum(0), 3 * SCRATCH_BYTES + INBOX_BYTES + 2 * SPEECH_BYTES_MAX);
+        let links = 2 * (SCRATCH_BYTES + SPEECH_BYTES_MAX + LANES * (128 << 10));
+        assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES + large + links);
+        let deaf = ReliableSettings { listens: false, ..settings.clone() };
+        let deaf: usize = most.memory(&deaf, 0).iter().map(|(_, of)| of).sum();
+        assert_eq!(sum(0) - deaf, INBOX_BYTES + large);
     }
 }

@@ -159,6 +159,9 @@ impl Config {
         if self.is_said(&[Id::Attempts]) {
             settings.attempts = tcp.attempts;
         }
+        if self.is_said(&[Id::StreamBytesMax]) {
+            settings.stream_bytes_max = tcp.stream_bytes_max;
+        }
         for (id, field, said) in [
             (Id::ConnectTimeout, &mut settings.connect_timeout, tcp.connect_timeout),
             (Id::AckTimeout, &mut settings.ack_timeout, tcp.ack_timeout),
@@ -316,6 +319,7 @@ mod tests {
             "[udp]\nchecksum = false",
             "[udp]\nflow = \"shed\"",
             "[udp]\ndirect = false",
+            "[tcp]\nstream_bytes_max = \"1 MiB\"",
             "[tcp]\nconnect_timeout = \"9 s\"",
             "[tcp]\npool = 3",
             "[discovery]\ngroup = \"239.1.1.1:9000\"",

@@ -73,7 +73,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 
-const NO_TCP: Effect = Effect::None("this version neither compresses nor cuts events apart");
+const NO_TCP: Effect = Effect::None("this version does not compress");
 
 /// The table. Ids stand in the order of [`Id`].
 pub(super) const KEYS: &[Key] = &[
@@ -235,8 +235,10 @@ pub(super) const KEYS: &[Key] = &[
         .means("Whether links compress what they carry, if the other side does too.")
         .effect(NO_TCP),
     Key::new(Id::StreamBytesMax, ("tcp", "stream_bytes_max"), Kind::Bytes(64 * KIB, GIB), "64 MiB")
-        .means("The largest event; what no packet holds travels by TCP in pieces.")
-        .effect(NO_TCP),
+        .means(
+            "The largest event to and from reliable targets; what no packet holds travels by TCP \
+             in pieces.",
+        ),
     Key::open(Id::DiscoveryGroup, ("discovery", "group"), Kind::Text(Form::Group), "none")
         .means("The multicast group that nodes say hello to."),
     Key::new(Id::Seeds, ("discovery", "seeds"), Kind::Texts(Form::Peer, 256), "")

@@ -11,14 +11,19 @@ use wireloom::{ReliableSettings, Target};
 use crate::support::{Numbered, Seen, eventually, node, patiently};
 
 /// Passes bytes on between who dials it and `to`, and cuts each link after some of them.
-struct Proxy {
-    address: SocketAddr,
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
     cuts: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
 
 impl Proxy {
     fn new(to: SocketAddr, cuts_max: usize) -> Self {
+        Self::within(to, cuts_max, 40_000)
+    }
+
+    /// Cuts each of the first links after at most so many bytes.
+    pub(crate) fn within(to: SocketAddr, cuts_max: usize, bytes_max: u64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         let (cuts, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
@@ -31,7 +36,7 @@ impl Proxy {
                 }
                 random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let last = made.load(Ordering::Relaxed) >= cuts_max;
-                let bytes = if last { u64::MAX } else { 1 + (random >> 33) % 40_000 };
+                let bytes = if last { u64::MAX } else { 1 + (random >> 33) % bytes_max };
                 let far = TcpStream::connect(to).expect("the node listens");
                 pass_on(near, far, bytes, &made);
             }
@@ -39,7 +44,7 @@ impl Proxy {
         Self { address, cuts, stop }
     }
 
-    fn cuts(&self) -> usize {
+    pub(crate) fn cuts(&self) -> usize {
         self.cuts.load(Ordering::Relaxed)
     }
 }
@@ -66,7 +71,7 @@ fn pass_on(near: TcpStream, far: TcpStream, mut bytes: u64, cuts: &Arc<AtomicUsi
     let cuts = Arc::clone(cuts);
     std::thread::spawn(move || {
         let (mut near, mut far) = (near, far);
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; 16_384];
         while let Ok(read @ 1..) = near.read(&mut buffer) {
             let passed = bytes.min(read as u64);
             let whole = usize::try_from(passed).expect("at most a buffer");

@@ -156,7 +156,9 @@ fn the_sum_of_memory_has_the_links_the_rings_to_peers_and_the_members() {
     let deaf = node("deaf").reliable(deaf).start().expect("starts");
     let seen = Seen::by(&to);
     let (to_before, from_before) = (memory(&to, "accepted").0, memory(&from, "rings made so far"));
-    assert_eq!(from_before.0 - memory(&deaf, "").0, 1 << 20, "no ring for packets of peers");
+    let large = memory(&from, "come in pieces").1;
+    assert_eq!(large, 4 * ReliableSettings::default().stream_bytes_max);
+    assert_eq!(from_before.0 - memory(&deaf, "").0, large + (1 << 20), "no ring for their packets");
     assert_eq!(memory(&from, "read from one socket").1, 256 << 10);
     let target = Target::Reliable(to.address());
     patiently(|| from.router().route(&Numbered::new(1), &target));
@@ -164,6 +166,7 @@ fn the_sum_of_memory_has_the_links_the_rings_to_peers_and_the_members() {
     let (sum, rings) = memory(&from, "rings made so far");
     assert_eq!(rings - from_before.1, ReliableSettings::default().ring_bytes);
     assert!(sum - from_before.0 > rings - from_before.1, "and what the peer itself takes");
+    assert_eq!(memory(&from, "on their way to each peer").1, 2 * (64 << 20));
     let (sum, accepted) = memory(&to, "accepted at a time");
     // One ring more: the handler's, if it has one, was there before.
     assert_eq!(sum - to_before, accepted, "each link that came");

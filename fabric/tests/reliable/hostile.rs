@@ -7,20 +7,15 @@ use std::time::Duration;
 
 use wireloom::{Delivery, Node, ReliableSettings, Target, Undelivered};
 use wireloom_wire::{
-    CONTROL_PACKET_BYTES_MAX, Control, Hello, LINK_PROTOCOL, NodeId, PacketFlags, PacketHeader,
-    Refusal, SessionId, Status, StreamPoint, body_hash, decode_packet,
+    CONTROL_PACKET_BYTES_MAX, Control, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, NodeId,
+    PacketFlags, PacketHeader, Refusal, SessionId, Status, StreamPoint, body_hash, decode_packet,
 };
 
-use crate::support::{Numbered, PATIENCE, Seen, eventually, hasty, node, patiently};
-
-fn counted(node: &Node, name: &str) -> u64 {
-    let counters = node.counters();
-    counters.into_iter().find(|(meaning, _)| meaning.name == name).map_or(0, |(_, count)| count)
-}
+use crate::support::{Numbered, PATIENCE, Seen, counted, eventually, hasty, node, patiently};
 
 fn hello(name: &str) -> Hello<'_> {
-    let mut streams = [StreamPoint::default(); 5];
-    streams[0] = StreamPoint { lane: 2, session: 77, sequence: 0 };
+    let mut streams = [StreamPoint::default(); HELLO_STREAMS_MAX];
+    streams[0] = StreamPoint { lane: 2, pieces: false, session: 77, sequence: 0 };
     Hello {
         protocol: LINK_PROTOCOL,
         // That of a node which was told none.
@@ -28,6 +23,7 @@ fn hello(name: &str) -> Hello<'_> {
         node: NodeId(5),
         incarnation: 9,
         listens: ([127, 0, 0, 1], 9).into(),
+        event_bytes_max: 1 << 20,
         streams,
         stream_count: 1,
         name,

@@ -98,3 +98,9 @@ pub(crate) fn hasty() -> ReliableSettings {
 pub(crate) fn node(name: &str) -> NodeBuilder {
     Node::builder(name)
 }
+
+/// What a node has counted under a name.
+pub(crate) fn counted(node: &Node, name: &str) -> u64 {
+    let counters = node.counters();
+    counters.into_iter().find(|(meaning, _)| meaning.name == name).map_or(0, |(_, count)| count)
+}

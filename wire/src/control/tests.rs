@@ -8,8 +8,10 @@ use crate::decode_packet;
 
 fn hello(name: &str, stream_count: usize) -> Hello<'_> {
     let mut streams = [StreamPoint::default(); HELLO_STREAMS_MAX];
-    for (lane, stream) in (0..).zip(&mut streams[..stream_count]) {
-        *stream = StreamPoint { lane, session: 70 + u32::from(lane), sequence: 1 << (9 * lane) };
+    for (place, stream) in (0_u8..).zip(&mut streams[..stream_count]) {
+        let (lane, pieces) = (place % 5, place >= 5);
+        let session = 70 + u32::from(place);
+        *stream = StreamPoint { lane, pieces, session, sequence: 1 << (6 * place) };
     }
     Hello {
         protocol: LINK_PROTOCOL,
@@ -17,6 +19,7 @@ fn hello(name: &str, stream_count: usize) -> Hello<'_> {
         node: NodeId(7),
         incarnation: 1_700_000_000_000_000_000,
         listens: SocketAddr::from(([10, 0, 0, 7], 9_000)),
+        event_bytes_max: 64 << 20,
         streams,
         stream_count,
         name,
@@ -35,7 +38,8 @@ fn every_message_is_read_as_it_was_written() {
     let v6 = Hello { listens: "[2001:db8::1]:443".parse().unwrap(), ..hello("x", 1) };
     let mut messages = Vec::from([
         Control::Hello(hello("analytics-01", 5)),
-        Control::Hello(hello(&long, 5)),
+        Control::Hello(hello("analytics-01", HELLO_STREAMS_MAX)),
+        Control::Hello(hello(&long, HELLO_STREAMS_MAX)),
         Control::Welcome(hello("a", 0)),
         Control::Welcome(v6),
     ]);
@@ -50,7 +54,7 @@ fn every_message_is_read_as_it_was_written() {
 #[test]
 fn a_name_too_long_is_cut_at_a_letter() {
     let long = "ä".repeat(200);
-    let bytes = encoded(&Control::Hello(hello(&long, 5)));
+    let bytes = encoded(&Control::Hello(hello(&long, HELLO_STREAMS_MAX)));
     assert!(bytes.len() <= CONTROL_PACKET_BYTES_MAX);
     let packet = decode_packet(&bytes, true).expect("it is well-formed");
     let Some(Control::Hello(read)) = Control::of(&packet) else { panic!("a hello") };
@@ -78,14 +82,14 @@ fn a_hello_that_contradicts_itself_is_none() {
         (2, 13),    // a longer name than there is
         (3, 3),     // more streams
         (3, 1),     // fewer
-        (3, 6),     // more than lanes
+        (3, 11),    // more than two a lane
         (4, 1),     // reserved
         (24, 5),    // no address family
         (25, 1),    // reserved
-        (28, 1),    // reserved
         (36, 1),    // bytes behind an IPv4 address
         (48, 5),    // no lane
-        (49, 1),    // reserved
+        (49, 2),    // neither events nor pieces
+        (50, 1),    // reserved
         (80, 0xff), // a name that is not UTF-8
     ] {
         let bytes = changed(at, value);

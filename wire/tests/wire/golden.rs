@@ -114,15 +114,17 @@ fn the_status_packet_is_written_as_drawn_and_read_back() {
 #[test]
 fn the_hello_is_written_as_drawn_and_read_back() {
     let mut streams = [StreamPoint::default(); HELLO_STREAMS_MAX];
-    streams[0] = StreamPoint { lane: 2, session: 0x5e55_1077, sequence: 1_000 };
+    streams[0] = StreamPoint { lane: 2, pieces: false, session: 0x5e55_1077, sequence: 1_000 };
+    streams[1] = StreamPoint { lane: 2, pieces: true, session: 0x5e55_1078, sequence: 0 };
     let hello = Control::Hello(Hello {
         protocol: LINK_PROTOCOL,
         cluster: 0xc1,
         node: NodeId(0x0123_4567_89ab_cdef),
         incarnation: 1_700_000_000_000_000_000,
         listens: ([10, 0, 0, 7], 9_000).into(),
+        event_bytes_max: 64 << 20,
         streams,
-        stream_count: 1,
+        stream_count: 2,
         name: "feed",
     });
     let mut written = [0xff; CONTROL_PACKET_BYTES_MAX];
@@ -130,6 +132,21 @@ fn the_hello_is_written_as_drawn_and_read_back() {
     assert_bytes("hello", &written[..length]);
     let bytes = golden("hello");
     assert_eq!(Control::of(&decode_packet(&bytes, true).unwrap()), Some(hello));
+}
+
+#[test]
+fn the_piece_is_written_as_drawn_and_read_back() {
+    let whole = FrameHeader { length: 100_000, ..PLAIN };
+    let mut body = Piece::head(&whole, 65_408, 5).to_vec();
+    body.extend_from_slice(b"about");
+    body.resize(64, 0);
+    let header = PacketHeader { sequence: 1_001, ..header(1, &body) };
+    let mut written = header.encode(Some(body_hash(&body))).to_vec();
+    written.extend_from_slice(&body);
+    assert_bytes("piece", &written);
+    let bytes = golden("piece");
+    let piece = Piece::of(&decode_packet(&bytes, true).unwrap()).unwrap();
+    assert_eq!(piece, Piece { total: 100_000, offset: 65_408, slice: b"about" });
 }
 
 #[test]
@@ -246,6 +263,7 @@ fn limits_stand_in_their_table() {
         ("LANES", LANES),
         ("LINK_PROTOCOL", usize::from(LINK_PROTOCOL)),
         ("CONTROL_PACKET_BYTES_MAX", CONTROL_PACKET_BYTES_MAX),
+        ("PIECE_HEAD_BYTES", PIECE_HEAD_BYTES),
         ("WINDOW_PACKETS", usize::try_from(WINDOW_PACKETS).unwrap()),
     ] {
         assert_eq!(row("Limits", &format!("`{name}`"))[1], value.to_string(), "{name}");

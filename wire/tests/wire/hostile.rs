@@ -67,7 +67,8 @@ fn changed_packets_are_refused_or_make_sense() {
 #[test]
 fn changed_control_messages_are_refused_or_make_sense() {
     let mut random = Random(3);
-    let streams = [StreamPoint { lane: 1, session: 7, sequence: 9 }; HELLO_STREAMS_MAX];
+    let streams =
+        [StreamPoint { lane: 1, pieces: true, session: 7, sequence: 9 }; HELLO_STREAMS_MAX];
     for stream_count in 0..=HELLO_STREAMS_MAX {
         let hello = Hello {
             protocol: LINK_PROTOCOL,
@@ -75,6 +76,7 @@ fn changed_control_messages_are_refused_or_make_sense() {
             node: NodeId(3),
             incarnation: 11,
             listens: ([127, 0, 0, 1], 9_000).into(),
+            event_bytes_max: 1 << 20,
             streams,
             stream_count,
             name: "somebody",
