@@ -50,8 +50,8 @@ pub struct Receiver<R, T> {
 /// a microsecond of a round trip, and somebody else's datagram waits no longer than this.
 const DIRECT_NS: u64 = 5_000;
 
-/// How long events from local rings, and what their handlers publish, go before the next look at the
-/// sockets, for the same reason: reliable events come by such a ring.
+/// How long events from local rings, and what their handlers publish, go before the next look at
+/// the sockets, for the same reason: reliable events come by such a ring.
 const LOCALS_FIRST_NS: u64 = 5_000;
 
 /// Everything a datagram meets after the socket.

@@ -25,6 +25,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod block;
 mod bytes;
 mod checksum;
 mod control;
@@ -44,6 +45,9 @@ mod reason;
 mod receive_window;
 mod status;
 
+pub use block::{
+    BLOCK_BYTES_MAX, BLOCK_PACKETS_BYTES_MAX, Block, decode_block, is_block, seal_block,
+};
 pub use checksum::{BodyHash, body_hash};
 pub use control::{
     CONTROL_PACKET_BYTES_MAX, Control, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, Refusal,
