@@ -180,22 +180,27 @@ fn a_receiver_that_starts_again_gets_the_event_from_its_first_piece() {
     let first = Blobs::by(&desk);
     let feed = node("feed").reliable(stubborn()).start().expect("starts");
     let mut publisher = feed.publisher::<Blob>(&Target::Reliable(address)).expect("a route");
+    // It is stopped as soon as the first pieces have come, while events are still published.
+    let again = std::thread::spawn(move || {
+        eventually("a part of an event", || counted(&desk, "pieces_received") > 50);
+        drop(desk);
+        let desk = node("desk").listen(&address.to_string()).start().expect("starts again");
+        let second = Blobs::by(&desk);
+        (desk, second)
+    });
     let mut accepted = Vec::new();
     for number in 0..4 {
-        accepted.push(patiently(|| publisher.publish(&Blob::new(number, 16 << 20))));
+        accepted.push(patiently(|| publisher.publish(&Blob::new(number, 30 << 20))));
     }
-    eventually("a part of an event", || counted(&desk, "pieces_received") > 300);
-    drop(desk);
-    let seen_first = first.seen();
-    let desk = node("desk").listen(&address.to_string()).start().expect("starts again");
-    let second = Blobs::by(&desk);
+    let (_desk, second) = again.join().expect("no panic");
     for accepted in accepted {
         let receipt = publisher.receipt(accepted).expect("reliable");
         assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
     }
-    let second = second.seen();
+    let (seen_first, second) = (first.seen(), second.seen());
+    assert!(!second.is_empty(), "it was stopped after {seen_first:?}, with nothing to do");
     let begin = usize::try_from(second[0].0).expect("small");
-    let expected: Vec<(u64, usize)> = (0..4).map(|number| (number, 16 << 20)).collect();
+    let expected: Vec<(u64, usize)> = (0..4).map(|number| (number, 30 << 20)).collect();
     assert_eq!(second, expected[begin..], "in order, to the end");
     assert!(begin <= seen_first.len() && seen_first == expected[..seen_first.len()]);
     assert!(feed.ledger().balanced);
