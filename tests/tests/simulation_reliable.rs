@@ -1,9 +1,10 @@
 //! Meshes of whole nodes and their reliable links in one loop, from one seed: delays, cuts, refused
 //! links, partitions, pauses, crashes and restarts; then the network heals and everything arrives.
 //!
-//! Every node publishes numbered events to others, some of them larger than a packet. Always: what a life of a node sees of a life of
-//! another comes in order, nothing twice, nothing made up. After healing: whatever surviving nodes
-//! accepted for each other has been seen, every book balances, and nothing is on its way.
+//! Every node publishes numbered events to others, some of them larger than a packet. Always: what
+//! a life of a node sees of a life of another comes in order, nothing twice, nothing made up. After
+//! healing: whatever surviving nodes accepted for each other has been seen, every book balances,
+//! and nothing is on its way.
 //!
 //! `WIRELOOM_SEEDS=N` runs seeds 0..N (default 40); `WIRELOOM_SEED=S` replays one with a trace.
 //! `scripts/sim` does both.

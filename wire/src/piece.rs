@@ -4,8 +4,8 @@
 //! refused as `unsupported`. Owns nothing: a piece that was read borrows its slice from the packet.
 //!
 //! ```text
-//!  0 ├─ length ─┼─ type ─┼─ fingerprint ─┼─ priority, encoding, flags = FRAGMENT ─┤   as in the
-//! 16 ├─ event sequence ──────────────────┼─ timestamp ──────────────────────────────┤   whole frame
+//!  0 ├─ length ─┼─ type ─┼─ fingerprint ─┼─ priority, encoding, flags = FRAGMENT ─┤   as in
+//! 16 ├─ event sequence ──────────────────┼─ timestamp ──────────────────────────────┤   the whole
 //! 32 ├─ total, bytes of the whole frame ─┼─ offset of the slice ────────────────────┤
 //! 48 ├─ the slice: header, extensions and payload of the whole frame, from `offset` on …
 //! ```

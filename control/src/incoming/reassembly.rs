@@ -3,14 +3,13 @@
 //! Owned by the inbox. A sender announces an event with its first piece and may send
 //! [`FIRST_WINDOW_BYTES`] unasked; more is granted once the *whole* event has a place in the budget
 //! of its peer and of the node, so that whatever was granted can be finished. Who finds no room
-//! waits in order of arrival. A whole event goes to the receiver as one box; the box comes back when
-//! the handlers have taken it, and only then its place is given to others and its stream moves on.
+//! waits in order of arrival. A whole event goes to the receiver as one box; the box comes back
+//! when the handlers have taken it: then its place is given to others and its stream moves on.
 //!
 //! ```text
-//!  taken                 reserved                 allowed = what the sender is told it may send
-//!  ├── in the handlers' hands ──┬── being put together ──┬─ FIRST_WINDOW ─┤    (positions: bytes
-//!                               └── received             └ never beyond received + WINDOW     of
-//!                                                          but for the first window          events)
+//!  taken                                     received            reserved          allowed
+//!  ├── in the handlers' hands ──┬─ put together ─┼─ to be sent ───────┼─ FIRST_WINDOW ──┤
+//!                                                ├──── WINDOW at most ─── allowed ends here then
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -51,7 +51,13 @@ impl Side {
     }
 
     /// Sends a piece as the next packet of a stream; the event is counted when it is whole.
-    fn send(&mut self, place: usize, total: usize, offset: usize, bytes: usize, now: u64) -> bool {
+    fn send(
+        &mut self,
+        place: usize,
+        total: usize,
+        (offset, bytes): (usize, usize),
+        now: u64,
+    ) -> bool {
         let (sequence, event) = self.next[&place];
         let length = u32::try_from(total).expect("short");
         let whole = FrameHeader {
@@ -96,7 +102,7 @@ impl Side {
         let mut offset = range.start;
         while offset < range.end {
             let bytes = (range.end - offset).min(60_000);
-            if !self.send(place, total, offset, bytes, 0) {
+            if !self.send(place, total, (offset, bytes), 0) {
                 return false;
             }
             offset += bytes;
@@ -134,7 +140,7 @@ fn an_event_is_whole_with_its_last_piece_and_told_when_it_was_taken() {
     assert!(side.send_all(place, 100_000, 0..99_999));
     assert!(side.dispatch().is_empty(), "a byte is missing");
     assert_eq!(side.counted(Counter::ReassemblyBytes), 100_000);
-    assert!(side.send(place, 100_000, 99_999, 1, 0));
+    assert!(side.send(place, 100_000, (99_999, 1), 0));
     assert_eq!(side.settle(0), 0);
     assert_eq!(side.news(place), Some((0, 100_000 + FIRST as u64)), "received is not taken");
     assert_eq!(side.dispatch(), [100_000]);
@@ -156,17 +162,17 @@ fn pieces_that_contradict_the_ones_before_are_refused() {
     ] {
         let mut side = Side::new();
         let place = side.open(1);
-        assert!(side.send(place, 100_000, 0, 16_000, 0));
-        assert!(!side.send(place, total, offset, bytes, 0), "{what}");
+        assert!(side.send(place, 100_000, (0, 16_000), 0));
+        assert!(!side.send(place, total, (offset, bytes), 0), "{what}");
         assert_eq!(side.counted(Counter::PiecesRefused), 1, "{what}");
     }
     let mut side = Side::new();
     let place = side.open(1);
-    assert!(!side.send(place, CAP + 1, 0, 16_000, 0), "above the cap");
-    assert!(!side.send(place, 1_023, 0, 1_023, 0), "too short for pieces");
-    assert!(!side.send(place, 100_000, 16, 16_000, 0), "not from the front");
+    assert!(!side.send(place, CAP + 1, (0, 16_000), 0), "above the cap");
+    assert!(!side.send(place, 1_023, (0, 1_023), 0), "too short for pieces");
+    assert!(!side.send(place, 100_000, (16, 16_000), 0), "not from the front");
     assert_eq!(side.counted(Counter::ReassemblyBytes), 0, "and nothing is kept of them");
-    assert!(side.send(place, CAP, 0, 16_000, 0));
+    assert!(side.send(place, CAP, (0, 16_000), 0));
 }
 
 #[test]
@@ -211,7 +217,7 @@ fn the_window_follows_what_is_received_within_what_has_a_place() {
         "which has no place: one event of a peer at a time"
     );
     assert_eq!(side.news(place), Some((0, end)));
-    assert!(!side.send(place, CAP, FIRST, 16, 0), "beyond what was granted");
+    assert!(!side.send(place, CAP, (FIRST, 16), 0), "beyond what was granted");
     assert_eq!(side.counted(Counter::ReassemblyBytesMost), CAP as u64);
 }
 
@@ -250,7 +256,7 @@ fn events_sent_unasked_are_bounded_too() {
     }
     let place = side.open(5);
     let mut events = 0;
-    while side.send(place, 2_000, 0, 2_000, 0) {
+    while side.send(place, 2_000, (0, 2_000), 0) {
         events += 1;
     }
     assert_eq!(events, FIRST / 2_000, "and no more before one has its place");
@@ -265,8 +271,8 @@ fn an_event_of_which_nothing_more_comes_is_abandoned_and_begins_anew() {
     let mut side = Side::new();
     let (place, other) = (side.open(1), side.open(2));
     assert!(side.send_all(place, 70_000, 0..70_000));
-    assert!(side.send(place, 500_000, 0, 60_000, 0));
-    assert!(side.send(other, CAP, 0, 60_000, ACK_NS / 2));
+    assert!(side.send(place, 500_000, (0, 60_000), 0));
+    assert!(side.send(other, CAP, (0, 60_000), ACK_NS / 2));
     assert_eq!(side.inbox.deadline_ns(&side.streams, ACK_NS), ACK_NS);
     assert!(side.inbox.abandon(&mut side.streams, at(ACK_NS - 1)).is_empty());
     assert_eq!(side.inbox.abandon(&mut side.streams, at(ACK_NS)), [SocketId(1)]);
@@ -276,7 +282,7 @@ fn an_event_of_which_nothing_more_comes_is_abandoned_and_begins_anew() {
     side.streams.leave(place, SocketId(1));
     assert_eq!(side.open(1), place);
     assert_eq!(side.next[&place], (2, 1));
-    assert!(side.send(place, 500_000, 0, 60_000, ACK_NS));
+    assert!(side.send(place, 500_000, (0, 60_000), ACK_NS));
     assert_eq!(side.dispatch(), [70_000]);
 }
 

@@ -1,5 +1,5 @@
-//! The sending side of a stream of pieces, without a socket: cutting, numbers, grants, resumption in
-//! the middle, failure.
+//! The sending side of a stream of pieces, without a socket: cutting, numbers, grants, resumption
+//! in the middle, failure.
 
 use std::sync::Arc;
 
