@@ -1,7 +1,7 @@
 //! Meshes of whole nodes and their reliable links in one loop, from one seed: delays, cuts, refused
 //! links, partitions, pauses, crashes and restarts; then the network heals and everything arrives.
 //!
-//! Every node publishes numbered events to others. Always: what a life of a node sees of a life of
+//! Every node publishes numbered events to others, some of them larger than a packet. Always: what a life of a node sees of a life of
 //! another comes in order, nothing twice, nothing made up. After healing: whatever surviving nodes
 //! accepted for each other has been seen, every book balances, and nothing is on its way.
 //!
@@ -39,6 +39,19 @@ struct MeshAlarm {
     number: u64,
 }
 
+/// One that travels in pieces: larger than a packet, or than a ring of these nodes.
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "mesh-blob")]
+struct MeshBlob {
+    publisher: u32,
+    life: u32,
+    number: u64,
+    bytes: Vec<u8>,
+}
+
+/// The largest event of these nodes, small enough that budgets are full now and then.
+const STREAM_BYTES_MAX: usize = 320_000;
+
 /// splitmix64: enough randomness for a test, the same on every machine.
 struct Draw(u64);
 
@@ -60,8 +73,18 @@ impl Draw {
     }
 }
 
-/// An event's stream of numbers: publisher, its life, and whether it is an alarm.
-type Source = (u32, u32, bool);
+/// What is counted and ordered apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Event,
+    Alarm,
+    Blob,
+}
+
+const KINDS: [Kind; 3] = [Kind::Event, Kind::Alarm, Kind::Blob];
+
+/// An event's stream of numbers: publisher, its life, and the kind of event.
+type Source = (u32, u32, Kind);
 
 /// What one life of a node has seen, by source, in order.
 type Seen = Arc<Mutex<BTreeMap<Source, Vec<u64>>>>;
@@ -77,8 +100,8 @@ struct Life {
     router: Router,
     seen: Seen,
     number: u32,
-    /// Events accepted for each other node: events and alarms.
-    accepted: Vec<[u64; 2]>,
+    /// Events accepted for each other node, by kind.
+    accepted: Vec<[u64; 3]>,
     paused: usize,
 }
 
@@ -133,6 +156,7 @@ impl World {
             backoff_min: Duration::from_millis(5),
             backoff_max: Duration::from_millis(200),
             ring_bytes: 16 << 10,
+            stream_bytes_max: STREAM_BYTES_MAX,
             ..ReliableSettings::default()
         };
         let network = SimulatedNetwork::new(seed, lossless);
@@ -175,7 +199,7 @@ impl World {
         let seen = Seen::default();
         let book = Arc::clone(&seen);
         node.on::<MeshEvent>(move |event, _| {
-            let source = (event.publisher.to_native(), event.life.to_native(), false);
+            let source = (event.publisher.to_native(), event.life.to_native(), Kind::Event);
             let number = event.number.to_native();
             assert_eq!(event.filler[..], filler(source, number), "altered content");
             keep(&book, source, number);
@@ -183,8 +207,16 @@ impl World {
         .expect("subscribes");
         let book = Arc::clone(&seen);
         node.on::<MeshAlarm>(move |event, _| {
-            let source = (event.publisher.to_native(), event.life.to_native(), true);
+            let source = (event.publisher.to_native(), event.life.to_native(), Kind::Alarm);
             keep(&book, source, event.number.to_native());
+        })
+        .expect("subscribes");
+        let book = Arc::clone(&seen);
+        node.on::<MeshBlob>(move |event, _| {
+            let source = (event.publisher.to_native(), event.life.to_native(), Kind::Blob);
+            let number = event.number.to_native();
+            assert!(event.bytes[..] == blob(source, number), "altered content");
+            keep(&book, source, number);
         })
         .expect("subscribes");
         let place_count = self.places.len();
@@ -192,7 +224,7 @@ impl World {
         place.lives += 1;
         let router = node.router();
         let number = place.lives;
-        let accepted = vec![[0; 2]; place_count];
+        let accepted = vec![[0; 3]; place_count];
         place.life = Some(Life { node, invoker, router, seen, number, accepted, paused: 0 });
         self.trace(&format!("node {index} starts, life {number}"));
     }
@@ -209,7 +241,12 @@ impl World {
 
     fn publish(&mut self, index: usize) {
         let (count, target) = (1 + self.draw.below(12), self.draw.below(self.places.len()));
-        let alarm = self.draw.one_in(5);
+        let kind = match self.draw.below(60) {
+            0..12 => Kind::Alarm,
+            12..18 => Kind::Blob,
+            _ => Kind::Event,
+        };
+        let count = if kind == Kind::Blob { count.div_ceil(3) } else { count };
         let Some(life) = &mut self.places[index].life else { return };
         if target == index {
             return;
@@ -217,16 +254,24 @@ impl World {
         let to = Target::Reliable(address(target));
         for _ in 0..count {
             let publisher = u32::try_from(index).expect("few nodes");
-            let number = life.accepted[target][usize::from(alarm)];
-            let routed = if alarm {
-                life.router.route(&MeshAlarm { publisher, life: life.number, number }, &to)
-            } else {
-                let filler = filler((publisher, life.number, false), number);
-                let event = MeshEvent { publisher, life: life.number, number, filler };
-                life.router.route(&event, &to)
+            let number = life.accepted[target][kind as usize];
+            let source = (publisher, life.number, kind);
+            let (life_number, router) = (life.number, &mut life.router);
+            let routed = match kind {
+                Kind::Alarm => {
+                    router.route(&MeshAlarm { publisher, life: life_number, number }, &to)
+                }
+                Kind::Event => {
+                    let filler = filler(source, number);
+                    router.route(&MeshEvent { publisher, life: life_number, number, filler }, &to)
+                }
+                Kind::Blob => {
+                    let bytes = blob(source, number);
+                    router.route(&MeshBlob { publisher, life: life_number, number, bytes }, &to)
+                }
             };
             match routed {
-                Ok(_) => life.accepted[target][usize::from(alarm)] += 1,
+                Ok(_) => life.accepted[target][kind as usize] += 1,
                 Err(Refused::BackPressured) => return,
                 Err(other) => panic!("{other}"),
             }
@@ -302,6 +347,8 @@ impl World {
             self.advance(1_000_000);
             let lives = self.places.iter().filter_map(|place| place.life.as_ref());
             if lives.map(|life| life.node.ledger().reliable.in_flight).sum::<u64>() == 0 {
+                // What earlier lives had begun to send in pieces is given up in time.
+                (0..10).for_each(|_| self.advance(100_000_000));
                 return;
             }
         }
@@ -324,9 +371,9 @@ impl World {
             outcome.undelivered += undelivered;
             let mut arrived = 0;
             for (target, accepted) in life.accepted.iter().enumerate() {
-                for (alarm, accepted) in accepted.iter().enumerate() {
+                for (kind, accepted) in KINDS.into_iter().zip(accepted) {
                     let publisher = u32::try_from(index).expect("few nodes");
-                    let source = (publisher, life.number, alarm == 1);
+                    let source = (publisher, life.number, kind);
                     let numbers = self.seen_at(target, source);
                     assert!(numbers.iter().all(|number| number < accepted), "made up");
                     arrived += numbers.len() as u64;
@@ -337,8 +384,18 @@ impl World {
                 }
             }
             assert!(arrived >= ledger.reliable.delivered, "acknowledged and not seen");
+            let counted = |name| {
+                let mut counters = life.node.counters().into_iter();
+                counters.find(|(meaning, _)| meaning.name == name).map_or(0, |(_, count)| count)
+            };
+            outcome.pieces += counted("pieces_received");
+            outcome.waited += counted("reassemblies_waited");
+            outcome.abandoned += counted("reassemblies_abandoned");
+            assert_eq!(counted("reassembly_bytes"), 0, "memory of node {index} is kept");
+            assert!(counted("reassembly_bytes_most") <= 4 * STREAM_BYTES_MAX as u64);
+            assert_eq!(counted("pieces_refused"), 0, "nobody here lies");
         }
-        // Ten streams of each pair hold at most their buffers.
+        // Ten links of each pair hold at most their buffers.
         let pairs = self.places.len() * self.places.len();
         assert!(self.bytes_held_max <= pairs * 10 * (64 << 10), "{}", self.bytes_held_max);
         outcome
@@ -364,11 +421,23 @@ fn filler(source: Source, number: u64) -> Vec<u8> {
     vec![byte; usize::try_from(length).expect("short")]
 }
 
+/// Just beyond a ring's longest record, beyond a packet, in several pieces.
+fn blob(source: Source, number: u64) -> Vec<u8> {
+    let length =
+        [5_000, 66_000, 140_000, 300_000, 20_000][usize::from(number.to_le_bytes()[0] % 5)];
+    let seed = u64::from(source.0 + 3 * source.1) ^ number;
+    (0..length).map(|at: u64| (at / 256 + at + seed).to_le_bytes()[0]).collect()
+}
+
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Outcome {
     accepted: u64,
     undelivered: u64,
     faults: u64,
+    /// Of events larger than a packet: pieces, events that waited for memory, events begun anew.
+    pieces: u64,
+    waited: u64,
+    abandoned: u64,
 }
 
 fn run(seed: u64, traced: bool) -> Outcome {
@@ -407,10 +476,15 @@ fn surviving_nodes_lose_nothing_double_nothing_and_keep_the_order() {
         total.accepted += outcome.accepted;
         total.undelivered += outcome.undelivered;
         total.faults += outcome.faults;
+        total.pieces += outcome.pieces;
+        total.waited += outcome.waited;
+        total.abandoned += outcome.abandoned;
     }
     let took = begin.elapsed().as_secs_f64();
     println!("{seeds} seeds, {:.1} a second: {total:?}", seeds as f64 / took);
     assert!(total.faults > 0 && total.undelivered > 0, "faults really happened: {total:?}");
+    assert!(total.pieces > 0 && total.waited > 0, "events in pieces too: {total:?}");
+    assert!(seeds < 40 || total.abandoned > 0, "some were begun anew: {total:?}");
 }
 
 #[test]
