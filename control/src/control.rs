@@ -80,6 +80,7 @@ impl LinksPlan {
             cluster: self.cluster,
             listens: plane.local,
             event_bytes_max: u32::try_from(self.settings.event_bytes_max()).unwrap_or(u32::MAX),
+            compresses: self.settings.compression,
         };
         let config = LinksConfig {
             identity,

@@ -4,7 +4,8 @@
 //! bound that the caller gives, before anything is waited or allocated for.
 
 use wireloom_wire::{
-    PACKET_HEADER_BYTES, Packet, PacketError, PacketHeader, VERSION, decode_packet,
+    BLOCK_BYTES_MAX, Block, PACKET_HEADER_BYTES, Packet, PacketError, PacketHeader, VERSION,
+    decode_block, decode_packet, is_block,
 };
 
 /// The packet at the front of `bytes`, of at most `bytes_max`; `None` when more bytes are needed.
@@ -27,6 +28,35 @@ pub(crate) fn next_packet(
         Some(whole) => decode_packet(whole, true).map(Some),
         None => Ok(None),
     }
+}
+
+/// What stands at the front of a stream.
+#[derive(Debug)]
+pub(crate) enum Unit<'a> {
+    /// A packet.
+    Packet(Packet<'a>),
+    /// Packets, compressed.
+    Block(Block<'a>),
+}
+
+/// As [`next_packet`]; where the two sides agreed on it, also a block.
+///
+/// # Errors
+/// What stands there can never become either.
+pub(crate) fn next_unit(
+    bytes: &[u8],
+    bytes_max: usize,
+    compresses: bool,
+) -> Result<Option<Unit<'_>>, PacketError> {
+    let head = bytes.first_chunk::<PACKET_HEADER_BYTES>().map(PacketHeader::peek);
+    let Some(header) = head.filter(|header| compresses && is_block(header)) else {
+        return Ok(next_packet(bytes, bytes_max)?.map(Unit::Packet));
+    };
+    let length = header.length as usize;
+    if !(PACKET_HEADER_BYTES..=BLOCK_BYTES_MAX).contains(&length) {
+        return Err(PacketError::Length);
+    }
+    bytes.get(..length).map(|whole| decode_block(whole).map(Unit::Block)).transpose()
 }
 
 /// What one socket's stream has brought and nobody has taken: less than a packet, or more where

@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod compression;
 mod conductor;
 mod control;
 pub mod discovery;

@@ -31,6 +31,7 @@ use wireloom_ring::{RingConfig, ring};
 use wireloom_wire::{Frame, Hello, LANES, LINK_PROTOCOL, Lane, NodeId, SessionId};
 
 use crate::backoff::Random;
+use crate::compression::Compression;
 use crate::incoming::reassembly::{Moment, Outlet, Reassembly};
 use crate::incoming::{Inbox, Streams};
 use crate::outgoing::Feed;
@@ -123,6 +124,8 @@ pub struct Identity {
     pub listens: SocketAddr,
     /// The largest event it takes.
     pub event_bytes_max: u32,
+    /// Whether its links compress what they carry, where the other side does too.
+    pub compresses: bool,
 }
 
 impl Identity {
@@ -135,6 +138,7 @@ impl Identity {
             incarnation: self.incarnation,
             listens: self.listens,
             event_bytes_max: self.event_bytes_max,
+            compresses: self.compresses,
             streams: Default::default(),
             stream_count: 0,
             name: &self.name,
@@ -172,6 +176,7 @@ struct Cycle<'a, S> {
     scratch: &'a mut [u8],
     counters: &'a Counters,
     identity: &'a Identity,
+    compression: &'a mut Compression,
     times: Times,
     now_ns: u64,
     /// Acknowledgements wait for no company in this cycle.
@@ -184,7 +189,7 @@ struct Cycle<'a, S> {
 
 impl<'a, S> Cycle<'a, S> {
     fn new(
-        (sockets, scratch): (&'a mut S, &'a mut [u8]),
+        (sockets, scratch, compression): (&'a mut S, &'a mut [u8], &'a mut Compression),
         config: &'a LinksConfig,
         times: Times,
         (now_ns, says_all): (u64, bool),
@@ -194,6 +199,7 @@ impl<'a, S> Cycle<'a, S> {
             scratch,
             counters: &config.port.counters,
             identity: &config.identity,
+            compression,
             times,
             now_ns,
             says_all,
@@ -215,6 +221,7 @@ pub struct Links<S> {
     times: Times,
     sockets: S,
     scratch: Vec<u8>,
+    compression: Compression,
     ready: Vec<Ready>,
     dialled: BTreeMap<LinkKey, Dialled>,
     dialled_by_socket: BTreeMap<SocketId, LinkKey>,
@@ -259,6 +266,7 @@ impl<S: Sockets> Links<S> {
             times,
             sockets,
             scratch: vec![0; SCRATCH_BYTES],
+            compression: Compression::default(),
             ready: Vec::new(),
             dialled: BTreeMap::new(),
             dialled_by_socket: BTreeMap::new(),
@@ -354,7 +362,7 @@ impl<S: Sockets> Links<S> {
     /// The links this node dialled: words of the peers, timers, events.
     fn tend_dialled(&mut self, now_ns: u64) -> usize {
         let mut cycle = Cycle::new(
-            (&mut self.sockets, &mut self.scratch),
+            (&mut self.sockets, &mut self.scratch, &mut self.compression),
             &self.config,
             self.times,
             (now_ns, self.says_all),
@@ -407,7 +415,7 @@ impl<S: Sockets> Links<S> {
         let looks = (1..=HOT_MAX).contains(&self.hot);
         let (mut strangers, mut handed) = (Vec::new(), 0);
         let mut cycle = Cycle::new(
-            (&mut self.sockets, &mut self.scratch),
+            (&mut self.sockets, &mut self.scratch, &mut self.compression),
             &self.config,
             self.times,
             (now_ns, self.says_all),
@@ -454,7 +462,7 @@ impl<S: Sockets> Links<S> {
         let Some(mut link) = self.accepted.remove(&socket) else { return 0 };
         let moment = self.moment(now_ns);
         let mut cycle = Cycle::new(
-            (&mut self.sockets, &mut self.scratch),
+            (&mut self.sockets, &mut self.scratch, &mut self.compression),
             &self.config,
             self.times,
             (now_ns, self.says_all),
@@ -483,7 +491,7 @@ impl<S: Sockets> Links<S> {
     /// handlers, only what cannot wait: an answer to them may follow at once.
     fn speak_accepted(&mut self, now_ns: u64, heard: bool) -> usize {
         let mut cycle = Cycle::new(
-            (&mut self.sockets, &mut self.scratch),
+            (&mut self.sockets, &mut self.scratch, &mut self.compression),
             &self.config,
             self.times,
             (now_ns, std::mem::take(&mut self.says_all)),

@@ -32,6 +32,9 @@ pub struct ReliableSettings {
     /// The largest event, bytes with its header. What no packet or ring holds travels in pieces, up
     /// to this: it bounds what this node sends and what it takes. At most 1 GiB; default 64 MiB.
     pub stream_bytes_max: usize,
+    /// Whether links compress what they carry (LZ4), if the other side does too. Worth it where the
+    /// network is slower than some 500 MB/s, or paid by the byte. Default no.
+    pub compression: bool,
     /// Whether this node takes reliable events: it listens by TCP at the port it receives datagrams
     /// on. Default yes.
     pub listens: bool,
@@ -49,6 +52,7 @@ impl Default for ReliableSettings {
             backoff_max: Duration::from_secs(10),
             ring_bytes: 1 << 20,
             stream_bytes_max: 64 << 20,
+            compression: false,
             listens: true,
         }
     }

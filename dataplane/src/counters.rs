@@ -57,6 +57,12 @@ counters! {
         "Records in an outbound ring that were no frame; a fault of the publishing code.";
     PacketsSent "packets_sent" "packets"
         "Packets handed to the kernel.";
+    BlocksSent "blocks_sent" "blocks"
+        "Blocks of compressed packets written to reliable links.";
+    BytesPacked "bytes_packed" "bytes"
+        "Bytes of the packets in those blocks, before they were compressed.";
+    BlocksReceived "blocks_received" "blocks"
+        "Blocks of compressed packets that came by reliable links.";
     BytesSent "bytes_sent" "bytes"
         "Bytes of packets handed to the kernel, padding included.";
     SendCalls "send_runs" "messages"

@@ -4,6 +4,8 @@
 #[path = "reliable/support.rs"]
 mod support;
 
+#[path = "reliable/compressed.rs"]
+mod compressed;
 #[path = "reliable/cuts.rs"]
 mod cuts;
 #[path = "reliable/delivery.rs"]

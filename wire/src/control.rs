@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!    0         2         3         4                   8
-//!  0 ├ protocol┼ name n ─┼ streams ┼─ zeros ───────────┼─ cluster ─────────────────────────────┤
+//!  0 ├ protocol┼ name n ─┼ streams ┼ blocks ┼ zeros ───┼─ cluster ─────────────────────────────┤
 //! 16 ├─ incarnation ─────────────────────────────────┼ family ┼ 0 ┼─ port ──┼─ largest event ─┤
 //! 32 ├─ address, 16 bytes: IPv6, or IPv4 and zeros ──────────────────────────────────────────────┤
 //! 48 ├ lane ─┼ pieces ┼ 0, 0 ┼─ session ──────────┼─ sequence ──────────────────┤ for each stream
@@ -76,6 +76,8 @@ pub struct Hello<'a> {
     pub listens: SocketAddr,
     /// The largest event it takes in pieces, bytes of its whole frame.
     pub event_bytes_max: u32,
+    /// In a hello: whether it can read and write blocks. In a welcome: whether the link does.
+    pub compresses: bool,
     /// Its streams: the first `stream_count` count.
     pub streams: [StreamPoint; HELLO_STREAMS_MAX],
     /// How many streams.
@@ -245,6 +247,7 @@ fn encode_hello(hello: &Hello<'_>, into: &mut [u8; CONTROL_PACKET_BYTES_MAX]) ->
     put(into, 0, hello.protocol.to_le_bytes());
     into[2] = u8::try_from(name.len()).unwrap_or(0);
     into[3] = u8::try_from(streams.len()).unwrap_or(0);
+    into[4] = u8::from(hello.compresses);
     put(into, 8, hello.cluster.to_le_bytes());
     put(into, 16, hello.incarnation.to_le_bytes());
     put(into, 26, hello.listens.port().to_le_bytes());
@@ -274,7 +277,8 @@ fn encode_hello(hello: &Hello<'_>, into: &mut [u8; CONTROL_PACKET_BYTES_MAX]) ->
 fn decode_hello(node: NodeId, payload: &[u8]) -> Option<Hello<'_>> {
     let (fixed, rest) = payload.split_first_chunk::<FIXED_BYTES>()?;
     let (name_bytes, stream_count) = (usize::from(fixed[2]), usize::from(fixed[3]));
-    if stream_count > HELLO_STREAMS_MAX || !all_zero(&fixed[4..8]) || fixed[25] != 0 {
+    let reserved_is_zero = all_zero(&fixed[5..8]) && fixed[25] == 0;
+    if stream_count > HELLO_STREAMS_MAX || fixed[4] > 1 || !reserved_is_zero {
         return None;
     }
     let (points, name) = rest.split_at_checked(stream_count * STREAM_BYTES)?;
@@ -296,6 +300,7 @@ fn decode_hello(node: NodeId, payload: &[u8]) -> Option<Hello<'_>> {
         incarnation: u64_at(fixed, 16),
         listens: SocketAddr::new(decode_address(fixed)?, u16_at(fixed, 26)),
         event_bytes_max: u32_at(fixed, 28),
+        compresses: fixed[4] == 1,
         streams,
         stream_count,
         name: core::str::from_utf8(name).ok()?,

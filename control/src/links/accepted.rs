@@ -9,13 +9,13 @@ use std::io;
 
 use wireloom_dataplane::counters::Counter;
 use wireloom_wire::{
-    CONTROL_PACKET_BYTES_MAX, Control, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, NodeId, Packet,
-    PacketFlags, Refusal, Status, StreamPoint,
+    Block, CONTROL_PACKET_BYTES_MAX, Control, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, NodeId,
+    Packet, PacketFlags, Refusal, Status, StreamPoint,
 };
 
 use super::speech::Speech;
 use super::{Cycle, Identity, Times};
-use crate::framing::{Remainder, next_packet};
+use crate::framing::{Remainder, Unit, next_packet, next_unit};
 use crate::incoming::reassembly::Moment;
 use crate::incoming::{Admission, Inbox, Streams, Unopened};
 use crate::outgoing::PACKET_BYTES_MAX;
@@ -60,6 +60,10 @@ pub(super) struct Accepted {
     stage: Stage,
     peer: Option<Peer>,
     remainder: Remainder,
+    /// The two sides agreed on blocks; how much was handed over of the block at the front of the
+    /// remainder.
+    compresses: bool,
+    block_taken: usize,
     /// The local ring had no room for the packet at the front of the remainder.
     blocked: bool,
     speech: Speech,
@@ -86,6 +90,8 @@ impl Accepted {
             stage: Stage::Stranger,
             peer: None,
             remainder: Remainder::default(),
+            compresses: false,
+            block_taken: 0,
             blocked: false,
             speech: Speech::default(),
             readable: true,
@@ -271,8 +277,13 @@ impl Accepted {
     }
 
     fn welcome<S: Sockets>(&mut self, hello: &Hello<'_>, wanted: Wanted, cycle: &Cycle<'_, S>) {
-        let welcome =
-            Hello { streams: wanted, stream_count: hello.stream_count, ..cycle.identity.hello() };
+        self.compresses = hello.compresses && cycle.identity.compresses;
+        let welcome = Hello {
+            streams: wanted,
+            stream_count: hello.stream_count,
+            compresses: self.compresses,
+            ..cycle.identity.hello()
+        };
         self.say(Control::Welcome(welcome), cycle);
         cycle.counters.add(Counter::LinksOpened, 1);
         self.heard_ns = cycle.now_ns;
@@ -328,14 +339,23 @@ impl Accepted {
     fn take_packets<S: Sockets>(
         &mut self,
         bytes: &[u8],
-        cycle: &Cycle<'_, S>,
+        cycle: &mut Cycle<'_, S>,
         into: &mut Into<'_>,
     ) -> (usize, usize) {
         let (mut at, mut handed) = (0, 0);
         loop {
-            match next_packet(&bytes[at..], PACKET_BYTES_MAX) {
+            match next_unit(&bytes[at..], PACKET_BYTES_MAX, self.compresses) {
                 Ok(None) => return (at, handed),
-                Ok(Some(packet)) => {
+                Ok(Some(Unit::Block(block))) => {
+                    self.heard_ns = cycle.now_ns;
+                    let (whole, packets) = self.take_block(&block, cycle, into);
+                    handed += packets;
+                    if !whole {
+                        return (at, handed);
+                    }
+                    at += block.length;
+                }
+                Ok(Some(Unit::Packet(packet))) => {
                     self.heard_ns = cycle.now_ns;
                     match self.take_packet(&packet, cycle, into) {
                         Some(true) => handed += 1,
@@ -350,6 +370,42 @@ impl Accepted {
                 }
             }
         }
+    }
+
+    /// Hands over the packets of a block that were not before; gives whether all are, and how many.
+    fn take_block<S: Sockets>(
+        &mut self,
+        block: &Block<'_>,
+        cycle: &mut Cycle<'_, S>,
+        into: &mut Into<'_>,
+    ) -> (bool, usize) {
+        let Some(packets) = cycle.compression.unpack(block) else {
+            self.break_off(cycle);
+            return (false, 0);
+        };
+        let mut handed = 0;
+        let whole = loop {
+            match next_packet(&packets[self.block_taken..], PACKET_BYTES_MAX) {
+                Ok(Some(packet)) => match self.take_packet(&packet, cycle, into) {
+                    Some(news) => {
+                        handed += usize::from(news);
+                        self.block_taken += packet.header.length as usize;
+                    }
+                    None => break false,
+                },
+                Ok(None) if self.block_taken == packets.len() => break true,
+                Ok(None) | Err(_) => {
+                    self.break_off(cycle);
+                    break false;
+                }
+            }
+        };
+        if whole {
+            self.block_taken = 0;
+            cycle.counters.add(Counter::BlocksReceived, 1);
+        }
+        cycle.compression.reuse(packets);
+        (whole, handed)
     }
 
     /// One packet: true when it was handed over, `None` when it stays or the link has ended.

@@ -9,6 +9,7 @@
 //!    └───────────── Waiting (a pause with jitter), or given up after so many attempts
 //! ```
 
+mod blocks;
 mod plan;
 
 use std::io::{self, IoSlice};
@@ -86,6 +87,9 @@ pub(super) struct Dialled {
     /// Since when the peer owes a word; `None` when it owes none.
     owed_since_ns: Option<u64>,
     given_up: Option<Undelivered>,
+    /// The two sides agreed on blocks; how many writes go without, where nothing was to be saved.
+    compresses: bool,
+    plain_writes: u32,
     /// The peer takes less than what was begun: streams of large events begin anew.
     outgrown: bool,
 }
@@ -109,6 +113,8 @@ impl Dialled {
             wrote_ns: 0,
             owed_since_ns: None,
             given_up: None,
+            compresses: false,
+            plain_writes: 0,
             outgrown: false,
         }
     }
@@ -385,6 +391,8 @@ impl Dialled {
         }
         cycle.counters.add(Counter::LinksOpened, 1);
         self.stage = Stage::Open;
+        self.compresses = welcome.compresses && cycle.identity.compresses;
+        self.plain_writes = 0;
         self.owed_since_ns = self.awaits_word().then_some(cycle.now_ns);
         Ok(())
     }
@@ -433,6 +441,14 @@ impl Dialled {
             if plan.is_empty() {
                 break;
             }
+            let packed = self.write_block(&plan, socket, cycle)?;
+            work += packed;
+            if packed > 0 {
+                if self.speak(cycle)? {
+                    continue;
+                }
+                break;
+            }
             let (mut slices, mut bytes) = (Vec::with_capacity(2 * plan.len()), 0);
             for (stream, ahead) in &plan {
                 for part in self.unwritten(*stream, *ahead) {
@@ -450,6 +466,7 @@ impl Dialled {
             };
             self.writable = written == bytes;
             work += written;
+            cycle.counters.add(Counter::BytesSent, written as u64);
             self.wrote(&plan, written, cycle);
         }
         Ok(work)

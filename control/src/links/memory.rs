@@ -3,10 +3,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wireloom_wire::LANES;
+use wireloom_wire::{BLOCK_BYTES_MAX, LANES};
 
 use super::accepted::SPEECH_BYTES_MAX;
 use super::{INBOX_BYTES, SCRATCH_BYTES};
+use crate::compression::COMPRESSION_BYTES;
 use crate::incoming::reassembly::EVENTS_PER_NODE;
 use crate::outgoing::{FIRST_WINDOW_BYTES, FORMED_BYTES_MAX};
 use crate::settings::ReliableSettings;
@@ -27,10 +28,15 @@ impl AcceptedMost {
     /// time, can come to hold: a reason and bytes each. What an accepted link keeps is bounded by
     /// one read of its socket.
     #[must_use]
-    pub fn memory(&self, settings: &ReliableSettings, peers: usize) -> [(&'static str, usize); 6] {
+    pub fn memory(&self, settings: &ReliableSettings, peers: usize) -> [(&'static str, usize); 7] {
         let accepted = self.0.load(Ordering::Relaxed);
         let inbox = if settings.listens { INBOX_BYTES } else { 0 };
         let events = if settings.listens { EVENTS_PER_NODE } else { 0 };
+        let blocks = if settings.compression {
+            COMPRESSION_BYTES + peers * settings.pool * BLOCK_BYTES_MAX
+        } else {
+            0
+        };
         let unasked = usize::try_from(FIRST_WINDOW_BYTES).unwrap_or(usize::MAX);
         [
             ("reliable links: what is read from one socket at a time", SCRATCH_BYTES),
@@ -47,6 +53,7 @@ impl AcceptedMost {
                 "reliable links: pieces sent unasked by each link accepted at a time",
                 accepted * LANES * unasked,
             ),
+            ("reliable links: compressed blocks, and what is left to write of them", blocks),
             (
                 "reliable links: packets not acknowledged, their headers, for each peer so far",
                 peers * LANES * FORMED_BYTES_MAX,
@@ -66,6 +73,9 @@ mod tests {
         let large = EVENTS_PER_NODE * (64 << 20);
         assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES + large);
         assert_eq!(sum(3) - sum(0), 3 * LANES * FORMED_BYTES_MAX);
+        let packing = ReliableSettings { compression: true, ..settings.clone() };
+        let packing: usize = most.memory(&packing, 3).iter().map(|(_, of)| of).sum();
+        assert_eq!(packing - sum(3), COMPRESSION_BYTES + 3 * 2 * BLOCK_BYTES_MAX);
         most.note(2);
         most.note(1);
         let links = 2 * (SCRATCH_BYTES + SPEECH_BYTES_MAX + LANES * (128 << 10));

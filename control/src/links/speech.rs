@@ -6,6 +6,9 @@ use std::io::{self, IoSlice};
 
 use crate::sockets::{SocketId, Sockets};
 
+/// Memory of this much is kept for the next words; what a block needed goes back.
+const KEPT_BYTES: usize = 4 << 10;
+
 /// What one link has to say and has not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Speech {
@@ -44,6 +47,9 @@ impl Speech {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+        if self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = Vec::new();
         }
         self.bytes.clear();
         self.written = 0;

@@ -159,6 +159,9 @@ impl Config {
         if self.is_said(&[Id::Attempts]) {
             settings.attempts = tcp.attempts;
         }
+        if self.is_said(&[Id::Compression]) {
+            settings.compression = tcp.compression;
+        }
         if self.is_said(&[Id::StreamBytesMax]) {
             settings.stream_bytes_max = tcp.stream_bytes_max;
         }
@@ -358,11 +361,11 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_noted() {
-        let notes = applied("[tcp]\ncompression = true").notes;
-        assert!(notes.len() == 1 && notes[0].contains("tcp.compression"), "{notes:?}");
+        let notes = applied("[cluster]\nreplication = 2").notes;
+        assert!(notes.len() == 1 && notes[0].contains("cluster.replication"), "{notes:?}");
         let node = Node::builder("a").profile(Profile::Cluster).start().unwrap();
         let notes = node.notes().join("\n");
-        for part in ["nothing is encrypted", "cluster.replication", "tcp.compression"] {
+        for part in ["nothing is encrypted", "cluster.replication"] {
             assert!(notes.contains(part), "{notes}");
         }
         assert!(!notes.contains("udp.packet_bytes"), "{notes}");

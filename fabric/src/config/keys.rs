@@ -73,8 +73,6 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 
-const NO_TCP: Effect = Effect::None("this version does not compress");
-
 /// The table. Ids stand in the order of [`Id`].
 pub(super) const KEYS: &[Key] = &[
     Key::open(Id::NodeName, ("node", "name"), Kind::Text(Form::Name), "none").means(
@@ -232,8 +230,7 @@ pub(super) const KEYS: &[Key] = &[
         .means("The longest wait between two attempts; at least backoff_min."),
     Key::new(Id::Compression, ("tcp", "compression"), Kind::Flag, "false")
         .cluster("true")
-        .means("Whether links compress what they carry, if the other side does too.")
-        .effect(NO_TCP),
+        .means("Whether links compress what they carry, if the other side does too."),
     Key::new(Id::StreamBytesMax, ("tcp", "stream_bytes_max"), Kind::Bytes(64 * KIB, GIB), "64 MiB")
         .means(
             "The largest event to and from reliable targets; what no packet holds travels by TCP \

@@ -9,6 +9,7 @@ use wireloom::{Delivery, Node, ReliableSettings, Target, Undelivered};
 use wireloom_wire::{
     CONTROL_PACKET_BYTES_MAX, Control, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, NodeId,
     PacketFlags, PacketHeader, Refusal, SessionId, Status, StreamPoint, body_hash, decode_packet,
+    seal_block,
 };
 
 use crate::support::{Numbered, PATIENCE, Seen, counted, eventually, hasty, node, patiently};
@@ -24,6 +25,7 @@ fn hello(name: &str) -> Hello<'_> {
         incarnation: 9,
         listens: ([127, 0, 0, 1], 9).into(),
         event_bytes_max: 1 << 20,
+        compresses: false,
         streams,
         stream_count: 1,
         name,
@@ -190,4 +192,53 @@ fn an_acknowledgement_of_what_was_never_sent_ends_the_link_by_name() {
     assert_eq!(receipt.wait(PATIENCE), Delivery::Undelivered(Undelivered::Protocol));
     assert_eq!(counted(&feed, "links_broken"), 3);
     liar.join().expect("it was dialled three times");
+}
+
+/// A block of these bytes, said to become so many.
+fn block(compressed: &[u8], packets_bytes: usize) -> Vec<u8> {
+    let mut block = vec![0; 48];
+    block.extend_from_slice(compressed);
+    block.resize(block.len() + 15, 0);
+    let length = seal_block(&mut block, compressed.len(), packets_bytes).expect("a block");
+    block.truncate(length);
+    block
+}
+
+#[test]
+fn blocks_nobody_agreed_on_and_blocks_that_lie_end_their_link_alone() {
+    let settings = ReliableSettings { compression: true, ..hasty() };
+    let desk = node("desk").reliable(settings).start().expect("starts");
+    let seen = Seen::by(&desk);
+    let feed = node("feed").start().expect("starts");
+    let mut honest =
+        feed.publisher::<Numbered>(&Target::Reliable(desk.address())).expect("a route");
+    // 100 literals; a run of one byte that becomes 128 KiB; the same, cut short; nonsense.
+    let literals = [&[0xf0, 85][..], &[7; 100]].concat();
+    let mut bomb = vec![0x1f, 7, 1, 0];
+    bomb.resize(520, 0xff);
+    let in_itself = {
+        let inner = block(&literals, 200);
+        [&[0xf0, u8::try_from(inner.len() - 15).expect("short")][..], &inner].concat()
+    };
+    let lies = [
+        (true, block(&literals, 131_072)),
+        (true, block(&bomb, 131_072)),
+        (true, block(&bomb[..40], 131_072)),
+        (true, block(&[0xff; 300], 60_000)),
+        (true, block(&in_itself, 300)),
+        (false, block(&literals, 1_000)),
+    ];
+    for (number, (agreed, lie)) in (0_u64..).zip(&lies) {
+        let mut stream = dial(&desk);
+        let mut greeting = hello("bomber");
+        (greeting.compresses, greeting.incarnation) = (*agreed, 10 + number);
+        stream.write_all(&encoded(&Control::Hello(greeting))).expect("sent");
+        stream.write_all(lie).expect("sent");
+        answer(&mut stream);
+        patiently(|| honest.publish(&Numbered::new(number)));
+        eventually("the break", || counted(&desk, "links_broken") == number + 1);
+    }
+    seen.wait_for(lies.len());
+    assert_eq!(seen.numbers(), (0..lies.len() as u64).collect::<Vec<_>>());
+    assert_eq!(counted(&desk, "blocks_received"), 0);
 }

@@ -37,6 +37,10 @@ impl Seen {
         self.0.lock().expect("no panic").clone()
     }
 
+    pub(crate) fn note(&self, number: u64) {
+        self.0.lock().expect("no panic").push(number);
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.lock().expect("no panic").len()
     }
@@ -48,7 +52,7 @@ impl Seen {
         node.on::<Numbered>(move |event, _| {
             let number = event.number.to_native();
             assert_eq!(event.filler[..], Numbered::new(number).filler, "altered content");
-            book.0.lock().expect("no panic").push(number);
+            book.note(number);
         })
         .expect("subscribes");
         seen

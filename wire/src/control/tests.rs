@@ -20,6 +20,7 @@ fn hello(name: &str, stream_count: usize) -> Hello<'_> {
         incarnation: 1_700_000_000_000_000_000,
         listens: SocketAddr::from(([10, 0, 0, 7], 9_000)),
         event_bytes_max: 64 << 20,
+        compresses: stream_count % 2 == 1,
         streams,
         stream_count,
         name,
@@ -83,7 +84,8 @@ fn a_hello_that_contradicts_itself_is_none() {
         (3, 3),     // more streams
         (3, 1),     // fewer
         (3, 11),    // more than two a lane
-        (4, 1),     // reserved
+        (4, 2),     // neither with blocks nor without
+        (5, 1),     // reserved
         (24, 5),    // no address family
         (25, 1),    // reserved
         (36, 1),    // bytes behind an IPv4 address

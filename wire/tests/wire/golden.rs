@@ -123,6 +123,7 @@ fn the_hello_is_written_as_drawn_and_read_back() {
         incarnation: 1_700_000_000_000_000_000,
         listens: ([10, 0, 0, 7], 9_000).into(),
         event_bytes_max: 64 << 20,
+        compresses: false,
         streams,
         stream_count: 2,
         name: "feed",

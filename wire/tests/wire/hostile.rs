@@ -77,6 +77,7 @@ fn changed_control_messages_are_refused_or_make_sense() {
             incarnation: 11,
             listens: ([127, 0, 0, 1], 9_000).into(),
             event_bytes_max: 1 << 20,
+            compresses: true,
             streams,
             stream_count,
             name: "somebody",

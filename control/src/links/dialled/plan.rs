@@ -117,7 +117,6 @@ impl Dialled {
         if written == 0 {
             return;
         }
-        cycle.counters.add(Counter::BytesSent, written as u64);
         let mut left = written;
         for (stream, _) in plan {
             if left == 0 {
