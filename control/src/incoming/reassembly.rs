@@ -110,6 +110,15 @@ impl Arriving {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unfitting;
 
+/// Why an event has no place yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Full {
+    /// Its own peer holds too much.
+    ForPeer,
+    /// All peers together do.
+    ForAll,
+}
+
 /// Where whole events go.
 #[derive(Debug)]
 pub(crate) struct Outlet {
@@ -227,7 +236,7 @@ impl Reassembly {
         }
         arriving.events.push_back(Expected { total, after: 0, reserved: false });
         // Its place is asked for in turn: whoever waits already comes first.
-        let reserved = self.waiting.is_empty() && self.reserve(stream.key.0, arriving);
+        let reserved = self.waiting.is_empty() && self.reserve(stream.key.0, arriving).is_ok();
         if !reserved {
             self.outlet.counters.add(Counter::ReassembliesWaited, 1);
             if !std::mem::replace(&mut arriving.waits, true) {
@@ -242,19 +251,22 @@ impl Reassembly {
         Some(piece)
     }
 
-    /// A place for the first event of a stream that has none; false when there is no room.
-    fn reserve(&mut self, node: NodeId, arriving: &mut Arriving) -> bool {
-        let Some(expected) = arriving.unreserved() else { return true };
+    /// A place for the first event of a stream that has none.
+    fn reserve(&mut self, node: NodeId, arriving: &mut Arriving) -> Result<(), Full> {
+        let Some(expected) = arriving.unreserved() else { return Ok(()) };
         let by_peer = self.reserved_by.get(&node).copied().unwrap_or(0) + expected.total;
         let by_all = self.reserved + expected.total;
-        if by_peer > self.event_bytes_max || by_all > EVENTS_PER_NODE * self.event_bytes_max {
-            return false;
+        if by_peer > self.event_bytes_max {
+            return Err(Full::ForPeer);
+        }
+        if by_all > EVENTS_PER_NODE * self.event_bytes_max {
+            return Err(Full::ForAll);
         }
         expected.reserved = true;
         arriving.reserved += expected.total as u64;
         self.reserved_by.insert(node, by_peer);
         self.count_reserved(by_all);
-        true
+        Ok(())
     }
 
     fn release(&mut self, node: NodeId, bytes: usize) {
@@ -339,15 +351,23 @@ impl Reassembly {
         settled
     }
 
-    /// Gives places to those who wait, in order; one whose own peer holds too much does not hold up
-    /// the others. Those who go on waiting hear of it while anything moves.
+    /// Gives places to those who wait, in order: nobody overtakes one that is too large for what is
+    /// free, or it might wait for ever; but one whose own peer holds too much holds up no others.
+    /// Those who go on waiting hear of it while anything moves.
     fn serve_waiting(&mut self, streams: &mut Streams, moment: Moment) {
         let tells = self.moved && moment.now_ns >= self.tell_at_ns;
+        let mut full = false;
         for place in std::mem::take(&mut self.waiting) {
             let Some(stream) = streams.at(place) else { continue };
             let node = stream.key.0;
             let Some(arriving) = stream.pieces.as_deref_mut() else { continue };
-            while arriving.unreserved().is_some() && self.reserve(node, arriving) {}
+            while !full && arriving.unreserved().is_some() {
+                match self.reserve(node, arriving) {
+                    Ok(()) => {}
+                    Err(Full::ForPeer) => break,
+                    Err(Full::ForAll) => full = true,
+                }
+            }
             arriving.waits = arriving.unreserved().is_some();
             if !arriving.waits
                 && let Some(open) = &mut arriving.open

@@ -225,11 +225,13 @@ fn the_window_follows_what_is_received_within_what_has_a_place() {
 fn who_finds_no_room_waits_in_turn_and_hears_of_it_while_anything_moves() {
     let mut side = Side::new();
     let places: Vec<usize> = (1..=7).map(|node| side.open(node)).collect();
-    for place in &places[..6] {
+    assert!(side.send_all(places[0], CAP - 200_000, 0..60_000));
+    for place in &places[1..6] {
         assert!(side.send_all(*place, CAP, 0..60_000));
     }
     assert!(side.send_all(places[6], 200_000, 0..60_000), "a small one does not overtake");
-    assert_eq!(side.counted(Counter::ReassemblyBytes), (EVENTS_PER_NODE * CAP) as u64);
+    let taken = EVENTS_PER_NODE * CAP - 200_000;
+    assert_eq!(side.counted(Counter::ReassemblyBytes), taken as u64);
     assert_eq!(side.counted(Counter::ReassembliesWaited), 3);
     for place in &places[4..] {
         assert_eq!(side.news(*place), Some((0, FIRST_WINDOW_BYTES)));
@@ -239,8 +241,8 @@ fn who_finds_no_room_waits_in_turn_and_hears_of_it_while_anything_moves() {
     assert_eq!(side.news(places[5]), Some((0, FIRST_WINDOW_BYTES)), "the others move");
     side.settle(2);
     assert_eq!(side.news(places[5]), None, "nothing moves");
-    assert!(side.send_all(places[0], CAP, 60_000..CAP));
-    assert_eq!(side.dispatch(), [CAP]);
+    assert!(side.send_all(places[0], CAP - 200_000, 60_000..CAP - 200_000));
+    assert_eq!(side.dispatch(), [CAP - 200_000]);
     assert_eq!(side.settle(3), 1);
     assert_eq!(side.news(places[4]), Some((0, 60_000 + WINDOW_BYTES)), "its turn");
     assert_eq!(side.news(places[5]), None, "and not yet its");
@@ -256,7 +258,7 @@ fn events_sent_unasked_are_bounded_too() {
     }
     let place = side.open(5);
     let mut events = 0;
-    while side.send(place, 2_000, (0, 2_000), 0) {
+    while events < 1_000 && side.send(place, 2_000, (0, 2_000), 0) {
         events += 1;
     }
     assert_eq!(events, FIRST / 2_000, "and no more before one has its place");
@@ -264,6 +266,10 @@ fn events_sent_unasked_are_bounded_too() {
     assert_eq!(side.settle(0), events);
     assert_eq!(side.next[&place].1, events as u64);
     assert!(side.news(place).is_some_and(|(next, _)| next == events as u64));
+    // One that is taken does not make what follows it granted.
+    assert!(side.send(place, 2_000, (0, 2_000), 0) && side.send(place, CAP, (0, 60_000), 0));
+    assert_eq!((side.dispatch().len(), side.settle(0)), (1, 1));
+    assert_eq!(side.news(place), Some((events as u64 + 1, FIRST_WINDOW_BYTES)));
 }
 
 #[test]
@@ -282,6 +288,8 @@ fn an_event_of_which_nothing_more_comes_is_abandoned_and_begins_anew() {
     side.streams.leave(place, SocketId(1));
     assert_eq!(side.open(1), place);
     assert_eq!(side.next[&place], (2, 1));
+    let granted = 70_000 + FIRST_WINDOW_BYTES;
+    assert_eq!(side.news(place), Some((0, granted)), "its place is another's now");
     assert!(side.send(place, 500_000, (0, 60_000), ACK_NS));
     assert_eq!(side.dispatch(), [70_000]);
 }
