@@ -13,6 +13,7 @@ mod accepted;
 mod dialled;
 mod letter;
 mod memory;
+mod port;
 mod speech;
 
 use std::collections::BTreeMap;
@@ -21,22 +22,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use wireloom_dataplane::agent::Agent;
-use wireloom_dataplane::clock::Clock;
-use wireloom_dataplane::command::{Commands, LocalRing, ReceiverCommand};
+use wireloom_dataplane::command::{LocalRing, ReceiverCommand};
 use wireloom_dataplane::counters::{Counter, Counters};
-use wireloom_dataplane::launch::ReceiverPort;
 use wireloom_dataplane::poller::Poller;
-use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{RingConfig, ring};
-use wireloom_wire::{Frame, Hello, LANES, LINK_PROTOCOL, Lane, NodeId, SessionId};
+use wireloom_wire::{Frame, LANES, Lane, SessionId};
 
 use crate::backoff::Random;
 use crate::compression::Compression;
 use crate::incoming::reassembly::{Moment, Outlet, Reassembly};
 use crate::incoming::{Inbox, Streams};
-use crate::outgoing::Feed;
-use crate::outgoing::large::Large;
-use crate::settings::{ReliableSettings, ns};
+use crate::settings::ns;
 use crate::sockets::{Ready, SocketId, Sockets};
 use crate::tally::Undelivered;
 use accepted::Accepted;
@@ -44,6 +40,7 @@ use dialled::Dialled;
 use letter::tell;
 pub use letter::{DeadLetter, DeadLetters};
 pub use memory::AcceptedMost;
+pub use port::{Identity, LinksCommand, LinksConfig, LinksPort};
 
 /// Accepted sockets whose hello has not come; one more is closed at once.
 const HANDSHAKES_MAX: usize = 64;
@@ -76,76 +73,6 @@ const INBOX_BYTES: usize = 1 << 20;
 /// Commands taken in one duty cycle.
 const COMMANDS_PER_CYCLE: usize = 64;
 
-/// From the node to the links.
-pub enum LinksCommand {
-    /// A ring whose events go to this address in this lane.
-    Attach(SocketAddr, Lane, Feed),
-    /// An event too large for a ring, for this address in this lane.
-    Large(SocketAddr, Lane, Box<Large>),
-    /// Who is told of undelivered events.
-    OnUndelivered(DeadLetters),
-}
-
-impl std::fmt::Debug for LinksCommand {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Attach(peer, lane, _) => write!(f, "Attach({peer}, {lane})"),
-            Self::Large(peer, lane, _) => write!(f, "Large({peer}, {lane})"),
-            Self::OnUndelivered(_) => f.write_str("OnUndelivered"),
-        }
-    }
-}
-
-/// How the node reaches its links.
-#[derive(Debug, Clone)]
-pub struct LinksPort {
-    /// Their commands.
-    pub commands: Commands<LinksCommand>,
-    /// What they count.
-    pub counters: Arc<Counters>,
-    /// What they can come to hold follows from it.
-    pub accepted_most: Arc<AcceptedMost>,
-    /// Wakes their thread; `None` when the caller drives it.
-    pub wake: Option<Arc<Wake>>,
-}
-
-/// Who this node is to its peers.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// Its id.
-    pub node: NodeId,
-    /// Which life of it: later ones have larger numbers.
-    pub incarnation: u64,
-    /// Its name.
-    pub name: String,
-    /// Its cluster; 0 for none.
-    pub cluster: u64,
-    /// Where it listens.
-    pub listens: SocketAddr,
-    /// The largest event it takes.
-    pub event_bytes_max: u32,
-    /// Whether its links compress what they carry, where the other side does too.
-    pub compresses: bool,
-}
-
-impl Identity {
-    /// What it says of itself, without streams.
-    fn hello(&self) -> Hello<'_> {
-        Hello {
-            protocol: LINK_PROTOCOL,
-            cluster: self.cluster,
-            node: self.node,
-            incarnation: self.incarnation,
-            listens: self.listens,
-            event_bytes_max: self.event_bytes_max,
-            compresses: self.compresses,
-            streams: Default::default(),
-            stream_count: 0,
-            name: &self.name,
-        }
-    }
-}
-
 /// The settings in the units of the machines.
 #[derive(Debug, Clone, Copy)]
 struct Times {
@@ -153,21 +80,6 @@ struct Times {
     ack_ns: u64,
     keep_alive_ns: u64,
     attempts: u32,
-}
-
-/// What a node gives its links.
-#[derive(Debug)]
-pub struct LinksConfig {
-    /// Who it is.
-    pub identity: Identity,
-    /// How its links behave.
-    pub settings: ReliableSettings,
-    /// Its time.
-    pub clock: Clock,
-    /// The receiver that drains the local ring.
-    pub receiver: ReceiverPort,
-    /// How the links are reached; its wake is given to the receiver as well.
-    pub port: LinksPort,
 }
 
 /// What a duty cycle hands down to the links.

@@ -183,7 +183,7 @@ fn a_node_that_closes_sends_what_it_holds_and_tells_what_it_could_not() {
 fn a_peer_that_comes_back_and_says_hello_is_not_waited_for_any_longer() {
     let first = node("desk").start().expect("starts");
     let address = first.address();
-    first.close();
+    drop(first);
     let hour = Duration::from_secs(3_600);
     let settings = ReliableSettings {
         attempts: u32::MAX,
