@@ -10,7 +10,7 @@ use wireloom_wire::{
 };
 
 use crate::choose::Chooser;
-use crate::encode::{EncodeError, Scratch, encode};
+use crate::encode::{EncodeError, Scratch, encode_growing};
 use crate::event::{Event, is_type_name};
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
 use crate::peers::ReliableRing;
@@ -107,7 +107,7 @@ impl Router {
         let way = self.way(target)?;
         let scratch = &mut self.scratch;
         let writer = self.rings.writer(&self.shared, way, E::PRIORITY)?;
-        writer.write(way, &head, Visible::Now, |into| encode(event, into, scratch))?;
+        writer.write(way, &head, Visible::Now, |into| encode_growing(event, into, scratch))?;
         self.sequence += 1;
         Ok(Accepted { sequence, place: self.rings.place(way, E::PRIORITY) })
     }
