@@ -467,6 +467,7 @@ impl<S: Sockets> Links<S> {
             self.times,
             (now_ns, self.says_all),
         );
+        let mut came = None;
         link.read_hello(&mut cycle, |hello, link| {
             if self.inbox.is_none() {
                 self.inbox = make_inbox(&self.config);
@@ -474,7 +475,12 @@ impl<S: Sockets> Links<S> {
             let crowded = self.accepted.len() >= ACCEPTED_MAX || self.inbox.is_none();
             link.meet(hello, (&self.config.identity, crowded), &mut self.accepted)?;
             let counters = &self.config.port.counters;
+            came = Some(hello.listens);
             link.open_streams((hello, counters), &mut self.streams, &mut self.accepted)
+        });
+        // It is there again, and so is the way to it.
+        self.dialled.iter_mut().filter(|(key, _)| Some(key.0) == came).for_each(|(_, link)| {
+            link.hurry(now_ns);
         });
         let mut handed = 0;
         if !link.is_stranger()

@@ -159,6 +159,14 @@ impl Dialled {
         self.ends |= ready.ends;
     }
 
+    /// The peer has just shown that it is there: the next attempt is made now, as the first.
+    pub(super) const fn hurry(&mut self, now_ns: u64) {
+        if let Stage::Waiting { .. } = self.stage {
+            self.stage = Stage::Waiting { until_ns: now_ns };
+            self.backoff.reset();
+        }
+    }
+
     /// Whether what is pending is to be given up now.
     pub(super) const fn gave_up(&mut self) -> Option<Undelivered> {
         self.given_up.take()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wireloom::{Delivery, ReliableSettings, Target, Undelivered};
 
-use crate::support::{Numbered, PATIENCE, Seen, eventually, hasty, node, patiently};
+use crate::support::{Numbered, PATIENCE, Seen, counted, eventually, hasty, node, patiently};
 
 /// An address at which nobody listens.
 fn nobody() -> SocketAddr {
@@ -177,4 +177,28 @@ fn a_node_that_closes_sends_what_it_holds_and_tells_what_it_could_not() {
     assert_eq!((ledger.reliable.delivered, ledger.reliable.in_flight), (1_000, 0), "{ledger:?}");
     assert_eq!(ledger.reliable.undelivered.values().sum::<u64>(), 1, "{ledger:?}");
     assert_eq!(seen.count(), 1_000);
+}
+
+#[test]
+fn a_peer_that_comes_back_and_says_hello_is_not_waited_for_any_longer() {
+    let first = node("desk").start().expect("starts");
+    let address = first.address();
+    first.close();
+    let hour = Duration::from_secs(3_600);
+    let settings = ReliableSettings {
+        attempts: u32::MAX,
+        backoff_min: hour,
+        backoff_max: hour,
+        ..ReliableSettings::default()
+    };
+    let feed = node("feed").reliable(settings).start().expect("starts");
+    let mut publisher = feed.publisher::<Numbered>(&Target::Reliable(address)).expect("a route");
+    publisher.publish(&Numbered::new(0)).expect("accepted");
+    eventually("the failed attempt", || counted(&feed, "links_unreachable") == 1);
+    let desk = node("desk").listen(&address.to_string()).start().expect("starts again");
+    let seen = Seen::by(&desk);
+    let mut back = desk.publisher::<Numbered>(&Target::Reliable(feed.address())).expect("a route");
+    back.publish(&Numbered::new(1)).expect("accepted");
+    seen.wait_for(1);
+    assert_eq!(seen.numbers(), [0]);
 }
