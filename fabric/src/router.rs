@@ -75,7 +75,10 @@ impl Router {
     /// `Ok` means this node took it: it will be sent or dispatched, and if anything becomes of it
     /// other than delivery, the ledger says what. Best effort over UDP: a datagram may be lost on
     /// the way, which the receiver notices and counts. To a [`Target::Reliable`] it goes in order
-    /// and is kept until it is acknowledged; [`Router::receipt`] tells.
+    /// and is kept until it is acknowledged; [`Router::receipt`] tells. One that no packet or ring
+    /// holds goes there in pieces, up to
+    /// [`stream_bytes_max`](crate::ReliableSettings::stream_bytes_max): such events of a priority
+    /// keep their order among themselves, and smaller ones may pass them.
     ///
     /// # Errors
     /// See [`Refused`]; the event was then not taken.

@@ -117,14 +117,19 @@ fn a_small_event_overtakes_a_large_one_that_was_accepted_before() {
     let large = router.receipt(large).expect("reliable");
     // Each waits for the one before: their round trips pass the pieces.
     let mut passed = 0;
+    let mut trips = Vec::new();
     while large.state() == Delivery::Pending {
+        let begin = Instant::now();
         let accepted = patiently(|| router.route(&Numbered::new(passed), &target));
         let receipt = router.receipt(accepted).expect("reliable");
         assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+        trips.push(begin.elapsed());
         passed += 1;
     }
     assert_eq!(large.wait(PATIENCE), Delivery::Delivered);
-    println!("{passed} round trips beside 48 MiB");
+    trips.sort_unstable();
+    let (middle, longest) = (trips.get(trips.len() / 2), trips.last());
+    println!("{passed} round trips beside 48 MiB: median {middle:?}, longest {longest:?}");
     assert!(passed > 3 && blobs.seen().len() == 1 && seen.count() as u64 == passed, "{passed}");
 }
 
