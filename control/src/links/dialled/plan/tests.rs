@@ -40,7 +40,7 @@ fn link() -> (Dialled, Producer) {
 
 fn push_large(link: &mut Dialled, lane: u8) {
     let mut padded = vec![0; 1 << 20];
-    FrameEncoder::new(HEADER).write(&[7; (1 << 20) - 32], &mut padded).expect("it fits");
+    FrameEncoder::new(HEADER).write(&vec![7; (1 << 20) - 32], &mut padded).expect("it fits");
     let share = Arc::<LargeRoom>::default().take(1, 1).expect("room");
     let large = Large::new(padded.into_boxed_slice(), Arc::<Tally>::default(), share);
     link.push_large(lane, large.expect("a frame"));
