@@ -14,6 +14,7 @@ mod dialled;
 mod letter;
 mod memory;
 mod port;
+mod sessions;
 mod speech;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ use wireloom_dataplane::command::{LocalRing, ReceiverCommand};
 use wireloom_dataplane::counters::{Counter, Counters};
 use wireloom_dataplane::poller::Poller;
 use wireloom_ring::{RingConfig, ring};
-use wireloom_wire::{Frame, LANES, Lane, SessionId};
+use wireloom_wire::{Frame, LANES, Lane};
 
 use crate::backoff::Random;
 use crate::compression::Compression;
@@ -41,6 +42,7 @@ use letter::tell;
 pub use letter::{DeadLetter, DeadLetters};
 pub use memory::AcceptedMost;
 pub use port::{Identity, LinksCommand, LinksConfig, LinksPort};
+use sessions::{Sessions, next_sessions};
 
 /// Accepted sockets whose hello has not come; one more is closed at once.
 const HANDSHAKES_MAX: usize = 64;
@@ -120,9 +122,6 @@ impl<'a, S> Cycle<'a, S> {
         }
     }
 }
-
-/// The sessions of a link: of its streams of small events, and of its streams of large ones.
-type Sessions = (SessionId, SessionId);
 
 /// One of the links to a peer: the peer and the place in its pool.
 type LinkKey = (SocketAddr, usize);
@@ -440,17 +439,6 @@ impl<S: Sockets> Links<S> {
             self.inbox.as_ref().map(|inbox| inbox.deadline_ns(&self.streams, self.times.ack_ns));
         dialled.chain(accepted).chain(inbox).min().unwrap_or(u64::MAX)
     }
-}
-
-/// The next session of this life: each life begins at a random one, none is used twice.
-const fn next_session(sessions: &mut u32) -> SessionId {
-    *sessions = sessions.wrapping_add(1) | 0x8000_0000;
-    SessionId(*sessions)
-}
-
-/// Two of them: for the small events of a link, and for its large ones.
-const fn next_sessions(sessions: &mut u32) -> Sessions {
-    (next_session(sessions), next_session(sessions))
 }
 
 /// The ring to the receiver, made when the first peer comes.

@@ -144,6 +144,8 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
                     let (frames, origin) = event.frames();
                     self.intake.count_packet(1);
                     self.intake.deliver(frames, 1, &origin);
+                    // Whoever hears that it was taken finds it in the subscribers' rings.
+                    self.intake.dispatch.end_cycle();
                     event.give_back(&self.returns, &self.intake.counters);
                     // One in a cycle: its handlers may take long, and datagrams wait.
                     return taken + 1;
@@ -365,8 +367,7 @@ impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
         };
         // Also without datagrams: drops behind the last arrival are found when a socket is empty.
         self.publish_io_counters();
-        // A command may have brought an event.
-        if commands + local + received.datagrams > 0 {
+        if local + received.datagrams > 0 {
             if let Some(control) = &mut self.intake.control {
                 control.end_cycle();
             }

@@ -71,6 +71,37 @@ impl Scratch {
     }
 }
 
+/// Scratch that grows on demand ends here: lists of some 300,000 strings.
+const SCRATCH_BYTES_MAX: usize = 4 << 20;
+
+impl Scratch {
+    /// Four times as much scratch as it was, if there may be more.
+    #[cold]
+    fn grow(&mut self) -> bool {
+        let grows = self.0.len() < SCRATCH_BYTES_MAX;
+        if grows {
+            *self = Self::new((self.0.len().max(1_024) * 4).min(SCRATCH_BYTES_MAX));
+        }
+        grows
+    }
+}
+
+/// [`encode`], with a scratch that grows when the event's lists need more: the only allocation of a
+/// publisher, for large events with lists of what owns memory, and once for each size.
+#[inline]
+pub(crate) fn encode_growing<E: Encode>(
+    event: &E,
+    into: &mut [u8],
+    scratch: &mut Scratch,
+) -> Result<usize, EncodeError> {
+    loop {
+        match event.encode_into(into, scratch) {
+            Err(EncodeError::ScratchExhausted) if scratch.grow() => {}
+            written => return written,
+        }
+    }
+}
+
 impl Default for Scratch {
     /// Scratch of [`SCRATCH_BYTES_DEFAULT`].
     fn default() -> Self {

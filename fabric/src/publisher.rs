@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wireloom_control::Tally;
 use wireloom_wire::{PlainFrame, TraceContext};
 
-use crate::encode::{Scratch, encode};
+use crate::encode::{Scratch, encode, encode_growing};
 use crate::event::Event;
 use crate::outcome::{Accepted, Place, Refused};
 use crate::receipt::Receipt;
@@ -144,7 +144,7 @@ impl<E: Event> Publisher<E> {
         let sequence = self.sequence;
         let head = head(typed_header::<E>(sequence, at_ns), self.trace, None);
         let scratch = &mut self.scratch;
-        self.writer.write(self.way, &head, visible, |into| encode(event, into, scratch))?;
+        self.writer.write(self.way, &head, visible, |into| encode_growing(event, into, scratch))?;
         let large = self.writer.large().is_some_and(|(large, _)| large);
         Ok(self.accepted(large))
     }

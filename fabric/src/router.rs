@@ -10,7 +10,7 @@ use wireloom_wire::{
 };
 
 use crate::choose::Chooser;
-use crate::encode::{EncodeError, Scratch, encode};
+use crate::encode::{EncodeError, Scratch, encode_growing};
 use crate::event::{Event, is_type_name};
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
 use crate::peers::ReliableRing;
@@ -75,7 +75,10 @@ impl Router {
     /// `Ok` means this node took it: it will be sent or dispatched, and if anything becomes of it
     /// other than delivery, the ledger says what. Best effort over UDP: a datagram may be lost on
     /// the way, which the receiver notices and counts. To a [`Target::Reliable`] it goes in order
-    /// and is kept until it is acknowledged; [`Router::receipt`] tells.
+    /// and is kept until it is acknowledged; [`Router::receipt`] tells. One that no packet or ring
+    /// holds goes there in pieces, up to
+    /// [`stream_bytes_max`](crate::ReliableSettings::stream_bytes_max): such events of a priority
+    /// keep their order among themselves, and smaller ones may pass them.
     ///
     /// # Errors
     /// See [`Refused`]; the event was then not taken.
@@ -107,7 +110,7 @@ impl Router {
         let way = self.way(target)?;
         let scratch = &mut self.scratch;
         let writer = self.rings.writer(&self.shared, way, E::PRIORITY)?;
-        writer.write(way, &head, Visible::Now, |into| encode(event, into, scratch))?;
+        writer.write(way, &head, Visible::Now, |into| encode_growing(event, into, scratch))?;
         self.sequence += 1;
         Ok(Accepted { sequence, place: self.rings.place(way, E::PRIORITY) })
     }

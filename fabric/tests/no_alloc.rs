@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use wireloom::{Event, IoBackend, Mode, Node, Polled, Target};
+use wireloom::{Delivery, Event, IoBackend, Mode, Node, Polled, Target};
 
 struct Counting;
 
@@ -86,6 +86,36 @@ fn workers_do_not_allocate_after_start() {
     for backend in [IoBackend::Mio, IoBackend::Uring] {
         watch_a_flow_through(backend);
     }
+    watch_large_events();
+}
+
+/// Events in pieces: their memory is made and freed by others than the worker that reads it.
+fn watch_large_events() {
+    let node = |name| Node::builder(name).mode(Mode::Dedicated).start();
+    let receiver = node("receiver").expect("starts");
+    let handled = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&handled);
+    receiver
+        .on::<Reading>(move |reading, _| {
+            count.fetch_add(reading.note.len() as u64, Ordering::Relaxed);
+        })
+        .expect("subscribes");
+    let sender = node("sender").expect("starts");
+    let mut router = sender.router();
+    let target = Target::Reliable(receiver.address());
+    let reading = Reading { number: 0, note: "x".repeat(300_000) };
+    for watched in [false, true] {
+        WATCHING.store(watched, Ordering::SeqCst);
+        for _ in 0..20 {
+            let accepted = router.route(&reading, &target).expect("accepted");
+            let receipt = router.receipt(accepted).expect("reliable");
+            assert_eq!(receipt.wait(Duration::from_secs(30)), Delivery::Delivered);
+        }
+        WATCHING.store(false, Ordering::SeqCst);
+    }
+    assert_eq!(handled.load(Ordering::Relaxed), 40 * 300_000);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed);
+    assert_eq!(allocations, 0, "large events: a worker allocated or freed memory");
 }
 
 fn watch_a_flow_through(backend: IoBackend) {

@@ -14,5 +14,7 @@ mod delivery;
 mod failure;
 #[path = "reliable/hostile.rs"]
 mod hostile;
+#[path = "reliable/hostile_pieces.rs"]
+mod hostile_pieces;
 #[path = "reliable/large.rs"]
 mod large;

@@ -11,13 +11,13 @@ use crate::support::{Numbered, PATIENCE, Seen, counted, eventually, hasty, node,
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 #[event(type = "blob")]
-struct Blob {
+pub(crate) struct Blob {
     number: u64,
     bytes: Vec<u8>,
 }
 
 impl Blob {
-    fn new(number: u64, length: usize) -> Self {
+    pub(crate) fn new(number: u64, length: usize) -> Self {
         let bytes = (0..length as u64).map(|at| (at / 251 + at + number).to_le_bytes()[0]);
         Self { number, bytes: bytes.collect() }
     }
@@ -25,10 +25,10 @@ impl Blob {
 
 /// The numbers and lengths of the blobs a node's handler saw, their content checked.
 #[derive(Clone, Default)]
-struct Blobs(Arc<Mutex<Vec<(u64, usize)>>>);
+pub(crate) struct Blobs(Arc<Mutex<Vec<(u64, usize)>>>);
 
 impl Blobs {
-    fn by(node: &Node) -> Self {
+    pub(crate) fn by(node: &Node) -> Self {
         let blobs = Self::default();
         let book = blobs.clone();
         node.on::<Blob>(move |blob, _| {
@@ -40,7 +40,7 @@ impl Blobs {
         blobs
     }
 
-    fn seen(&self) -> Vec<(u64, usize)> {
+    pub(crate) fn seen(&self) -> Vec<(u64, usize)> {
         self.0.lock().expect("no panic").clone()
     }
 }
@@ -117,15 +117,68 @@ fn a_small_event_overtakes_a_large_one_that_was_accepted_before() {
     let large = router.receipt(large).expect("reliable");
     // Each waits for the one before: their round trips pass the pieces.
     let mut passed = 0;
+    let mut trips = Vec::new();
     while large.state() == Delivery::Pending {
+        let begin = Instant::now();
         let accepted = patiently(|| router.route(&Numbered::new(passed), &target));
         let receipt = router.receipt(accepted).expect("reliable");
         assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+        trips.push(begin.elapsed());
         passed += 1;
     }
     assert_eq!(large.wait(PATIENCE), Delivery::Delivered);
-    println!("{passed} round trips beside 48 MiB");
+    trips.sort_unstable();
+    let (middle, longest) = (trips.get(trips.len() / 2), trips.last());
+    println!("{passed} round trips beside 48 MiB: median {middle:?}, longest {longest:?}");
     assert!(passed > 3 && blobs.seen().len() == 1 && seen.count() as u64 == passed, "{passed}");
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "words")]
+struct Words {
+    words: Vec<String>,
+}
+
+#[test]
+fn large_events_may_be_lists_of_what_owns_memory_and_json_as_well() {
+    let desk = node("desk").start().expect("starts");
+    let heard = Arc::new(Mutex::new((0, 0)));
+    let book = Arc::clone(&heard);
+    desk.on::<Words>(move |words, _| {
+        let right = (0..).zip(words.words.iter()).all(|(at, word)| *word == word_of(at));
+        *book.lock().expect("no panic") = (words.words.len(), usize::from(right));
+    })
+    .expect("subscribes");
+    let mut any = desk.subscribe_any(&["notes"]).expect("subscribes");
+    let feed = node("feed").start().expect("starts");
+    let (mut router, target) = (feed.router(), Target::Reliable(desk.address()));
+    let words = Words { words: (0..100_000).map(word_of).collect() };
+    let accepted = router.route(&words, &target).expect("accepted");
+    let receipt = router.receipt(accepted).expect("reliable");
+    assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+    assert_eq!(*heard.lock().expect("no panic"), (100_000, 1));
+    // A ring subscriber's ring takes records of up to a quarter of it; what is larger is shed by
+    // name, and told.
+    for (length, taken) in [(200_000, true), (400_000, false)] {
+        let json = format!("[\"{}\"]", "x".repeat(length));
+        let priority = wireloom::Priority::Normal;
+        let accepted = router.route_json("notes", priority, json.as_bytes(), &target);
+        let receipt = router.receipt(accepted.expect("accepted")).expect("reliable");
+        assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+        let mut lengths = Vec::new();
+        any.poll(8, |polled| {
+            if let wireloom::PolledAny::Event(event) = polled {
+                lengths.push(event.payload().len());
+            }
+        });
+        assert_eq!(lengths == [length + 4], taken, "{lengths:?}");
+    }
+    assert_eq!(counted(&desk, "events_shed_ring_full"), 1);
+    assert!(desk.ledger().balanced && feed.ledger().balanced);
+}
+
+fn word_of(at: usize) -> String {
+    format!("word {at} of many")
 }
 
 #[test]

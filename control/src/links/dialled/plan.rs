@@ -134,3 +134,7 @@ impl Dialled {
         self.owed_since_ns.get_or_insert(cycle.now_ns);
     }
 }
+
+#[cfg(test)]
+#[path = "plan/tests.rs"]
+mod tests;
