@@ -26,9 +26,15 @@ pub struct ReliableSettings {
     pub backoff_min: Duration,
     /// The pause grows to at most this. Default 10 s.
     pub backoff_max: Duration,
-    /// The ring of one publisher, or of one router, target and priority: events stay there until
-    /// they are acknowledged. A power of two, at least 4,096 bytes; default 1 MiB.
+    /// The ring of one publisher, and the most that of one router, target and priority grows to:
+    /// events stay there until they are acknowledged. A power of two, at least 4,096 bytes; default
+    /// 1 MiB.
     pub ring_bytes: usize,
+    /// What the ring of one router, target and priority begins with. When it is full, or an event
+    /// is longer than a quarter of it, the router goes on in one four times as large, up to
+    /// `ring_bytes`. A power of two, at least 4,096 bytes; default 16 KiB, so that two rings to
+    /// each of a hundred peers are 3 MiB.
+    pub ring_bytes_first: usize,
     /// Whether this node takes reliable events: it listens by TCP at the port it receives datagrams
     /// on. Default yes.
     pub listens: bool,
@@ -45,8 +51,17 @@ impl Default for ReliableSettings {
             backoff_min: Duration::from_millis(200),
             backoff_max: Duration::from_secs(10),
             ring_bytes: 1 << 20,
+            ring_bytes_first: 16 << 10,
             listens: true,
         }
+    }
+}
+
+impl ReliableSettings {
+    /// What a router's ring to a peer begins with; bytes.
+    #[must_use]
+    pub fn first_ring_bytes(&self) -> usize {
+        self.ring_bytes_first.min(self.ring_bytes)
     }
 }
 

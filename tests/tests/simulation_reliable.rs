@@ -133,6 +133,8 @@ impl World {
             backoff_min: Duration::from_millis(5),
             backoff_max: Duration::from_millis(200),
             ring_bytes: 16 << 10,
+            // Routers' rings grow while events are lost, sent again and given up.
+            ring_bytes_first: 4 << 10,
             ..ReliableSettings::default()
         };
         let network = SimulatedNetwork::new(seed, lossless);
