@@ -177,10 +177,11 @@ impl Outgoing {
         false
     }
 
-    /// Whether what the publisher wrote before this feed has been read.
+    /// Whether what the publisher wrote before this feed has been read: all of it, as a feed between
+    /// may have been closed without an event.
     fn is_its_turn(&self, feed: &Feed) -> bool {
-        let before = feed.after.and_then(|before| self.feeds.get(before)?.as_ref());
-        before.is_none_or(Feed::is_drained)
+        let before = |of: &Feed| of.after.and_then(|before| self.feeds.get(before)?.as_ref());
+        std::iter::successors(before(feed), |of| before(of)).all(Feed::is_drained)
     }
 
     fn form_from(&mut self, index: usize) -> bool {
@@ -358,10 +359,11 @@ impl Outgoing {
     pub(crate) fn drop_ended(&mut self) {
         for index in 0..self.feeds.len() {
             let feed = self.feeds[index].as_ref();
-            if feed.is_some_and(|feed| feed.packets == 0 && feed.is_drained()) {
+            if let Some(ended) = feed.filter(|feed| feed.packets == 0 && feed.is_drained()) {
+                let after = ended.after;
                 self.feeds[index] = None;
                 let followers = self.feeds.iter_mut().flatten();
-                followers.filter(|feed| feed.after == Some(index)).for_each(|f| f.after = None);
+                followers.filter(|feed| feed.after == Some(index)).for_each(|f| f.after = after);
             }
         }
         while self.feeds.pop_if(|slot| slot.is_none()).is_some() {}

@@ -148,6 +148,15 @@ fn giving_up_takes_all_of_the_ring_and_begins_a_new_session() {
     assert_eq!(header.session, SessionId(10));
 }
 
+/// The number of the first event of each packet.
+fn numbers(packets: &[Vec<u8>]) -> Vec<u64> {
+    let first = |packet: &Vec<u8>| {
+        let frame = Frames::new(&packet[PACKET_HEADER_BYTES..]).next();
+        frame.expect("an event").expect("a good one").header.sequence
+    };
+    packets.iter().map(first).collect()
+}
+
 /// A larger ring of the publisher whose account this is.
 fn follow(stream: &mut Outgoing, tally: &Arc<Tally>) -> Producer {
     let config = RingConfig { capacity_bytes: 16 << 10, huge_pages: false };
@@ -182,6 +191,47 @@ fn a_ring_that_follows_another_is_read_when_that_is_closed_and_read() {
     drop(third);
     stream.drop_ended();
     assert!(!stream.is_fed() && stream.feeds.is_empty());
+}
+
+#[test]
+fn a_place_that_is_used_again_holds_up_nobody() {
+    let (mut stream, first, tally) = fed();
+    let mut second = follow(&mut stream, &tally);
+    drop(first);
+    stream.drop_ended();
+    let _stranger = follow(&mut stream, &Arc::default());
+    assert!(publish(&mut second, 0));
+    assert_eq!(sequences(&write_all(&mut stream)), [(0, 0, 1)]);
+}
+
+#[test]
+fn a_ring_without_an_event_between_two_others_changes_no_order() {
+    for is_gone in [false, true] {
+        let (mut stream, mut first, tally) = fed();
+        assert!(publish(&mut first, 0));
+        drop(first);
+        // An event longer than this one takes has passed it by.
+        drop(follow(&mut stream, &tally));
+        let mut third = follow(&mut stream, &tally);
+        assert!(publish(&mut third, 1));
+        if is_gone {
+            stream.drop_ended();
+        }
+        assert_eq!(numbers(&write_all(&mut stream)), [0, 1]);
+    }
+
+    let (mut stream, mut first, tally) = fed();
+    assert!(publish(&mut first, 0));
+    drop(first);
+    drop(follow(&mut stream, &tally));
+    stream.drop_ended();
+    let mut third = follow(&mut stream, &tally);
+    assert!(publish(&mut third, 1));
+    assert_eq!(
+        numbers(&write_all(&mut stream)),
+        [0, 1],
+        "the second has gone before the third came"
+    );
 }
 
 #[test]
