@@ -45,14 +45,8 @@ pub(crate) struct Exchanged {
 type Content = [u64; 7];
 
 /// Every word follows from the number and differs from the others.
-const fn content(number: u64) -> Content {
-    let mut words = [0; 7];
-    let mut place = 0;
-    while place < words.len() {
-        words[place] = number.rotate_left(9 * (place as u32 + 1)) ^ (place as u64 + 1);
-        place += 1;
-    }
-    words
+fn content(number: u64) -> Content {
+    [1, 2, 3, 4, 5, 6, 7].map(|place| number.rotate_left(9 * place) ^ u64::from(place))
 }
 
 macro_rules! kind {

@@ -177,8 +177,8 @@ impl Outgoing {
         false
     }
 
-    /// Whether what the publisher wrote before this feed has been read: all of it, as a feed between
-    /// may have been closed without an event.
+    /// Whether what the publisher wrote before this feed has been read: all of it, as a feed
+    /// between may have been closed without an event.
     fn is_its_turn(&self, feed: &Feed) -> bool {
         let before = |of: &Feed| of.after.and_then(|before| self.feeds.get(before)?.as_ref());
         std::iter::successors(before(feed), |of| before(of)).all(Feed::is_drained)

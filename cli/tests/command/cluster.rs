@@ -284,6 +284,8 @@ fn a_bench_with_full_pools_accounts_for_every_event() {
     assert_eq!(pools["is_complete"], true, "{pools}");
     assert!(number("rss_bytes") >= number("rss_bytes_before"), "{pools}");
     assert!(number("rss_bytes_peak") >= number("rss_bytes"), "{pools}");
+    let each = pools["bytes_per_peer"].as_f64().expect("a number");
+    assert!(each < 1e6, "two rings to a peer and a share of what all peers share: {pools}");
     assert!(number("threads") > 2 && number("files") > 12, "{pools}");
 }
 
