@@ -20,6 +20,7 @@ mod idle;
 mod local;
 mod loops;
 mod machine;
+mod members;
 mod mesh;
 mod peer;
 mod pingpong;

@@ -282,7 +282,20 @@ fn fanout_three_ways() {
             assert!(number(row, cost) > 0.0, "{cost}: {row}");
         }
         due += calls;
+        let is_group = row["way"] == "multicast";
+        assert_eq!(row["raw_cpu_ns_per_event"].is_number(), is_group, "{row}");
+        assert!(number(row, "sender_cpu_ns_per_event") > 0.0, "{row}");
+        // One send holds a round of 128 events, however many members a group has; each unicast
+        // target has one of its own. A marker may come between.
+        let targets = if row["way"] == "unicast" { number(row, "subscribers") } else { 1.0 };
+        let calls = number(row, "calls_per_event") * 128.0 / targets;
+        assert!((0.99..2.0).contains(&calls), "{calls} a round: {row}");
+        assert!(number(row, "datagrams_per_event") >= number(row, "calls_per_event"), "{row}");
+        let bytes = number(row, "bytes_per_event") / targets;
+        assert!((96.0..105.0).contains(&bytes), "{bytes}: {row}");
     }
+    let growth = |side: &str| number(&figures, &format!("group_growth.{side}"));
+    assert!(growth("sender") > 0.0 && growth("raw") > 0.0, "{figures}");
     // The warm-up of each row is in the account and not in the rows.
     assert!(due > 0.0 && due <= number(&figures, "published"), "{figures}");
     assert!(number(&figures, "lost") < number(&figures, "published") / 2.0, "{figures}");
@@ -352,7 +365,8 @@ fn wrong_words_are_told_and_end_with_2() {
         ("priority --duration 1ms", "try 1s"),
         ("frontier --rate 0", "above 0"),
         ("frontier --rate 20k --duration 10ms --svg /no/such/folder/x.svg", "cannot write"),
-        ("fanout --subscribers 65", "1..=64"),
+        ("fanout --subscribers 101", "1..=100"),
+        ("fanout --only anycast", "multicast"),
         ("scale --cores 99", "not available"),
     ] {
         let output = bench(words);

@@ -105,7 +105,9 @@ One event to 1, 2, 4, … subscribers, three ways:
 Events go in rounds of 128 a target, each taken before the next is published, so
 that times are costs and not queues: the sender's of publishing and sending, the
 receiving loop's of the turns that found work. The slopes are of the straight
-lines nearest to the rows.
+lines nearest to the rows. To a group a plain socket with as many members runs
+beside it: on a loopback interface the kernel delivers to each member in the
+sender's call. scripts/steered has another core do that.
 
 Examples:
   Up to 64 subscribers, in about half a minute:
@@ -113,6 +115,9 @@ Examples:
 
   Up to 8, longer, as JSON:
     wireloom bench fanout --subscribers 8 --duration 5s --json
+
+  A group of a hundred, delivered by another core than the sender's:
+    scripts/steered wireloom bench fanout --only multicast --subscribers 100
 
 Exit status:
   0  everything that arrived was whole and came once, the ledgers balance

@@ -11,9 +11,26 @@ use crate::process::Process;
 /// CPU time this process has used, all threads, user and system, in nanoseconds
 /// (`CLOCK_PROCESS_CPUTIME_ID`, `clock_gettime(2)`).
 pub(super) fn process_cpu_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    cpu_ns(rustix::time::ClockId::ProcessCPUTime)
+}
+
+/// CPU time the calling thread has used, user and system, in nanoseconds
+/// (`CLOCK_THREAD_CPUTIME_ID`).
+pub(super) fn thread_cpu_ns() -> u64 {
+    cpu_ns(rustix::time::ClockId::ThreadCPUTime)
+}
+
+fn cpu_ns(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// Whether the loopback interface hands what arrives to other cores than the one it was sent from
+/// (`rps_cpus`, receive packet steering; `scripts/steered` makes it so).
+pub(super) fn is_loopback_steered() -> bool {
+    let cores = fs::read_to_string("/sys/class/net/lo/queues/rx-0/rps_cpus").unwrap_or_default();
+    cores.contains(|digit: char| digit.is_ascii_hexdigit() && digit != '0')
 }
 
 /// The most memory this process has had resident so far, in bytes.
@@ -78,12 +95,13 @@ mod tests {
 
     #[test]
     fn the_cost_of_work_is_seen() {
-        let before_ns = process_cpu_ns();
+        let (before_ns, thread_ns) = (process_cpu_ns(), thread_cpu_ns());
         let mut sum = 0_u64;
         while process_cpu_ns() < before_ns + 5_000_000 {
             sum = std::hint::black_box(sum.wrapping_mul(31) + 1);
         }
         assert!(process_cpu_ns() >= before_ns + 5_000_000, "{sum}");
+        assert!(thread_cpu_ns() > thread_ns, "this thread's own");
     }
 
     #[test]
