@@ -20,10 +20,12 @@ mod idle;
 mod local;
 mod loops;
 mod machine;
+mod members;
 mod mesh;
 mod peer;
 mod pingpong;
 mod place;
+mod pools;
 mod priority;
 mod publish;
 mod raw;
@@ -79,6 +81,7 @@ const SEND_BUFFER_BYTES: usize = 1 << 20;
   wireloom bench frontier --svg curve.svg     CPU against latency, by flush interval
   wireloom bench fanout --subscribers 16      one event to many
   wireloom bench scale                        more publishers, types, subscribers
+  wireloom bench mesh --nodes 100             what a node costs in a mesh
   wireloom bench discovery --nodes 100        how soon a new node is known to all")]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
@@ -116,8 +119,10 @@ enum Bench {
     #[command(after_help = help::SCALE)]
     Scale(ScaleArgs),
     /// Many node processes find each other; what membership costs each of them.
+    #[command(after_help = help::MESH)]
     Mesh(MeshArgs),
     /// The same, and how soon a new node is known to all.
+    #[command(after_help = help::DISCOVERY)]
     Discovery(MeshArgs),
     /// The receiving process of a run; started by the others.
     #[command(hide = true)]

@@ -3,7 +3,6 @@
 //! It serves nothing by itself; it takes its place in the table of members, announces the services
 //! it is told to, and shows who comes and goes. The benches of the cluster start many of these.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -18,7 +17,9 @@ use wireloom::{Change, Identity, Node, NodeBuilder};
 use crate::args::cluster::{ClusterArgs, ways};
 use crate::args::config::NodeConfigArgs;
 use crate::args::help;
+use crate::exchange::{Exchange, Exchanged};
 use crate::output::{Output, Style};
+use crate::process::Process;
 use crate::stop::Stop;
 use crate::text::bytes;
 use crate::values;
@@ -40,6 +41,9 @@ pub(crate) struct NodeArgs {
     /// costs
     #[arg(long)]
     events: bool,
+    /// Do what the bench says on standard input, and end with it
+    #[arg(long, hide = true, requires = "events")]
+    driven: bool,
     /// Address to receive on; 0.0.0.0:9000 for every network of this machine
     /// [default: 127.0.0.1:0]
     #[arg(long, value_name = "HOST:PORT")]
@@ -87,6 +91,8 @@ pub(crate) enum Told {
     SharedName { name: String },
     /// What the node costs.
     Cost { unix_ns: u64, members: usize, bytes_sent: u64, bytes_heard: u64, rss_bytes: u64 },
+    /// What the events that a bench asked for have come to.
+    Exchanged { unix_ns: u64, exchanged: Exchanged },
 }
 
 fn unix_ns() -> u64 {
@@ -94,21 +100,12 @@ fn unix_ns() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The memory this process has resident, bytes (`VmRSS`, `proc(5)`); 0 when the kernel does not
-/// say.
-fn rss_bytes() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) * 1024
-}
-
 /// Runs the command; the exit status is 0 when the node ended in good order.
 ///
 /// # Errors
 /// When the node cannot start or standard output cannot be written.
 pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
-    let stop = Stop::on_signals()?;
+    let stop = if args.driven { Stop::left_to_parent()? } else { Stop::on_signals()? };
     let config = args.config()?;
     let builder = args.builder(&config)?;
     let begun_ns = unix_ns();
@@ -124,6 +121,7 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
     } else {
         greet((args, &config), &node, output)?;
     }
+    let exchange = args.driven.then(|| Exchange::begin(&node, &stop)).transpose()?;
     let mut cost_at = Instant::now();
     while !stop.is_wished() {
         if let Ok((unix_ns, change)) = heard.recv_timeout(Duration::from_millis(50)) {
@@ -132,6 +130,10 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
         if args.events && cost_at.elapsed() >= COST_EVERY {
             cost_at = Instant::now();
             output.json(&cost(&node))?;
+            if let Some(exchange) = &exchange {
+                let exchanged = exchange.exchanged(&node);
+                output.json(&Told::Exchanged { unix_ns: unix_ns(), exchanged })?;
+            }
         }
     }
     let ledger = node.close();
@@ -148,7 +150,7 @@ fn cost(node: &Node) -> Told {
         members: node.members().iter().filter(|member| member.is_up()).count(),
         bytes_sent: counts.bytes_sent,
         bytes_heard: counts.bytes_heard,
-        rss_bytes: rss_bytes(),
+        rss_bytes: Process::own().rss_bytes,
     }
 }
 

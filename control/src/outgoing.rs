@@ -46,13 +46,22 @@ pub struct Feed {
     tally: Arc<Tally>,
     /// Packets of it that are not acknowledged.
     packets: usize,
+    /// The feed of the same publisher before it, as long as that is there.
+    after: Option<usize>,
 }
 
 impl Feed {
-    /// A ring of frames, and the account of what becomes of them.
+    /// A ring of frames, and the account of what becomes of them. A ring with an account that came
+    /// with another one before goes on where that ends: its frames are sent when the publisher has
+    /// closed the other and all of that has been read.
     #[must_use]
     pub const fn new(ring: Retained, tally: Arc<Tally>) -> Self {
-        Self { ring, tally, packets: 0 }
+        Self { ring, tally, packets: 0, after: None }
+    }
+
+    /// Whether nothing more can be read from it, now or later.
+    fn is_drained(&self) -> bool {
+        self.ring.is_closed() && !self.ring.has_more()
     }
 }
 
@@ -124,8 +133,12 @@ impl Outgoing {
         self.first
     }
 
-    pub(crate) fn attach(&mut self, feed: Feed) {
-        match self.feeds.iter_mut().find(|slot| slot.is_none()) {
+    pub(crate) fn attach(&mut self, mut feed: Feed) {
+        let is_same = |old: &Feed| Arc::ptr_eq(&old.tally, &feed.tally);
+        feed.after = self.feeds.iter().rposition(|slot| slot.as_ref().is_some_and(is_same));
+        // Behind the one it follows, so that the feeds of a publisher stand in their order.
+        let from = feed.after.map_or(0, |before| before + 1);
+        match self.feeds[from..].iter_mut().find(|slot| slot.is_none()) {
             Some(slot) => *slot = Some(feed),
             None => self.feeds.push(Some(feed)),
         }
@@ -168,11 +181,19 @@ impl Outgoing {
         false
     }
 
+    /// Whether what the publisher wrote before this feed has been read: all of it, as a feed
+    /// between may have been closed without an event.
+    fn is_its_turn(&self, feed: &Feed) -> bool {
+        let before = |of: &Feed| of.after.and_then(|before| self.feeds.get(before)?.as_ref());
+        std::iter::successors(before(feed), |of| before(of)).all(Feed::is_drained)
+    }
+
     fn form_from(&mut self, index: usize) -> bool {
-        let Some(feed) = self.feeds.get_mut(index).and_then(Option::as_mut) else { return false };
-        if !feed.ring.has_more() {
+        let Some(feed) = self.feeds.get(index).and_then(Option::as_ref) else { return false };
+        if !feed.ring.has_more() || !self.is_its_turn(feed) {
             return false;
         }
+        let Some(feed) = self.feeds.get_mut(index).and_then(Option::as_mut) else { return false };
         let batch = feed.ring.read();
         let (bytes, events) = take_frames(batch, FRAME_BYTES_MAX);
         if events == 0 {
@@ -340,14 +361,16 @@ impl Outgoing {
 
     /// Lets go of rings whose publishers are gone and whose events are settled.
     pub(crate) fn drop_ended(&mut self) {
-        for slot in &mut self.feeds {
-            let ended = slot.as_ref().is_some_and(|feed| {
-                feed.packets == 0 && feed.ring.is_closed() && !feed.ring.has_more()
-            });
-            if ended {
-                *slot = None;
+        for index in 0..self.feeds.len() {
+            let feed = self.feeds[index].as_ref();
+            if let Some(ended) = feed.filter(|feed| feed.packets == 0 && feed.is_drained()) {
+                let after = ended.after;
+                self.feeds[index] = None;
+                let followers = self.feeds.iter_mut().flatten();
+                followers.filter(|feed| feed.after == Some(index)).for_each(|f| f.after = after);
             }
         }
+        while self.feeds.pop_if(|slot| slot.is_none()).is_some() {}
     }
 }
 

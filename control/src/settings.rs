@@ -26,8 +26,9 @@ pub struct ReliableSettings {
     pub backoff_min: Duration,
     /// The pause grows to at most this. Default 10 s.
     pub backoff_max: Duration,
-    /// The ring of one publisher, or of one router, target and priority: events stay there until
-    /// they are acknowledged. A power of two, at least 4,096 bytes; default 1 MiB.
+    /// The ring of one publisher, and the most that of one router, target and priority grows to:
+    /// events stay there until they are acknowledged. A power of two, at least 4,096 bytes; default
+    /// 1 MiB.
     pub ring_bytes: usize,
     /// The largest event, bytes with its header. What no packet or ring holds travels in pieces, up
     /// to this: it bounds what this node sends and what it takes. At most 1 GiB; default 64 MiB.
@@ -35,6 +36,11 @@ pub struct ReliableSettings {
     /// Whether links compress what they carry (LZ4), if the other side does too. Worth it where the
     /// network is slower than some 500 MB/s, or paid by the byte. Default no.
     pub compression: bool,
+    /// What the ring of one router, target and priority begins with. When it is full, or an event
+    /// is longer than a quarter of it, the router goes on in one four times as large, up to
+    /// `ring_bytes`. A power of two, at least 4,096 bytes; default 16 KiB, so that two rings to
+    /// each of a hundred peers are 3 MiB.
+    pub ring_bytes_first: usize,
     /// Whether this node takes reliable events: it listens by TCP at the port it receives datagrams
     /// on. Default yes.
     pub listens: bool,
@@ -53,6 +59,7 @@ impl Default for ReliableSettings {
             ring_bytes: 1 << 20,
             stream_bytes_max: 64 << 20,
             compression: false,
+            ring_bytes_first: 16 << 10,
             listens: true,
         }
     }
@@ -67,6 +74,12 @@ impl ReliableSettings {
     #[must_use]
     pub fn event_bytes_max(&self) -> usize {
         self.stream_bytes_max.min(STREAM_BYTES_MOST)
+    }
+
+    /// What a router's ring to a peer begins with; bytes.
+    #[must_use]
+    pub fn first_ring_bytes(&self) -> usize {
+        self.ring_bytes_first.min(self.ring_bytes)
     }
 }
 

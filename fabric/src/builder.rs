@@ -400,8 +400,10 @@ impl NodeBuilder {
             return Err(NodeError::Address(wrong.clone()));
         }
         let sizes = &self.setup.sizes;
-        let reliable = self.setup.reliable.ring_bytes;
-        for bytes in [sizes.outbound_ring_bytes, sizes.subscriber_ring_bytes, reliable] {
+        let reliable = &self.setup.reliable;
+        let reliable = [reliable.ring_bytes, reliable.ring_bytes_first];
+        let datagrams = [sizes.outbound_ring_bytes, sizes.subscriber_ring_bytes];
+        for bytes in datagrams.into_iter().chain(reliable) {
             if !bytes.is_power_of_two() || bytes < 4096 {
                 return Err(NodeError::RingBytes {
                     asked: bytes,

@@ -72,34 +72,64 @@ impl Shared {
         Ok(PeerIndex(u32::try_from(index).unwrap_or(u32::MAX)))
     }
 
-    /// A ring to a peer by TCP, in the lane of `priority`.
+    /// A ring to a peer by TCP, in the lane of `priority`: of `bytes` now, of `ring_bytes` at most.
     pub(crate) fn attach_reliable(
         &self,
-        peer: PeerIndex,
-        priority: Priority,
+        (peer, priority): (PeerIndex, Priority),
+        bytes: usize,
     ) -> Result<ReliableRing, Refused> {
         if self.is_closed() {
             return Err(Refused::Closed);
         }
-        let made = self.ring(self.reliable.ring_bytes);
-        let (producer, consumer) = made.map_err(|_| Refused::NoRoute(NoRoute::Stalled))?;
-        let (handed, tally) = (Arc::<Handed>::default(), Arc::<Tally>::default());
-        let (address, large) = {
+        let accounts = (Arc::<Handed>::default(), Arc::<Tally>::default());
+        let large = {
             let mut books = self.books();
             let peer = &mut books.peers[peer.0 as usize];
             fold_settled(&mut peer.rings);
-            peer.rings.push((Arc::clone(&handed), Arc::clone(&tally)));
+            peer.rings.push(accounts.clone());
             let to = (peer.address, priority.lane());
             let room = Arc::clone(&peer.room);
             let bytes_max = self.reliable.event_bytes_max();
             let large = LargeWriter::new(self.links.clone(), to, room, bytes_max);
             peer.rings.push((Arc::clone(&large.handed), Arc::clone(&large.tally)));
-            (peer.address, large)
+            large
         };
+        let mut ring = self.feed((peer, priority), bytes, accounts)?;
+        ring.writer.carry_large(Some(Box::new(large)));
+        Ok(ring)
+    }
+
+    /// Lets a router go on in a larger ring; on an error it has the old one still. That is closed
+    /// when it is replaced; the links read it to its end first, because both have one account.
+    #[cold]
+    pub(crate) fn enlarge(
+        &self,
+        way: (PeerIndex, Priority),
+        ring: &mut ReliableRing,
+    ) -> Result<(), Refused> {
+        let bytes = ring.writer.larger_bytes();
+        let accounts = (Arc::clone(&ring.handed), Arc::clone(&ring.tally));
+        let mut larger = self.feed(way, bytes, accounts)?;
+        larger.writer.carry_large(ring.writer.leave_large());
+        *ring = larger;
+        Ok(())
+    }
+
+    /// Makes a ring and gives the links its other end.
+    fn feed(
+        &self,
+        (peer, priority): (PeerIndex, Priority),
+        bytes: usize,
+        (handed, tally): (Arc<Handed>, Arc<Tally>),
+    ) -> Result<ReliableRing, Refused> {
+        let made = self.ring(bytes);
+        let (producer, consumer) = made.map_err(|_| Refused::NoRoute(NoRoute::Stalled))?;
         let feed = Feed::new(Retained::new(consumer), Arc::clone(&tally));
+        let address = self.books().peers[peer.0 as usize].address;
         self.to_links(LinksCommand::Attach(address, priority.lane(), feed))?;
         let wake = self.links.wake.clone();
-        let writer = RingWriter::new(producer, wake, true, Arc::clone(&handed)).with_large(large);
+        let writer = RingWriter::new(producer, wake, true, Arc::clone(&handed))
+            .growing_to(self.reliable.ring_bytes);
         Ok(ReliableRing { writer, handed, tally })
     }
 

@@ -43,7 +43,8 @@ impl<E: Event> Publisher<E> {
             Way::Link { .. } => (shared.attach(Some(E::PRIORITY), shared.hand())?, None),
             Way::Local(_) => (shared.attach(None, shared.hand())?, None),
             Way::Reliable(peer) => {
-                let ring = shared.attach_reliable(peer, E::PRIORITY)?;
+                let ring =
+                    shared.attach_reliable((peer, E::PRIORITY), shared.reliable.ring_bytes)?;
                 (ring.writer, Some(ring.tally))
             }
         };

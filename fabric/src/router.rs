@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_wire::{
-    Encoding, Fingerprint, FrameFlags, FrameHeader, LANES, Priority, SessionId, TraceContext,
-    event_type_id,
+    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, LANES, Priority, SessionId,
+    TraceContext, event_type_id,
 };
 
 use crate::choose::Chooser;
@@ -109,8 +109,9 @@ impl Router {
         let head = head(header, self.trace, self.deadline_ns);
         let way = self.way(target)?;
         let scratch = &mut self.scratch;
-        let writer = self.rings.writer(&self.shared, way, E::PRIORITY)?;
-        writer.write(way, &head, Visible::Now, |into| encode_growing(event, into, scratch))?;
+        let place = (way, E::PRIORITY);
+        let payload = |into: &mut [u8]| encode_growing(event, into, scratch);
+        self.rings.write(&self.shared, place, &head, payload)?;
         self.sequence += 1;
         Ok(Accepted { sequence, place: self.rings.place(way, E::PRIORITY) })
     }
@@ -166,8 +167,7 @@ impl Router {
             .with_name(event_type)
             .map_err(|error| malformed(error.to_string()))?;
         let way = self.way(target)?;
-        let writer = self.rings.writer(&self.shared, way, priority)?;
-        writer.write(way, &head, Visible::Now, |into| {
+        self.rings.write(&self.shared, (way, priority), &head, |into| {
             into.get_mut(..json.len()).ok_or(EncodeError::DoesNotFit)?.copy_from_slice(json);
             Ok(json.len())
         })?;
@@ -268,6 +268,32 @@ struct Rings {
 }
 
 impl Rings {
+    /// Writes an event to its ring: a ring to a peer becomes larger when it must and may.
+    #[inline]
+    fn write(
+        &mut self,
+        shared: &Shared,
+        (way, priority): (Way, Priority),
+        head: &FrameEncoder<'_>,
+        mut payload: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+    ) -> Result<(), Refused> {
+        loop {
+            let writer = self.writer(shared, way, priority)?;
+            match writer.write(way, head, Visible::Now, &mut payload) {
+                Err(refused) if writer.grows_for(&refused) => {
+                    let Way::Reliable(peer) = way else { return Err(refused) };
+                    let ring = &mut self.reliable[peer.0 as usize][priority.index()];
+                    let Some(ring) = ring else { return Err(refused) };
+                    if shared.enlarge((peer, priority), ring).is_err() {
+                        ring.writer.count_refusal();
+                        return Err(refused);
+                    }
+                }
+                written => return written,
+            }
+        }
+    }
+
     fn writer(
         &mut self,
         shared: &Shared,
@@ -299,7 +325,8 @@ impl Rings {
         match slot {
             Some(ring) => Ok(&mut ring.writer),
             none => {
-                let ring = shared.attach_reliable(peer, priority)?;
+                let ring =
+                    shared.attach_reliable((peer, priority), shared.reliable.first_ring_bytes())?;
                 Ok(&mut none.insert(Box::new(ring)).writer)
             }
         }

@@ -44,6 +44,9 @@ pub(crate) struct Plain<'a> {
     pub(crate) timestamp_ns: u64,
 }
 
+/// A router's ring that is full is followed by one so many times as large.
+const GROWTH: usize = 4;
+
 /// Whether the sender sees the frame at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Visible {
@@ -81,6 +84,8 @@ pub(crate) struct RingWriter {
     /// Frames do not wait for the worker's flush interval.
     urgent: bool,
     handed: Arc<Handed>,
+    /// A ring of up to so many bytes may follow this one.
+    bytes_max: usize,
     /// The link frames go to since the last mark.
     marked: Option<LinkId>,
     /// Room that was enough for the last payload.
@@ -103,6 +108,7 @@ impl RingWriter {
             wake,
             urgent,
             handed,
+            bytes_max: 0,
             marked: None,
             room_bytes: FIRST_ROOM_BYTES,
             large: None,
@@ -110,16 +116,46 @@ impl RingWriter {
         }
     }
 
-    /// Lets events that the ring does not hold go by `large`.
-    pub(crate) fn with_large(mut self, large: LargeWriter) -> Self {
-        self.large = Some(Box::new(large));
-        self
+    /// Lets events that no ring holds go by `large`.
+    pub(crate) fn carry_large(&mut self, large: Option<Box<LargeWriter>>) {
+        self.large = large;
+    }
+
+    /// What carried large events, for the ring that follows this one.
+    pub(crate) const fn leave_large(&mut self) -> Option<Box<LargeWriter>> {
+        self.large.take()
     }
 
     /// Whether the last event written was a large one, and the account of those.
     #[inline]
     pub(crate) fn large(&self) -> Option<(bool, &LargeWriter)> {
         self.large.as_deref().map(|large| (self.was_large, large))
+    }
+
+    /// The same for a ring that larger ones may follow.
+    pub(crate) const fn growing_to(mut self, bytes_max: usize) -> Self {
+        self.bytes_max = bytes_max;
+        self
+    }
+
+    /// The capacity of the ring that follows this one.
+    pub(crate) fn larger_bytes(&self) -> usize {
+        self.producer.capacity_bytes().saturating_mul(GROWTH).min(self.bytes_max)
+    }
+
+    /// Whether what was refused may find room in a larger ring that may be had.
+    pub(crate) fn grows_for(&self, refused: &Refused) -> bool {
+        let for_room = match refused {
+            Refused::BackPressured => !self.was_large,
+            Refused::TooLarge { limit } => *limit < FRAME_BYTES_MAX,
+            _ => false,
+        };
+        for_room && self.larger_bytes() > self.producer.capacity_bytes()
+    }
+
+    /// Counts a refusal for which no larger ring was to be had.
+    pub(crate) fn count_refusal(&self) {
+        bump(&self.handed.refused);
     }
 
     /// Writes one frame: `head` and then the payload, which `payload` writes into the bytes it is
@@ -136,6 +172,7 @@ impl RingWriter {
         self.was_large = false;
         let mut written = self.try_write(way, head, visible, &mut payload);
         if let Err(Refused::TooLarge { limit }) = written
+            && !self.grows_for(&Refused::TooLarge { limit })
             && let Some(large) = &mut self.large
         {
             // Small events go on with the room they need.
@@ -147,6 +184,8 @@ impl RingWriter {
             (Ok(()), _) if self.was_large => {}
             (Ok(()), Way::Link { .. } | Way::Reliable(_)) => bump(&self.handed.to_links),
             (Ok(()), Way::Local(_)) => bump(&self.handed.to_local),
+            // The caller tries again in a larger ring.
+            (Err(refused), _) if self.grows_for(refused) => {}
             (Err(_), _) => bump(&self.handed.refused),
         }
         if visible == Visible::Now {

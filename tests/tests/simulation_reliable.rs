@@ -158,6 +158,9 @@ impl World {
             backoff_max: Duration::from_millis(200),
             ring_bytes: 16 << 10,
             stream_bytes_max: STREAM_BYTES_MAX,
+            compression: draw.one_in(2),
+            // Routers' rings grow while events are lost, sent again and given up.
+            ring_bytes_first: 4 << 10,
             ..ReliableSettings::default()
         };
         let network = SimulatedNetwork::new(seed, lossless);

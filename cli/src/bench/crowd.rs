@@ -1,9 +1,12 @@
 //! Many node processes of one cluster on this host, started, listened to and ended by a bench.
+//!
+//! None of them outlives the bench: it ends and waits for them when it ends, also by Ctrl-C, and
+//! should it be killed, they see the end of their standard input.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,11 +14,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::exchange::{Asked, Exchanged};
 use crate::node::Told;
+use crate::process::Process as Costs;
+use crate::stop::Stop;
 
 /// One process.
 struct Process {
     child: Child,
+    /// What it is asked goes here; its end is the end of the node.
+    asks: ChildStdin,
     reader: Option<JoinHandle<()>>,
     begun_ns: u64,
     address: Option<SocketAddr>,
@@ -23,6 +31,8 @@ struct Process {
     up: BTreeSet<SocketAddr>,
     /// Its last cost: when, bytes sent, bytes heard, resident bytes.
     cost: (u64, u64, u64, u64),
+    /// When it last told what its events have come to, and what.
+    exchanged: (u64, Exchanged),
     ended: bool,
 }
 
@@ -37,13 +47,14 @@ pub(super) struct Crowd {
     /// Times a running process has called another running one dead.
     pub(super) false_deaths: u64,
     ended: BTreeSet<SocketAddr>,
+    stop: Stop,
 }
 
 impl Crowd {
-    pub(super) fn new(multicast: bool) -> Self {
+    pub(super) fn new(multicast: bool) -> Result<Self> {
         let id = std::process::id();
         let (tell, told) = channel();
-        Self {
+        Ok(Self {
             cluster: format!("bench-{id}"),
             group: format!("239.255.87.78:{}", 20_000 + id % 20_000),
             multicast,
@@ -52,7 +63,8 @@ impl Crowd {
             told,
             false_deaths: 0,
             ended: BTreeSet::new(),
-        }
+            stop: Stop::on_signals()?,
+        })
     }
 
     /// Starts one more and waits until it runs; its index.
@@ -60,16 +72,17 @@ impl Crowd {
         let index = self.processes.len();
         let program = std::env::current_exe().context("cannot tell which program this is")?;
         let mut command = Command::new(program);
-        command.args(["node", "--events", "--name", &format!("node-{index}")]);
+        command.args(["node", "--events", "--driven", "--name", &format!("node-{index}")]);
         command.args(["--cluster", &self.cluster]);
         let first = self.processes.first().and_then(|first| first.address);
         match first.filter(|_| !self.multicast) {
             Some(seed) => command.args(["--no-group", "--seed", &seed.to_string()]),
             None => command.args(["--group", &self.group]),
         };
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("cannot start a node")?;
         let stdout = child.stdout.take().context("its output is piped")?;
+        let asks = child.stdin.take().context("its input is piped")?;
         let told = self.tell.clone();
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
@@ -80,11 +93,13 @@ impl Crowd {
         });
         self.processes.push(Process {
             child,
+            asks,
             reader: Some(reader),
             begun_ns: 0,
             address: None,
             up: BTreeSet::new(),
             cost: (0, 0, 0, 0),
+            exchanged: (0, Exchanged::default()),
             ended: false,
         });
         self.listen_until(Duration::from_secs(20), "a node has not started", |crowd| {
@@ -118,6 +133,10 @@ impl Crowd {
                 process.cost = (unix_ns, bytes_sent, bytes_heard, rss_bytes);
                 0
             }
+            Told::Exchanged { unix_ns, exchanged } => {
+                process.exchanged = (unix_ns, exchanged);
+                0
+            }
             Told::SharedName { .. } => 0,
         }
     }
@@ -132,6 +151,7 @@ impl Crowd {
         let until = Instant::now() + patience;
         let mut latest_ns = 0;
         while !done(self) {
+            ensure!(!self.stop.is_wished(), "ended before its time; its nodes have ended too");
             let left = until.saturating_duration_since(Instant::now());
             ensure!(!left.is_zero(), "{what} within {patience:?}: {}", self.view());
             match self.told.recv_timeout(left.min(Duration::from_millis(50))) {
@@ -176,6 +196,29 @@ impl Crowd {
         let id = i32::try_from(process.child.id()).ok().and_then(Pid::from_raw);
         kill_process(id.context("a process has a number")?, signal)?;
         Ok(())
+    }
+
+    /// Asks something of one.
+    pub(super) fn ask(&mut self, index: usize, asked: &Asked) -> Result<()> {
+        let line = serde_json::to_string(asked)? + "\n";
+        let asks = &mut self.processes[index].asks;
+        asks.write_all(line.as_bytes()).context("a node has ended by itself")
+    }
+
+    /// Where one receives.
+    pub(super) fn address(&self, index: usize) -> Option<SocketAddr> {
+        self.processes[index].address
+    }
+
+    /// What the kernel says that one costs now.
+    pub(super) fn kernels_account(&self, index: usize) -> Costs {
+        Costs::other(self.processes[index].child.id())
+    }
+
+    /// What the events of each running process have come to, with when it was told.
+    pub(super) fn exchanged(&self) -> Vec<(u64, Exchanged)> {
+        let running = self.processes.iter().filter(|process| !process.ended);
+        running.map(|process| process.exchanged).collect()
     }
 
     /// Bytes sent and heard so far by each running process, with when it was told.

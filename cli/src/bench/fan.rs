@@ -11,7 +11,7 @@ use super::arrivals::Counts;
 use super::event::{BenchEvent, FIXED_PAYLOAD_BYTES};
 use super::figures::{median, real};
 use super::local::other_types;
-use super::machine::pin;
+use super::machine::{pin, thread_cpu_ns};
 use super::peer::{Peer, PeerPlan, Question};
 use super::place::Place;
 use super::publish::Pump;
@@ -48,19 +48,50 @@ pub(super) struct Cost {
     pub(super) deliveries: u64,
     /// Of the median round, so that what interrupted the machine is not in it.
     pub(super) sender_ns_per_event: f64,
+    /// CPU time of the sending thread; the kernel's share for it included.
+    pub(super) sender_cpu_ns_per_event: f64,
+    /// What the sending node gave the kernel in the slice.
+    pub(super) given: Given,
     pub(super) receiver_ns_per_event: f64,
+}
+
+/// What a node has given the kernel to send.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Given {
+    pub(super) calls: u64,
+    pub(super) datagrams: u64,
+    pub(super) bytes: u64,
+}
+
+impl Given {
+    /// So far, by the node's own counters.
+    fn by(node: &Node) -> Self {
+        let counters = node.counters();
+        let of = |name| counters.iter().find(|(of, _)| of.name == name).map_or(0, |(_, n)| *n);
+        Self { calls: of("send_runs"), datagrams: of("packets_sent"), bytes: of("bytes_sent") }
+    }
+
+    const fn since(self, before: Self) -> Self {
+        Self {
+            calls: self.calls - before.calls,
+            datagrams: self.datagrams - before.datagrams,
+            bytes: self.bytes - before.bytes,
+        }
+    }
 }
 
 /// The times of the rounds of a slice.
 #[derive(Debug, Default)]
 struct Rounds {
     sender_ns: Vec<f64>,
+    sender_cpu_ns: Vec<f64>,
     receiver_ns: Vec<f64>,
 }
 
 impl Rounds {
-    fn add(&mut self, sender_ns: u64, receiver_ns: u64) {
+    fn add(&mut self, (sender_ns, sender_cpu_ns): (u64, u64), receiver_ns: u64) {
         self.sender_ns.push(real(sender_ns));
+        self.sender_cpu_ns.push(real(sender_cpu_ns));
         self.receiver_ns.push(real(receiver_ns));
     }
 
@@ -72,6 +103,8 @@ impl Rounds {
             events: rounds * events,
             deliveries: rounds * deliveries,
             sender_ns_per_event: each(&self.sender_ns),
+            sender_cpu_ns_per_event: each(&self.sender_cpu_ns),
+            given: Given::default(),
             receiver_ns_per_event: each(&self.receiver_ns),
         }
     }
@@ -161,16 +194,18 @@ impl Fan {
         let (each, events, deliveries) = self.round();
         let deliveries = 2 * deliveries;
         let mut taken = self.peer.sample(Question::Run { timed_from_ns: u64::MAX })?;
-        let mut rounds = Rounds::default();
+        let (mut rounds, given) = (Rounds::default(), Given::by(&self.node.node));
         let mut now_ns = self.clock.now_ns();
         let until_ns = now_ns + for_ns;
         while now_ns < until_ns {
             // One round that is not timed: the wait before it let the caches and the core cool
             // down, and the longer the receiver took the more.
             self.publish(each, now_ns)?;
+            let cpu_ns = thread_cpu_ns();
             now_ns = self.clock.now_ns();
             self.publish(each, now_ns)?;
             let sent_ns = self.clock.now_ns();
+            let cpu_ns = thread_cpu_ns() - cpu_ns;
             let expected = taken.counts.handled() + deliveries;
             let busy_ns = taken.busy_ns;
             loop {
@@ -180,12 +215,13 @@ impl Fan {
                     break;
                 }
             }
-            rounds.add(sent_ns - now_ns, (taken.busy_ns - busy_ns) / 2);
+            rounds.add((sent_ns - now_ns, cpu_ns), (taken.busy_ns - busy_ns) / 2);
             now_ns = self.clock.now_ns();
         }
         self.peer.sample(Question::Pause)?;
         let cost = rounds.cost(events, deliveries);
-        Ok(Cost { events: 2 * cost.events, ..cost })
+        let given = Given::by(&self.node.node).since(given);
+        Ok(Cost { events: 2 * cost.events, given, ..cost })
     }
 
     pub(super) fn finish(mut self) -> Result<Account> {
@@ -249,11 +285,11 @@ impl LocalFan {
         let mut now_ns = self.clock.now_ns();
         let until_ns = now_ns + for_ns;
         while now_ns < until_ns {
-            let from_ns = now_ns;
+            let (from_ns, cpu_ns) = (now_ns, thread_cpu_ns());
             self.pump.burst_of(LOCAL_ROUND_EVENTS, |_| from_ns)?;
             while self.node.drive() > 0 {}
             now_ns = self.clock.now_ns();
-            rounds.add(now_ns - from_ns, 0);
+            rounds.add((now_ns - from_ns, thread_cpu_ns() - cpu_ns), 0);
         }
         Ok(rounds.cost(LOCAL_ROUND_EVENTS, LOCAL_ROUND_EVENTS))
     }

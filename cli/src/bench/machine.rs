@@ -6,24 +6,36 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use crate::process::Process;
+
 /// CPU time this process has used, all threads, user and system, in nanoseconds
 /// (`CLOCK_PROCESS_CPUTIME_ID`, `clock_gettime(2)`).
 pub(super) fn process_cpu_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    cpu_ns(rustix::time::ClockId::ProcessCPUTime)
+}
+
+/// CPU time the calling thread has used, user and system, in nanoseconds
+/// (`CLOCK_THREAD_CPUTIME_ID`).
+pub(super) fn thread_cpu_ns() -> u64 {
+    cpu_ns(rustix::time::ClockId::ThreadCPUTime)
+}
+
+fn cpu_ns(clock: rustix::time::ClockId) -> u64 {
+    let time = rustix::time::clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// The most memory this process has had resident so far, in bytes (`VmHWM` of
-/// `/proc/self/status`, `proc(5)`); 0 when the kernel does not say.
-pub(super) fn peak_rss_bytes() -> u64 {
-    fs::read_to_string("/proc/self/status").map_or(0, |status| peak_of(&status))
+/// Whether the loopback interface hands what arrives to other cores than the one it was sent from
+/// (`rps_cpus`, receive packet steering; `scripts/steered` makes it so).
+pub(super) fn is_loopback_steered() -> bool {
+    let cores = fs::read_to_string("/sys/class/net/lo/queues/rx-0/rps_cpus").unwrap_or_default();
+    cores.contains(|digit: char| digit.is_ascii_hexdigit() && digit != '0')
 }
 
-fn peak_of(status: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) * 1024
+/// The most memory this process has had resident so far, in bytes.
+pub(super) fn peak_rss_bytes() -> u64 {
+    Process::own().rss_bytes_peak
 }
 
 /// Pins the calling thread, and every thread it starts from then on, to one core. False when the
@@ -83,19 +95,17 @@ mod tests {
 
     #[test]
     fn the_cost_of_work_is_seen() {
-        let before_ns = process_cpu_ns();
+        let (before_ns, thread_ns) = (process_cpu_ns(), thread_cpu_ns());
         let mut sum = 0_u64;
         while process_cpu_ns() < before_ns + 5_000_000 {
             sum = std::hint::black_box(sum.wrapping_mul(31) + 1);
         }
         assert!(process_cpu_ns() >= before_ns + 5_000_000, "{sum}");
-        assert!(peak_rss_bytes() > 500_000, "a process has half a megabyte at least");
+        assert!(thread_cpu_ns() > thread_ns, "this thread's own");
     }
 
     #[test]
     fn facts_are_read_from_the_kernels_lines() {
-        assert_eq!(peak_of("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), 2_097_152);
-        assert_eq!(peak_of("Name:\tx\n"), 0);
         assert_eq!(model_name("model name\t: A Core @ 2 GHz"), Some("A Core @ 2 GHz"));
         assert_eq!(model_name("flags : model name"), None);
         assert_eq!(total_memory("MemTotal:       16 kB"), Some(16_384));

@@ -12,14 +12,14 @@ use serde::Serialize;
 use super::crowd::Crowd;
 use super::figures::{median, real, rounded};
 use super::machine::Machine;
+use super::pools::{Load, Pools};
 use super::report::Findings;
 use super::table::Table;
 use crate::output::Output;
-use crate::text::bytes;
 use crate::values::duration;
 
 /// How long anything may take before the run has failed.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Options of the command line.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +38,10 @@ pub(crate) struct MeshArgs {
     #[arg(long, value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=200))]
     newcomers: u16,
+    /// Reliable events a second of either priority, to and from each peer, once all know all (mesh)
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
     /// Print the figures as JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -85,14 +89,21 @@ pub(super) struct Mesh {
     /// Resident memory by node (median, greatest), the program's own pages included.
     rss_bytes: f64,
     rss_bytes_max: u64,
+    /// The first node with its links to all others open and in use; `mesh` only.
+    pools: Option<Pools>,
     /// Times a running node was called dead.
     false_deaths: u64,
     machine: Machine,
 }
 
-fn unix_ns() -> u64 {
+pub(super) fn unix_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Memory as the goals say it.
+pub(super) fn mb(bytes: u64) -> String {
+    format!("{:.1} MB", real(bytes) / 1e6)
 }
 
 fn ms(from_ns: u64, to_ns: u64) -> f64 {
@@ -101,7 +112,7 @@ fn ms(from_ns: u64, to_ns: u64) -> f64 {
 
 /// Runs either mode; `discovery` has newcomers.
 pub(super) fn run(args: &MeshArgs, discovery: bool, output: &Output) -> Result<Mesh> {
-    let mut crowd = Crowd::new(!args.seeds);
+    let mut crowd = Crowd::new(!args.seeds)?;
     let begun_ns = unix_ns();
     for started in 0..args.nodes {
         output.progress(&format!("starting node {started} of {}", args.nodes));
@@ -127,6 +138,8 @@ pub(super) fn run(args: &MeshArgs, discovery: bool, output: &Output) -> Result<M
     }
     let (sent, heard) = steady(&mut crowd, args.duration, output)?;
     let costs = crowd.costs();
+    let load = Load { nodes: args.nodes, per_s: args.rate, time: args.duration };
+    let pools = (!discovery).then(|| Pools::fill(&mut crowd, load, output)).transpose()?;
     output.progress("waiting until all know that one was killed");
     let killed_ns = unix_ns();
     crowd.end(usize::from(args.nodes) - 1, Signal::KILL)?;
@@ -146,6 +159,7 @@ pub(super) fn run(args: &MeshArgs, discovery: bool, output: &Output) -> Result<M
         heard_bytes_per_s: rounded(heard),
         rss_bytes: median(&resident).unwrap_or(0.0),
         rss_bytes_max: costs.iter().map(|cost| cost.3).max().unwrap_or(0),
+        pools,
         false_deaths: crowd.false_deaths,
         machine: Machine::read(),
     })
@@ -181,7 +195,7 @@ fn steady(crowd: &mut Crowd, time: Duration, output: &Output) -> Result<(f64, f6
 
 impl Findings for Mesh {
     fn is_sound(&self) -> bool {
-        self.false_deaths == 0
+        self.false_deaths == 0 && self.pools.is_none_or(|pools| pools.is_complete)
     }
 
     fn table(&self, output: &Output) -> String {
@@ -203,9 +217,12 @@ impl Findings for Mesh {
         let (sent, heard) = (self.sent_bytes_per_s, self.heard_bytes_per_s);
         let text = format!("{sent:.0} bytes/s sent, {heard:.0} heard, by node");
         table.row("control traffic", &text);
-        let peak = bytes(self.rss_bytes_max);
-        let text = format!("{:.1} MB by node, {peak} at most", self.rss_bytes / 1e6);
+        let text =
+            format!("{:.1} MB by node, {} at most", self.rss_bytes / 1e6, mb(self.rss_bytes_max));
         table.row("resident memory", &text);
+        if let Some(pools) = &self.pools {
+            pools.rows(&mut table);
+        }
         table.row("false deaths", &self.false_deaths.to_string());
         table.end(&[], &self.machine)
     }

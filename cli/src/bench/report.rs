@@ -54,12 +54,12 @@ pub(super) struct Report {
     pub(super) packet_bytes: Option<usize>,
     /// The bare loop of the same frames in this run, events a second (median of its slices).
     pub(super) raw_ceiling_per_s: Option<f64>,
-    /// `delivered_per_s` / `raw_ceiling_per_s`.
+    /// `delivered_per_s` / `raw_ceiling_per_s`; not with a rate, which is what was asked for.
     pub(super) ratio_to_raw: Option<f64>,
     /// The bare loop that writes every event and hashes every packet, and whose receiver verifies
     /// each: events a second (median of its slices).
     pub(super) checked_ceiling_per_s: Option<f64>,
-    /// `delivered_per_s` / `checked_ceiling_per_s`.
+    /// `delivered_per_s` / `checked_ceiling_per_s`; not with a rate.
     pub(super) ratio_to_checked: Option<f64>,
     /// The naive loops of the ring's run, by name.
     pub(super) naive_per_s: BTreeMap<&'static str, f64>,

@@ -288,9 +288,11 @@ fn summarise(report: &mut Report, slices: &[Slice], account: &Account) {
 
 /// The bare loops beside them.
 fn compare(report: &mut Report, raw: Bare, checked: Option<Bare>) -> Result<()> {
-    let delivered = report.delivered_per_s;
+    let (delivered, at_full_rate) = (report.delivered_per_s, report.rate.is_none());
+    // A share of the ceiling says something of a run that goes as fast as it can, and only then.
     let ratio = |ceiling: Option<f64>| {
-        ceiling.filter(|ceiling| *ceiling > 0.0).map(|ceiling| rounded(delivered / ceiling))
+        let ceiling = ceiling.filter(|ceiling| *ceiling > 0.0 && at_full_rate);
+        ceiling.map(|ceiling| rounded(delivered / ceiling))
     };
     (report.raw_ceiling_per_s, report.checked_ceiling_per_s) =
         (raw.per_s(), checked.as_ref().and_then(Bare::per_s));

@@ -266,3 +266,62 @@ fn a_bench_of_a_few_nodes_is_sound() {
         assert!(number.is_some_and(|number| number > 0.0), "{field}: {figures}");
     }
 }
+
+#[test]
+fn a_bench_with_full_pools_accounts_for_every_event() {
+    let words = "bench mesh --nodes 4 --rate 20 --duration 1s --json";
+    let output = run(&words.split(' ').collect::<Vec<_>>());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let figures: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    let pools = &figures["pools"];
+    let number = |field: &str| pools[field].as_u64().unwrap_or_else(|| panic!("{field}: {pools}"));
+    assert_eq!((number("peers"), number("links")), (3, 12), "{pools}");
+    assert!(number("accepted") > 0 && number("accepted_by_peers") > 0, "{pools}");
+    assert_eq!(number("accepted"), number("acknowledged"), "{pools}");
+    assert_eq!(number("accepted"), number("handled_by_peers"), "{pools}");
+    assert_eq!(number("accepted_by_peers"), number("acknowledged_to_peers"), "{pools}");
+    assert_eq!(number("accepted_by_peers"), number("handled"), "{pools}");
+    assert_eq!(pools["is_complete"], true, "{pools}");
+    assert!(number("rss_bytes") >= number("rss_bytes_before"), "{pools}");
+    assert!(number("rss_bytes_peak") >= number("rss_bytes"), "{pools}");
+    let each = pools["bytes_per_peer"].as_f64().expect("a number");
+    assert!(each < 1e6, "two rings to a peer and a share of what all peers share: {pools}");
+    assert!(number("threads") > 2 && number("files") > 12, "{pools}");
+}
+
+/// The processes that this one has started.
+fn children_of(process: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
+    let lists = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("children")));
+    let words = lists.flatten().collect::<Vec<_>>().join(" ");
+    words.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn no_node_outlives_the_bench_that_started_it() {
+    for signal in [Signal::INT, Signal::KILL] {
+        let mut command = wireloom(&["bench", "mesh", "--nodes", "3", "--duration", "10m"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let bench = command.spawn().expect("the command starts");
+        let mut bench = Node { child: bench, lines: channel().1, address: String::new() };
+        let id = bench.child.id();
+        until("three nodes run", || children_of(id).len() == 3);
+        let nodes = children_of(id);
+        bench.signal(signal);
+        let status = bench.child.wait().expect("it ends");
+        assert!(!status.success(), "{signal:?}: {status}");
+        let runs = |id: &u32| std::path::Path::new(&format!("/proc/{id}")).exists();
+        if signal == Signal::INT {
+            assert!(!nodes.iter().any(runs), "they end before the bench does");
+        }
+        until("the nodes have ended", || !nodes.iter().any(runs));
+    }
+}

@@ -147,3 +147,113 @@ fn giving_up_takes_all_of_the_ring_and_begins_a_new_session() {
     let header = decode_packet(&packets[0], true).expect("a packet").header;
     assert_eq!(header.session, SessionId(10));
 }
+
+/// The number of the first event of each packet.
+fn numbers(packets: &[Vec<u8>]) -> Vec<u64> {
+    let first = |packet: &Vec<u8>| {
+        let frame = Frames::new(&packet[PACKET_HEADER_BYTES..]).next();
+        frame.expect("an event").expect("a good one").header.sequence
+    };
+    packets.iter().map(first).collect()
+}
+
+/// A larger ring of the publisher whose account this is.
+fn follow(stream: &mut Outgoing, tally: &Arc<Tally>) -> Producer {
+    let config = RingConfig { capacity_bytes: 16 << 10, huge_pages: false };
+    let (producer, consumer) = ring(config).expect("memory for a test");
+    stream.attach(Feed::new(Retained::new(consumer), Arc::clone(tally)));
+    producer
+}
+
+#[test]
+fn a_ring_that_follows_another_is_read_when_that_is_closed_and_read() {
+    let (mut stream, mut first, tally) = fed();
+    assert!(publish(&mut first, 0));
+    let mut second = follow(&mut stream, &tally);
+    assert!(publish(&mut second, 10));
+    assert_eq!(sequences(&write_all(&mut stream)), [(0, 0, 1)], "the first is not closed");
+    assert!(publish(&mut first, 1));
+    drop(first);
+    // A third, before the second has been read; each goes on behind the one before it.
+    let mut third = follow(&mut stream, &tally);
+    (20..23).for_each(|number| assert!(publish(&mut third, number)));
+    assert_eq!(sequences(&write_all(&mut stream)), [(1, 1, 1), (2, 2, 1)]);
+    assert_eq!(stream.acknowledge(2), Ok(true));
+    stream.drop_ended();
+    assert!(publish(&mut second, 11), "the second is open although the first is gone");
+    assert_eq!(sequences(&write_all(&mut stream)), [(3, 3, 1)]);
+    drop(second);
+    assert_eq!(sequences(&write_all(&mut stream)), [(4, 4, 3)]);
+    assert_eq!(stream.acknowledge(5), Ok(true));
+    assert_eq!(tally.delivered(), 7);
+    stream.drop_ended();
+    assert!(stream.is_fed());
+    drop(third);
+    stream.drop_ended();
+    assert!(!stream.is_fed() && stream.feeds.is_empty());
+}
+
+#[test]
+fn a_place_that_is_used_again_holds_up_nobody() {
+    let (mut stream, first, tally) = fed();
+    let mut second = follow(&mut stream, &tally);
+    drop(first);
+    stream.drop_ended();
+    let _stranger = follow(&mut stream, &Arc::default());
+    assert!(publish(&mut second, 0));
+    assert_eq!(sequences(&write_all(&mut stream)), [(0, 0, 1)]);
+}
+
+#[test]
+fn a_ring_without_an_event_between_two_others_changes_no_order() {
+    for is_gone in [false, true] {
+        let (mut stream, mut first, tally) = fed();
+        assert!(publish(&mut first, 0));
+        drop(first);
+        // An event longer than this one takes has passed it by.
+        drop(follow(&mut stream, &tally));
+        let mut third = follow(&mut stream, &tally);
+        assert!(publish(&mut third, 1));
+        if is_gone {
+            stream.drop_ended();
+        }
+        assert_eq!(numbers(&write_all(&mut stream)), [0, 1]);
+    }
+
+    let (mut stream, mut first, tally) = fed();
+    assert!(publish(&mut first, 0));
+    drop(first);
+    drop(follow(&mut stream, &tally));
+    stream.drop_ended();
+    let mut third = follow(&mut stream, &tally);
+    assert!(publish(&mut third, 1));
+    assert_eq!(
+        numbers(&write_all(&mut stream)),
+        [0, 1],
+        "the second has gone before the third came"
+    );
+}
+
+#[test]
+fn rings_that_follow_each_other_are_given_up_in_their_order() {
+    let (mut stream, first, tally) = fed();
+    // A place before the one that is followed is free.
+    let mut second = follow(&mut stream, &Arc::default());
+    assert!(publish(&mut second, 0));
+    drop(first);
+    stream.drop_ended();
+    let account = Arc::clone(&stream.feeds[1].as_ref().expect("the second").tally);
+    let mut third = follow(&mut stream, &account);
+    assert!(publish(&mut second, 1));
+    drop(second);
+    assert!(publish(&mut third, 2));
+    let mut letters = Vec::new();
+    stream.give_up(Undelivered::Unreachable, SessionId(10), |frame| {
+        letters.push(frame.header.sequence);
+    });
+    assert_eq!(letters, [0, 1, 2]);
+    assert_eq!(account.delivery(2), Delivery::Undelivered(Undelivered::Unreachable));
+    assert_eq!((account.delivery(3), tally.delivered()), (Delivery::Pending, 0));
+    assert!(publish(&mut third, 3));
+    assert_eq!(sequences(&write_all(&mut stream)), [(0, 0, 1)]);
+}

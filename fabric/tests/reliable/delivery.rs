@@ -142,6 +142,80 @@ fn a_slow_handler_makes_the_publisher_wait_and_loses_nothing() {
     eventually("the word of it", || feed.ledger().reliable.delivered == accepted);
 }
 
+/// What one router's ring to a peer has taken when it has grown as far as it may, bytes.
+const GROWN: usize = (16 << 10) + (64 << 10) + (256 << 10) + (1 << 20);
+
+#[test]
+fn a_routers_ring_grows_when_it_is_full_and_order_and_receipts_hold() {
+    let desk = node("desk").start().expect("starts");
+    let gate = Arc::new(std::sync::RwLock::new(()));
+    let (seen, handlers_gate) = (Seen::by(&desk), Arc::clone(&gate));
+    desk.on::<Numbered>(move |_, _| drop(handlers_gate.read().expect("no panic")))
+        .expect("subscribes");
+    let feed = node("feed").start().expect("starts");
+    let (mut router, target) = (feed.router(), Target::Reliable(desk.address()));
+    let before = memory(&feed, "rings made so far").1;
+    let route = |router: &mut wireloom::Router, number| {
+        let accepted = router.route(&Numbered::new(number), &target)?;
+        Ok::<_, wireloom::Refused>(router.receipt(accepted).expect("reliable"))
+    };
+    let shut = gate.write().expect("no panic");
+    let (mut receipts, mut refused, mut number) = (Vec::new(), 0, 0);
+    // Until every ring on the way is full, however often the links make room in this one.
+    while refused < 300 {
+        match route(&mut router, number) {
+            Ok(receipt) => {
+                receipts.push(receipt);
+                number += 1;
+            }
+            Err(wireloom::Refused::BackPressured) => {
+                refused += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(memory(&feed, "rings made so far").1 - before, GROWN);
+    assert_eq!(feed.ledger().published.refused, refused, "what the caller was refused, no more");
+    drop(shut);
+    seen.wait_for(receipts.len());
+    assert_eq!(seen.numbers(), (0..number).collect::<Vec<_>>());
+    for receipt in receipts {
+        assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+    }
+    let ledger = feed.ledger();
+    assert!(ledger.balanced && ledger.reliable.delivered == number, "{ledger:?}");
+}
+
+#[derive(wireloom::Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "large")]
+struct Large {
+    bytes: Vec<u8>,
+}
+
+#[test]
+fn an_event_longer_than_a_quarter_of_a_small_ring_finds_room_and_one_beyond_the_bound_none() {
+    let (desk, feed) = (node("desk").start().expect("starts"), node("feed").start().expect("too"));
+    let lengths = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let book = Arc::clone(&lengths);
+    desk.on::<Large>(move |event, _| book.lock().expect("no panic").push(event.bytes.len()))
+        .expect("subscribes");
+    let target = Target::Reliable(desk.address());
+    // The second router passes by a ring without ever using it.
+    for sent in [[100, 5_000, 60_000, 100], [100, 60_000, 200, 300]] {
+        let (mut router, before) = (feed.router(), memory(&feed, "rings made so far").1);
+        for length in sent {
+            patiently(|| router.route(&Large { bytes: vec![7; length] }, &target));
+        }
+        let too_large = router.route(&Large { bytes: vec![7; 66_000] }, &target);
+        assert!(matches!(too_large, Err(wireloom::Refused::TooLarge { limit }) if limit > 65_000));
+        assert_eq!(memory(&feed, "rings made so far").1 - before, GROWN - (1 << 20));
+        eventually("all of them", || lengths.lock().expect("no panic").len() == 4);
+        assert_eq!(std::mem::take(&mut *lengths.lock().expect("no panic")), sent);
+    }
+    assert_eq!(feed.ledger().published.refused, 2);
+}
+
 /// What a node says it can come to use, bytes: all of it, and what a part of the reasons says.
 fn memory(node: &Node, reason: &str) -> (usize, usize) {
     let terms = node.memory();
@@ -164,7 +238,11 @@ fn the_sum_of_memory_has_the_links_the_rings_to_peers_and_the_members() {
     patiently(|| from.router().route(&Numbered::new(1), &target));
     seen.wait_for(1);
     let (sum, rings) = memory(&from, "rings made so far");
-    assert_eq!(rings - from_before.1, ReliableSettings::default().ring_bytes);
+    assert_eq!(rings - from_before.1, ReliableSettings::default().ring_bytes_first);
+    let publisher = from.publisher::<Numbered>(&target).expect("a route");
+    let with_publisher = memory(&from, "rings made so far").1;
+    assert_eq!(with_publisher - rings, ReliableSettings::default().ring_bytes);
+    drop(publisher);
     assert!(sum - from_before.0 > rings - from_before.1, "and what the peer itself takes");
     assert_eq!(memory(&from, "on their way to each peer").1, 2 * (64 << 20));
     let (sum, accepted) = memory(&to, "accepted at a time");
