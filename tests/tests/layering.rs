@@ -65,7 +65,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("wireloom-ring", &["crossbeam-utils", "libc", "loom", "thiserror"]),
     // Readiness of TCP sockets, and the options a listener needs before it is bound; SWIM with the
     // buffers and the randomness its interface asks for.
-    ("wireloom-control", &["bytes", "foca", "mio", "rand", "socket2", "thiserror"]),
+    ("wireloom-control", &["bytes", "foca", "lz4_flex", "mio", "rand", "socket2", "thiserror"]),
     (
         "wireloom-dataplane",
         &[
