@@ -66,6 +66,14 @@ impl Process {
         Duration::from_millis(ticks * 10) // 100 a second, in every kernel for 64 bits
     }
 
+    /// The number its next descriptor gets; limits are about numbers.
+    pub(crate) fn next_descriptor(&self) -> usize {
+        let open = |number: &usize| {
+            std::fs::symlink_metadata(format!("/proc/{}/fd/{number}", self.id())).is_ok()
+        };
+        (0..).find(|number| !open(number)).expect("there is no end of numbers")
+    }
+
     /// How many descriptors it has open.
     pub(crate) fn descriptors(&self) -> usize {
         let folder = std::fs::read_dir(format!("/proc/{}/fd", self.id()));

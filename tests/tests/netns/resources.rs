@@ -15,15 +15,16 @@ use crate::{Case, PATIENCE, Run, eventually};
 
 pub(crate) const CASES: &[Case] = &[
     ("no_descriptor_left", exhausted),
+    ("no_descriptor_to_dial_with", undialled),
     ("many_publishers_come_back_at_once", herd),
     ("flood_into_little_memory", flood),
     ("bandwidth_of_1_mbit", thin),
 ];
 
-/// Lets a process open so many descriptors more than it has; how many it may have now.
+/// Lets a process open so many descriptors more than it has; the number that is out of reach now.
 fn limit_descriptors(fleet: &mut Fleet, index: usize, more: usize) -> usize {
     let process = fleet.process(index);
-    let most = process.descriptors() + more;
+    let most = process.next_descriptor() + more;
     let words = ["--pid".to_owned(), process.id().to_string(), format!("--nofile={most}:20000")];
     let status = Command::new("prlimit").args(words).status().expect("util-linux is installed");
     assert!(status.success(), "prlimit");
@@ -40,7 +41,7 @@ fn exhausted(run: &Run) -> String {
     let seconds = if run.long { 20 } else { 4 };
     let attacker = Attacker::start(&fleet.topology, (2, 1), Attack::Silent, (seconds, 60));
     eventually("the last descriptor to be taken", PATIENCE, || {
-        fleet.process(1).descriptors() >= most
+        fleet.process(1).next_descriptor() >= most
     });
     let (begun, used) = (Instant::now(), fleet.process(1).cpu());
     sleep(Duration::from_secs(seconds - 2));
@@ -63,6 +64,25 @@ fn exhausted(run: &Run) -> String {
         "{events} events, {share:.0} % of a processor without descriptors, flows {back:.1} s \
          after there were some"
     )
+}
+
+/// F20: a node that has no descriptor for a link tries again, seldom, until it has one.
+fn undialled(run: &Run) -> String {
+    let mut fleet = Fleet::start(run, 2, json!({ "attempts": u32::MAX, "backoff_max_ms": 500 }));
+    limit_descriptors(&mut fleet, 0, 0);
+    fleet.feed(0, &reliable(1), 1_000, 0);
+    let (begun, used) = (Instant::now(), fleet.process(0).cpu());
+    sleep(Duration::from_secs(if run.long { 20 } else { 3 }));
+    let used = fleet.process(0).cpu().saturating_sub(used).as_secs_f64();
+    let share = 100.0 * used / begun.elapsed().as_secs_f64();
+    let look = fleet.look(0);
+    let (dials, most) = (look.counter("links_dialled"), 10 + 8 * begun.elapsed().as_secs());
+    assert_eq!(look.fated(&reliable(1), "delivered"), 0, "there was no descriptor for a link");
+    assert!(dials > 1 && dials <= most && share < 30.0, "{dials} dials, {share:.0} %");
+    limit_descriptors(&mut fleet, 0, 64);
+    fleet.settle(PATIENCE);
+    let events = fleet.assert_whole(0, 1);
+    format!("{dials} dials in vain, {share:.0} % of a processor, then {events} events")
 }
 
 /// F27: the node that many publish to starts again; they come back spread over time.
