@@ -94,7 +94,7 @@ fn one_way(run: &Run) -> String {
     fleet.converge(&[0, 1]);
     // Who of the two is the first to find the other dead is a matter of chance.
     let (mut apart, mut together) = (Duration::ZERO, Duration::ZERO);
-    for _ in 0..if run.long { 10 } else { 3 } {
+    for _ in 0..if run.long { 5 } else { 3 } {
         fleet.topology.block(0, 1);
         let begun = Instant::now();
         fleet.converge_each(&[0], &[0]);
