@@ -186,8 +186,8 @@ impl Membership {
         }
         let identity = Identity { life: life + 1, ..own };
         let changed = self.foca.change_identity(identity, &mut self.outbox);
-        let connected = self.foca.apply_many(std::iter::empty(), false, &mut self.outbox);
-        self.counts.refused_malformed += u64::from(changed.is_err() || connected.is_err());
+        self.counts.refused_malformed += u64::from(changed.is_err());
+        self.go_on_probing();
         self.begin_life(identity);
         self.absorb(CONTROL_PACKET_BYTES_MAX);
     }

@@ -259,12 +259,24 @@ impl Membership {
             let at_ns = now_ns.saturating_add(ns(after * times));
             self.timers.push(Due { at_ns, order: self.order, timer });
         }
-        for one in news {
-            self.take_news(&one);
+        for one in &news {
+            self.take_news(one);
         }
         for (to, datagram) in datagrams {
             self.send_datagram(to.address, &datagram, bytes_max);
         }
+        // With a new life `foca` forgets its timers and probes nobody until it hears from somebody:
+        // who is suspected and cannot be heard would be suspected for ever.
+        if news.iter().any(|one| matches!(one, OwnedNotification::Rejoin(_))) {
+            self.go_on_probing();
+            self.absorb(bytes_max);
+        }
+    }
+
+    /// After a change of identity.
+    pub(super) fn go_on_probing(&mut self) {
+        let connected = self.foca.apply_many(std::iter::empty(), false, &mut self.outbox);
+        self.counts.refused_malformed += u64::from(connected.is_err());
     }
 
     fn take_news(&mut self, news: &OwnedNotification<Identity>) {

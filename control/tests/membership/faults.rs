@@ -81,6 +81,21 @@ fn a_partition_heals_without_anybody_saying_hello() {
 }
 
 #[test]
+fn two_nodes_of_which_one_is_not_heard_both_see_it() {
+    for seed in 0..20 {
+        let mut network = mesh(seed, 2, true);
+        network.run(5 * SECOND);
+        network.silence(0);
+        network.run(60 * SECOND);
+        for (index, other) in [(0, 1), (1, 0)] {
+            let machine = network.nodes[index].machine.as_ref().expect("it runs");
+            // Who is not heard is told that it is dead, and suspects the other at that time.
+            assert!(!machine.is_up(address(other)), "seed {seed}: {index} holds {other} for up");
+        }
+    }
+}
+
+#[test]
 fn a_member_with_a_twentieth_of_a_processor_is_not_declared_dead() {
     for seed in 0..5 {
         let mut network = mesh(seed, 20, true);

@@ -130,6 +130,14 @@ impl Network {
         }
     }
 
+    /// Nothing that this node sends reaches the others any more; what they send reaches it.
+    pub(crate) fn silence(&mut self, index: usize) {
+        self.cut = Cut::OneWay;
+        for (at, node) in self.nodes.iter_mut().enumerate() {
+            node.side = u8::from(at != index);
+        }
+    }
+
     fn reaches(&self, from: usize, to: usize) -> bool {
         let (from, to) = (self.nodes[from].side, self.nodes[to].side);
         match self.cut {
