@@ -21,6 +21,7 @@ mod settings;
 mod speech;
 mod spread;
 mod table;
+mod verdicts;
 mod view;
 
 pub use self::codec::Malformed;

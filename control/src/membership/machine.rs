@@ -28,11 +28,14 @@ use super::settings::{
 use super::speech::{self, Pull};
 use super::spread::Spread;
 use super::table::Entries;
+use super::verdicts::Verdicts;
 
 /// How soon news are passed on, so that those that come together go together, ns.
 const NEWS_NS: u64 = 20_000_000;
 /// How often news are passed on while there are any, ns.
 const GOSSIP_NS: u64 = 200_000_000;
+/// Records waiting to be passed on from which on each goes with fewer packets.
+const MANY_NEWS: usize = 64;
 /// How often a node reads another's whole table without a reason, ns.
 pub(super) const PULL_NS: u64 = 300_000_000_000;
 /// How long tables may differ before one node reads the other's, ns.
@@ -71,6 +74,7 @@ pub struct Membership {
     pub(super) cluster: SessionId,
     pub(super) timing: Timing,
     pub(super) entries: Entries,
+    pub(super) verdicts: Verdicts,
     pub(super) spread: Spread,
     pub(super) answers: Quota,
     pub(super) asks: Quota,
@@ -83,6 +87,8 @@ pub struct Membership {
     pub(super) names_at_ns: Option<u64>,
     pub(super) names_shared: BTreeSet<String>,
     pub(super) joined: bool,
+    /// A whole table of another has been read.
+    pub(super) read_whole: bool,
     pub(super) scale: u32,
     /// Since when every table heard of has been another than ours.
     pub(super) differs_at_ns: Option<u64>,
@@ -92,7 +98,7 @@ impl std::fmt::Debug for Membership {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Membership")
             .field("own", &self.own.identity)
-            .field("up", &self.entries.up)
+            .field("up", &self.entries.up())
             .finish_non_exhaustive()
     }
 }
@@ -124,6 +130,7 @@ impl Membership {
             cluster: config.cluster,
             timing: config.timing,
             entries: Entries::default(),
+            verdicts: Verdicts::default(),
             spread: Spread::default(),
             answers: Quota::new(ANSWERS_PER_SECOND),
             asks: Quota::new(ASKS_PER_SECOND),
@@ -136,6 +143,7 @@ impl Membership {
             names_at_ns: None,
             names_shared: BTreeSet::new(),
             joined: false,
+            read_whole: false,
             scale: 1,
             differs_at_ns: None,
         })
@@ -162,7 +170,7 @@ impl Membership {
     /// Other members that are up.
     #[must_use]
     pub const fn up(&self) -> usize {
-        self.entries.up
+        self.entries.up()
     }
 
     /// Whether the member at this address is up.
@@ -231,6 +239,7 @@ impl Membership {
         };
         if let Timer::RemoveDown(identity) = &timer {
             self.entries.forget(*identity);
+            self.verdicts.forget(*identity);
         }
         let refused = self.foca.handle_timer(timer, &mut self.outbox).is_err();
         self.counts.refused_malformed += u64::from(refused);
@@ -285,7 +294,7 @@ impl Membership {
 
     /// The cluster's size has its say in patience and in how often news are passed on.
     fn rescale(&mut self) {
-        let scale = 1 + (self.entries.up + 1).ilog10();
+        let scale = 1 + (self.entries.up() + 1).ilog10();
         if scale != self.scale {
             self.scale = scale;
             // Only what may change while it runs is changed.
@@ -318,7 +327,9 @@ impl Membership {
     }
 
     pub(super) fn pass_on(&mut self, record: &Arc<Record>) {
-        self.spread.add(record, 3 * self.scale);
+        // When many join at once, whole tables are the cheaper way, and are read anyhow.
+        let times = if self.spread.len() > MANY_NEWS { 1 } else { 3 };
+        self.spread.add(record, times * self.scale);
         self.news_soon();
     }
 
@@ -396,19 +407,12 @@ impl Membership {
             }
         }
         let more = self.foca.updates_backlog() > 0 || !self.spread.is_empty();
-        let alone = self.entries.up == 0;
+        let alone = self.entries.up() == 0;
         self.gossip_at_ns = (more && !alone).then(|| self.clock.now_ns() + GOSSIP_NS);
     }
 
     fn some_members(&mut self, count: usize) -> Vec<SocketAddr> {
-        let mut up: Vec<SocketAddr> = self.entries.up_addresses().collect();
-        let count = count.min(up.len());
-        for at in 0..count {
-            let other = self.random.random_range(at..up.len());
-            up.swap(at, other);
-        }
-        up.truncate(count);
-        up
+        self.entries.some_up(count, &mut self.random).to_vec()
     }
 
     /// Asks somebody for the first page of its table.

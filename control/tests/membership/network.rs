@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use wireloom_control::discovery::Discovery;
 use wireloom_control::membership::{
     Change, Identity, Membership, MembershipConfig, Record, Timing,
 };
@@ -39,6 +40,10 @@ pub(crate) fn machine(record: Record, seed: u64) -> Membership {
 #[derive(Default)]
 pub(crate) struct Node {
     pub(crate) machine: Option<Membership>,
+    /// Says hello for it; without one the test does.
+    discovery: Option<Discovery>,
+    /// Has not joined the group.
+    pub(crate) off_group: bool,
     pub(crate) life: u64,
     pub(crate) paused_until_ns: u64,
     /// Runs only in the first 5 ms of each 100 ms.
@@ -109,6 +114,15 @@ impl Network {
         self.hello(index, hellos);
     }
 
+    /// A node starts (again) and says hello as the product does.
+    pub(crate) fn start_discovering(&mut self, index: usize, group: bool, seeds: &[SocketAddr]) {
+        let heard = group.then(self::group);
+        self.nodes[index].off_group = !group;
+        self.nodes[index].discovery = Some(Discovery::new(heard, seeds, self.now_ns));
+        self.start(index, &[]);
+        self.call(index);
+    }
+
     pub(crate) fn hello(&mut self, index: usize, hellos: &[SocketAddr]) {
         let now_ns = self.now_ns;
         let machine = self.nodes[index].machine.as_mut().expect("it runs");
@@ -118,8 +132,17 @@ impl Network {
         self.settle(index);
     }
 
+    /// It says goodbye and is gone.
+    pub(crate) fn leave(&mut self, index: usize) {
+        let now_ns = self.now_ns;
+        self.nodes[index].machine.as_mut().expect("it runs").leave(now_ns);
+        self.settle(index);
+        self.crash(index);
+    }
+
     pub(crate) fn crash(&mut self, index: usize) {
         self.nodes[index].machine = None;
+        self.nodes[index].discovery = None;
         self.nodes[index].waiting.clear();
     }
 
@@ -152,7 +175,8 @@ impl Network {
                 Change::Changed(_) => {}
             }
         }
-        if let Some(at_ns) = machine.deadline_ns() {
+        let says_ns = node.discovery.as_ref().and_then(Discovery::deadline_ns);
+        if let Some(at_ns) = machine.deadline_ns().into_iter().chain(says_ns).min() {
             node.call_at_ns = at_ns.max(now_ns);
             self.calls.push(Reverse((node.call_at_ns, index)));
         }
@@ -165,7 +189,9 @@ impl Network {
         self.bytes += bytes.len() as u64;
         if to == group() {
             for index in 0..self.nodes.len() {
-                self.copy(from, index, bytes);
+                if !self.nodes[index].off_group {
+                    self.copy(from, index, bytes);
+                }
             }
             return;
         }
@@ -211,6 +237,11 @@ impl Network {
             machine.on_packet(from, &bytes, self.now_ns);
         }
         machine.on_time(self.now_ns);
+        if let Some(discovery) = &mut node.discovery {
+            let alone = machine.up() == 0;
+            let hellos = discovery.due(self.now_ns, alone, |address| machine.is_up(address));
+            hellos.into_iter().for_each(|to| machine.hello(to, self.now_ns));
+        }
         self.settle(index);
     }
 
