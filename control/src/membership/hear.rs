@@ -4,13 +4,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use foca::Member as Update;
+use foca::{Member as Update, Message};
 use wireloom_wire::gossip::{
-    CONTROL_PACKET_BYTES_MAX, HELLO, PAGE, PULL, RECORD, SWIM, WELCOME, is_control,
+    CONTROL_PACKET_BYTES_MAX, HELLO, NACK, PAGE, PULL, RECORD, SUSPECT, SWIM, WELCOME, is_control,
 };
 use wireloom_wire::{EventTypeId, decode_packet};
 
-use super::codec::{ACK, Reader, cut, read_header};
+use super::codec::{Reader, cut, read_header};
 use super::identity::Identity;
 use super::machine::{DIFFER_NS, Membership, PAGE_NS, PULL_NS, Pulling};
 use super::record::Record;
@@ -79,6 +79,8 @@ impl Membership {
                 }
                 Ok(())
             }
+            SUSPECT => self.hear_suspect(payload, packet_bytes),
+            NACK => self.hear_nack(payload),
             HELLO => self.hear_hello(payload, from),
             WELCOME => self.hear_welcome(payload, from),
             PULL => self.hear_pull(payload, from),
@@ -114,15 +116,22 @@ impl Membership {
             }
             keep
         })?;
-        if rest.0.first() == Some(&ACK) && header.dst == self.own.identity {
-            self.health.answered();
-        }
         let refused = self.foca.handle_data(&datagram, &mut self.outbox).is_err();
         self.absorb(packet_bytes);
         // Who is up now was so when its updates were looked at, and they were taken.
         if !refused && header.dst == self.own.identity && self.entries.lives(&header.src) {
             taken.push(Update::new(header.src, header.src_incarnation, foca::State::Alive));
             taken.iter().for_each(|update| self.verdicts.note(update));
+            let src = header.src;
+            match header.message {
+                Message::Ack(_) => self.answered(src),
+                Message::ForwardedAck { origin, .. } => self.answered(origin),
+                Message::PingReq { target, probe_number } => self.relay(src, target, probe_number),
+                Message::IndirectAck { target, probe_number } => {
+                    self.relays.answer(src, target, probe_number);
+                }
+                _ => {}
+            }
         }
         self.ask_for_news(header.src, version);
         self.compare(header.src.address, digest);

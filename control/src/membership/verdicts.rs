@@ -46,6 +46,12 @@ impl Verdicts {
         known.is_some_and(|known| Verdict::of(update) <= *known)
     }
 
+    /// Whether more is known than this update says.
+    pub(crate) fn is_beyond(&self, update: &Member<Identity>) -> bool {
+        let known = self.by_address.get(&update.id().address);
+        known.is_some_and(|known| *known > Verdict::of(update))
+    }
+
     /// The failure detector has taken this update.
     pub(crate) fn note(&mut self, update: &Member<Identity>) {
         let (address, verdict) = (update.id().address, Verdict::of(update));

@@ -5,6 +5,7 @@ mod crowd;
 mod faults;
 mod hostile;
 mod network;
+mod suspicion;
 
 use network::{MS, Network, SECOND, address, group};
 
