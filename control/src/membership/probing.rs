@@ -1,5 +1,5 @@
-//! The probe that runs, and the probes this node has been asked to make for others: who is asked and
-//! gets no answer from the probed says so, so that the asking node knows that it is heard itself.
+//! The probe that runs, and the probes this node has been asked to make for others: who is asked
+//! and gets no answer from the probed says so; the asking node then knows that it is heard itself.
 //!
 //! Source: "Lifeguard", Dadgar, Phillips, Currey 2017, section 4 (negative answers, `nack`).
 

@@ -1,5 +1,5 @@
-//! News passed on: each goes with a bounded number of packets, the youngest first. Who misses all of
-//! a record's notices at the sender's next probe, which says how new its record is.
+//! News passed on: each goes with a bounded number of packets, the youngest first. Who misses a
+//! record altogether notices at the sender's next probe, which says how new its record is.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};

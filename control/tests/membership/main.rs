@@ -4,6 +4,7 @@
 mod crowd;
 mod faults;
 mod hostile;
+mod identity;
 mod network;
 mod suspicion;
 

@@ -46,6 +46,10 @@ pub(crate) struct Node {
     pub(crate) off_group: bool,
     pub(crate) life: u64,
     pub(crate) paused_until_ns: u64,
+    /// How far its clock is from the network's, ns.
+    pub(crate) clock_ns: i64,
+    /// Its clock stands still since then.
+    pub(crate) frozen_at_ns: Option<u64>,
     /// Runs only in the first 5 ms of each 100 ms.
     pub(crate) slow: bool,
     /// Nothing that is sent to it arrives.
@@ -177,7 +181,10 @@ impl Network {
         }
         let says_ns = node.discovery.as_ref().and_then(Discovery::deadline_ns);
         if let Some(at_ns) = machine.deadline_ns().into_iter().chain(says_ns).min() {
-            node.call_at_ns = at_ns.max(now_ns);
+            let at_ns = at_ns.saturating_add_signed(-node.clock_ns);
+            // One whose clock stands still comes round all the same.
+            let least_ns = if node.frozen_at_ns.is_some() { 10 * MS } else { 0 };
+            node.call_at_ns = at_ns.max(now_ns + least_ns);
             self.calls.push(Reverse((node.call_at_ns, index)));
         }
         for (to, bytes) in machine.take_packets() {
@@ -214,6 +221,12 @@ impl Network {
         self.travelling.push(Reverse((due_ns, self.order, to, source, bytes.to_vec())));
     }
 
+    /// What the node's own clock shows.
+    fn clock(&self, index: usize) -> u64 {
+        let node = &self.nodes[index];
+        node.frozen_at_ns.unwrap_or(self.now_ns).saturating_add_signed(node.clock_ns)
+    }
+
     /// When the node next runs; now, if it does.
     fn runs_at(&self, index: usize) -> u64 {
         let node = &self.nodes[index];
@@ -230,17 +243,18 @@ impl Network {
             self.calls.push(Reverse((at_ns, index)));
             return;
         }
+        let clock_ns = self.clock(index);
         let node = &mut self.nodes[index];
         let waiting = std::mem::take(&mut node.waiting);
         let Some(machine) = &mut node.machine else { return };
         for (from, bytes) in waiting {
-            machine.on_packet(from, &bytes, self.now_ns);
+            machine.on_packet(from, &bytes, clock_ns);
         }
-        machine.on_time(self.now_ns);
+        machine.on_time(clock_ns);
         if let Some(discovery) = &mut node.discovery {
             let alone = machine.up() == 0;
-            let hellos = discovery.due(self.now_ns, alone, |address| machine.is_up(address));
-            hellos.into_iter().for_each(|to| machine.hello(to, self.now_ns));
+            let hellos = discovery.due(clock_ns, alone, |address| machine.is_up(address));
+            hellos.into_iter().for_each(|to| machine.hello(to, clock_ns));
         }
         self.settle(index);
     }
