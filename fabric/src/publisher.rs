@@ -6,9 +6,10 @@ use std::sync::Arc;
 use wireloom_control::Tally;
 use wireloom_wire::{PlainFrame, TraceContext};
 
+use crate::choose::Chooser;
 use crate::encode::{Scratch, encode};
 use crate::event::Event;
-use crate::outcome::{Accepted, Refused};
+use crate::outcome::{Accepted, NoRoute, Refused};
 use crate::receipt::Receipt;
 use crate::router::way_of;
 use crate::shared::Shared;
@@ -26,7 +27,7 @@ pub struct Publisher<E> {
     writer: RingWriter,
     /// What becomes of reliable events.
     tally: Option<Arc<Tally>>,
-    way: Way,
+    aim: Aim,
     scratch: Scratch,
     sequence: u64,
     trace: Option<TraceContext>,
@@ -34,22 +35,66 @@ pub struct Publisher<E> {
     event: PhantomData<fn(&E)>,
 }
 
+/// Where a publisher's events go.
+#[derive(Debug)]
+enum Aim {
+    One(Way),
+    /// To whoever wants them.
+    Wanting(Box<Wanting>),
+}
+
+/// The ways of [`Target::Interested`]: looked up again when the members have changed.
+#[derive(Debug, Default)]
+struct Wanting {
+    chooser: Chooser,
+    /// The table the ways are of.
+    generation: Option<u64>,
+    ways: Vec<Way>,
+    /// This process, once it is among those who want them.
+    local: Option<RingWriter>,
+}
+
+impl Wanting {
+    fn refresh<E: Event>(&mut self, shared: &Shared) -> Result<(), Refused> {
+        let generation = Chooser::generation(shared);
+        if self.generation == Some(generation) {
+            return Ok(());
+        }
+        (self.generation, self.ways) = (None, Vec::new());
+        for target in self.chooser.interested(shared, E::TYPE_ID)? {
+            let way = way_of(shared, &target)?;
+            if matches!(way, Way::Local(_)) && self.local.is_none() {
+                self.local = Some(shared.attach(None, shared.hand())?);
+            }
+            self.ways.push(way);
+        }
+        self.generation = Some(generation);
+        Ok(())
+    }
+}
+
 impl<E: Event> Publisher<E> {
     pub(crate) fn new(shared: &Arc<Shared>, target: &Target) -> Result<Self, Refused> {
-        let way = way_of(shared, target)?;
-        let (writer, tally) = match way {
-            Way::Link { .. } => (shared.attach(Some(E::PRIORITY), shared.hand())?, None),
-            Way::Local(_) => (shared.attach(None, shared.hand())?, None),
-            Way::Reliable(peer) => {
+        // Nobody may want them yet: the ring is that of the network in any case.
+        let aim = match target {
+            Target::Interested => Aim::Wanting(Box::default()),
+            _ => Aim::One(way_of(shared, target)?),
+        };
+        let (writer, tally) = match aim {
+            Aim::One(Way::Local(_)) => (shared.attach(None, shared.hand())?, None),
+            Aim::One(Way::Reliable(peer)) => {
                 let ring = shared.attach_reliable(peer, E::PRIORITY)?;
                 (ring.writer, Some(ring.tally))
+            }
+            Aim::One(Way::Link { .. }) | Aim::Wanting(_) => {
+                (shared.attach(Some(E::PRIORITY), shared.hand())?, None)
             }
         };
         Ok(Self {
             writer,
             tally,
             shared: Arc::clone(shared),
-            way,
+            aim,
             scratch: Scratch::default(),
             sequence: 0,
             trace: None,
@@ -67,7 +112,8 @@ impl<E: Event> Publisher<E> {
     ///
     /// # Errors
     /// [`Refused::BackPressured`] when the ring is full, [`Refused::TooLarge`],
-    /// [`Refused::TooComplex`], [`Refused::Closed`].
+    /// [`Refused::TooComplex`], [`Refused::Closed`]; for [`Target::Interested`] also
+    /// [`NoRoute::NobodyInterested`](crate::NoRoute).
     #[inline]
     pub fn publish(&mut self, event: &E) -> Result<Accepted, Refused> {
         let timestamp_ns = self.shared.unix_ns();
@@ -97,11 +143,25 @@ impl<E: Event> Publisher<E> {
         let plain = Plain { frame: &self.plain, sequence, timestamp_ns: at_ns };
         let scratch = &mut self.scratch;
         let payload = |into: &mut [u8]| encode(event, into, scratch);
-        if self.trace.is_none() && self.writer.write_plain(self.way, plain, visible, payload) {
+        if let Aim::One(way) = self.aim
+            && self.trace.is_none()
+            && self.writer.write_plain(way, plain, visible, payload)
+        {
             self.sequence += 1;
             return Ok(Accepted::new(sequence));
         }
         self.write_fully(event, at_ns, visible)
+    }
+
+    /// Shows staged events.
+    #[inline]
+    fn show(&mut self, refused: bool) {
+        self.writer.publish(refused);
+        if let Aim::Wanting(wanting) = &mut self.aim
+            && let Some(local) = &mut wanting.local
+        {
+            local.publish(refused);
+        }
     }
 
     /// Any event, and every refusal.
@@ -115,7 +175,25 @@ impl<E: Event> Publisher<E> {
         let sequence = self.sequence;
         let head = head(typed_header::<E>(sequence, at_ns), self.trace, None);
         let scratch = &mut self.scratch;
-        self.writer.write(self.way, &head, visible, |into| encode(event, into, scratch))?;
+        let mut payload = |into: &mut [u8]| encode(event, into, scratch);
+        match &mut self.aim {
+            Aim::One(way) => self.writer.write(*way, &head, visible, payload)?,
+            Aim::Wanting(wanting) => {
+                wanting.refresh::<E>(&self.shared)?;
+                // As a router does: the first one's refusal is the outcome.
+                let mut outcome = Err(NoRoute::NobodyInterested.into());
+                for (index, way) in wanting.ways.iter().enumerate() {
+                    let local = wanting.local.as_mut().filter(|_| matches!(way, Way::Local(_)));
+                    let writer = local.unwrap_or(&mut self.writer);
+                    let written = writer.write(*way, &head, visible, &mut payload);
+                    if index == 0 && written.is_err() {
+                        return written.map(|()| Accepted::new(sequence));
+                    }
+                    outcome = outcome.or(written);
+                }
+                outcome?;
+            }
+        }
         self.sequence += 1;
         Ok(Accepted::new(sequence))
     }
@@ -138,7 +216,7 @@ impl<E: Event> Burst<'_, E> {
     pub fn publish(&mut self, event: &E) -> Result<Accepted, Refused> {
         let outcome = self.publisher.write(event, self.timestamp_ns, Visible::Later);
         if outcome.is_err() {
-            self.publisher.writer.publish(true);
+            self.publisher.show(true);
         }
         outcome
     }
@@ -146,6 +224,6 @@ impl<E: Event> Burst<'_, E> {
 
 impl<E: Event> Drop for Burst<'_, E> {
     fn drop(&mut self) {
-        self.publisher.writer.publish(false);
+        self.publisher.show(false);
     }
 }

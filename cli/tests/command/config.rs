@@ -39,7 +39,7 @@ fn the_table_tells_each_value_and_who_said_it() {
     }
     assert!(!row(&table, "udp.window").contains("no effect"), "{table}");
     for line in [
-        "services.choice: who routes to a service chooses",
+        "cluster.replication: events of this version are kept by their publisher alone",
         "tcp.compression, tcp.stream_bytes_max: this version neither compresses nor cuts events",
     ] {
         assert!(table.contains(&format!("\n  {line}")), "{table}");
