@@ -1,5 +1,5 @@
 //! Who is in the cluster: SWIM failure detection (Das, Gupta, Motivala 2002; crate `foca`) with
-//! the local-health rule of Lifeguard (Dadgar, Phillips, Currey 2017), and what each member says of
+//! Lifeguard's additions (Dadgar, Phillips, Currey 2017), and what each member says of
 //! itself, passed on beside it.
 //!
 //! Sans-IO: [`Membership`] takes packets and times and gives packets and changes. It knows no
@@ -11,16 +11,20 @@ mod codec;
 mod health;
 mod hear;
 mod identity;
+mod lifeguard;
 mod machine;
 mod member;
 mod outbox;
+mod probing;
 mod quota;
 mod record;
 mod roster;
 mod settings;
 mod speech;
 mod spread;
+mod suspicion;
 mod table;
+mod verdicts;
 mod view;
 
 pub use self::codec::Malformed;

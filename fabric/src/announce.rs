@@ -1,9 +1,10 @@
-//! What a node of a cluster tells of itself by ordinary events: a heartbeat every five seconds, its
+//! What a node of a cluster tells of itself by ordinary events: a heartbeat now and then, its
 //! services when they change, both to the discovery group; and its load and memory to its record.
 //! A task of the control thread.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use wireloom_control::membership::Record;
 use wireloom_control::mesh::MeshCommand;
@@ -14,8 +15,8 @@ use crate::router::Router;
 use crate::shared::Shared;
 use crate::target::Target;
 
-/// How often a heartbeat is sent, ns.
-const HEARTBEAT_NS: u64 = 5_000_000_000;
+/// How often a heartbeat is sent unless told otherwise.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// The record is changed for load and memory alone this often at most, ns: each change goes to
 /// every member, a heartbeat costs one packet.
@@ -26,17 +27,23 @@ pub(crate) struct Announcer {
     router: Option<Router>,
     group: Option<SocketAddr>,
     services: Vec<String>,
+    heartbeat_ns: u64,
     heartbeat_at_ns: u64,
     record_at_ns: u64,
 }
 
 impl Announcer {
-    pub(crate) fn new(shared: &Arc<Shared>, group: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        group: Option<SocketAddr>,
+        heartbeat: Duration,
+    ) -> Self {
         Self {
             shared: Arc::downgrade(shared),
             router: None,
             group,
             services: Vec::new(),
+            heartbeat_ns: u64::try_from(heartbeat.as_nanos()).unwrap_or(u64::MAX),
             heartbeat_at_ns: 0,
             record_at_ns: 0,
         }
@@ -95,7 +102,7 @@ impl Agent for Announcer {
         if now_ns < self.heartbeat_at_ns {
             return 0;
         }
-        self.heartbeat_at_ns = now_ns + HEARTBEAT_NS;
+        self.heartbeat_at_ns = now_ns.saturating_add(self.heartbeat_ns);
         let Some(shared) = self.shared.upgrade() else { return 0 };
         let Some(own) = Self::own(&shared) else { return 0 };
         let Ok(mut heartbeat) = Heartbeat::sample(&own.name, own.identity.node.0) else { return 0 };

@@ -16,7 +16,9 @@ use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
 
+use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
+use crate::config::ServiceChoice;
 use crate::node::Node;
 use crate::shared::{Shared, id_of};
 use crate::target::{Target, TargetError};
@@ -98,6 +100,9 @@ pub(crate) struct Setup {
     pub(crate) plane: PlaneConfig,
     pub(crate) sizes: Sizes,
     pub(crate) cluster: String,
+    /// Time between two heartbeats.
+    pub(crate) heartbeat: Duration,
+    pub(crate) choice: ServiceChoice,
     pub(crate) reliable: ReliableSettings,
 }
 
@@ -128,6 +133,8 @@ impl NodeBuilder {
                 plane: PlaneConfig::new(listen),
                 sizes: Sizes::default(),
                 cluster: "default".to_owned(),
+                heartbeat: HEARTBEAT,
+                choice: ServiceChoice::default(),
                 reliable: ReliableSettings::default(),
             },
             wrong: None,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use wireloom_control::membership::{Member, Table};
 use wireloom_wire::EventTypeId;
 
+use crate::config::ServiceChoice;
 use crate::outcome::NoRoute;
 use crate::shared::Shared;
 use crate::target::Target;
@@ -14,8 +15,11 @@ use crate::target::Target;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Choice {
-    /// One after the other.
+    /// As the node is set up: [`NodeBuilder::service_choice`](crate::NodeBuilder::service_choice)
+    /// or `services.choice`; one after the other unless told.
     #[default]
+    Configured,
+    /// One after the other.
     RoundRobin,
     /// The one whose machine has the least load, as it last said.
     LeastLoaded,
@@ -45,7 +49,7 @@ fn weight(address: &SocketAddr, key: u64) -> u64 {
 /// One of `members`; `turn` counts the choices made before.
 fn choose(members: &[(SocketAddr, u32)], choice: Choice, turn: usize) -> Option<SocketAddr> {
     let chosen = match choice {
-        Choice::RoundRobin => members.get(turn % members.len().max(1)),
+        Choice::RoundRobin | Choice::Configured => members.get(turn % members.len().max(1)),
         Choice::LeastLoaded => {
             let least = members.iter().map(|(_, load)| load).min()?;
             let idle: Vec<_> = members.iter().filter(|(_, load)| load == least).collect();
@@ -54,6 +58,18 @@ fn choose(members: &[(SocketAddr, u32)], choice: Choice, turn: usize) -> Option<
         Choice::Key(key) => members.iter().max_by_key(|(address, _)| weight(address, key)),
     };
     chosen.map(|(address, _)| *address)
+}
+
+/// How a node chooses that was told nothing for this event. By hash, all events of one node go to
+/// one member.
+fn said(shared: &Shared, choice: Choice) -> Choice {
+    let configured = shared.cluster.joined().map(|joined| joined.choice);
+    match (choice, configured) {
+        (Choice::Configured, Some(ServiceChoice::LeastLoaded)) => Choice::LeastLoaded,
+        (Choice::Configured, Some(ServiceChoice::ConsistentHash)) => Choice::Key(shared.id().0),
+        (Choice::Configured, _) => Choice::RoundRobin,
+        (other, _) => other,
+    }
 }
 
 /// The newest life of the members of this name that are up.
@@ -85,6 +101,11 @@ impl Chooser {
         Ok(Table::clone(self.table.insert(roster.table())))
     }
 
+    /// Changes whenever what is resolved may; one relaxed load.
+    pub(crate) fn generation(shared: &Shared) -> u64 {
+        shared.cluster.joined().map_or(0, |joined| joined.port.roster.generation())
+    }
+
     /// The target with an address that this one means now; `None` when it means itself.
     pub(crate) fn resolve(
         &mut self,
@@ -100,7 +121,7 @@ impl Chooser {
             Target::Service(name, choice) => {
                 let members = offering(&self.table(shared)?, name);
                 self.turn = self.turn.wrapping_add(1);
-                let found = choose(&members, *choice, self.turn);
+                let found = choose(&members, said(shared, *choice), self.turn);
                 let found = found.ok_or_else(|| NoRoute::UnknownService(name.clone()))?;
                 Ok(Some(Self::own_or_node(shared, found)))
             }

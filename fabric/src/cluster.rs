@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use wireloom_control::StartError;
 use wireloom_control::discovery::Discovery;
@@ -26,6 +27,7 @@ use wireloom_wire::{EventTypeId, SessionId};
 
 use crate::announce::Announcer;
 use crate::builder::{NodeBuilder, NodeError};
+use crate::config::ServiceChoice;
 use crate::event::Event;
 use crate::node::Node;
 use crate::shared::Shared;
@@ -34,6 +36,9 @@ use crate::target::Target;
 /// The group nodes find each other in unless told another: of the block for use within an
 /// organisation (239.255.0.0/16, RFC 2365), so that routers keep it at home.
 pub const DISCOVERY_GROUP: &str = "239.255.87.76:9076";
+
+/// A heartbeat is a packet to everybody: not more often.
+const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 
 /// Control packets that wait for the control thread, bytes: some 180 of the longest.
 const CONTROL_RING_BYTES: usize = 256 << 10;
@@ -49,6 +54,8 @@ pub(crate) struct ClusterSettings {
     profile: String,
     groups_of_types: HashMap<EventTypeId, SocketAddr>,
     notes: Vec<String>,
+    heartbeat: Duration,
+    choice: ServiceChoice,
 }
 
 /// Why the group cannot be joined on this interface, if so.
@@ -68,6 +75,7 @@ impl NodeBuilder {
     pub(crate) fn join_discovery(&mut self, probe: bool) {
         let Some(settings) = &mut self.cluster else { return };
         self.setup.cluster.clone_into(&mut settings.name);
+        (settings.heartbeat, settings.choice) = (self.setup.heartbeat, self.setup.choice);
         let Some(group) = settings.group else { return };
         let interface = match (self.setup.plane.listen.ip(), &self.setup.plane.multicast.interface)
         {
@@ -131,6 +139,22 @@ impl NodeBuilder {
         self
     }
 
+    /// Time between two heartbeats to the discovery group, 100 ms at least; 5 s unless told. A node
+    /// that takes part in no cluster sends none.
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.setup.heartbeat = every.max(HEARTBEAT_MIN);
+        self
+    }
+
+    /// Which member an event for a service goes to when its target does not say
+    /// ([`Choice::Configured`](crate::Choice::Configured)); in turn unless told.
+    #[must_use]
+    pub const fn service_choice(mut self, choice: ServiceChoice) -> Self {
+        self.setup.choice = choice;
+        self
+    }
+
     /// A word on how this node is set up, for the table of members (16 bytes at most).
     #[must_use]
     pub fn profile_name(mut self, name: &str) -> Self {
@@ -167,6 +191,7 @@ pub(crate) struct Joined {
     pub(crate) announced: Vec<(SocketAddr, String)>,
     pub(crate) notes: Vec<String>,
     pub(crate) groups_of_types: HashMap<EventTypeId, SocketAddr>,
+    pub(crate) choice: ServiceChoice,
 }
 
 impl Cluster {
@@ -296,7 +321,8 @@ impl Shared {
         let mesh = Mesh::new((machine, discovery), names, way_out, arrivals, port.clone());
         let groups_of_types = settings.groups_of_types.clone();
         let notes = settings.notes.clone();
-        let joined = Joined { port, wake, announced, notes, groups_of_types };
+        let choice = settings.choice;
+        let joined = Joined { port, wake, announced, notes, groups_of_types, choice };
         let _ = self.cluster.joined.set(joined);
         // What was subscribed to in between.
         self.cluster.say_interest();
@@ -317,7 +343,7 @@ impl Node {
         let transmit = MioTransmit::new(sockets).map_err(StartError::Conductor)?;
         let mesh = self.shared.mesh(&settings, (transmit, families), wake)?;
         self.shared.add_task(Box::new(mesh)).map_err(|_| NodeError::Stalled)?;
-        let announcer = Announcer::new(&self.shared, settings.group);
+        let announcer = Announcer::new(&self.shared, settings.group, settings.heartbeat);
         self.shared.add_task(Box::new(announcer)).map_err(|_| NodeError::Stalled)
     }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use wireloom_control::Tally;
 use wireloom_wire::{PlainFrame, TraceContext};
 
+use crate::choose::Chooser;
 use crate::encode::{Scratch, encode, encode_growing};
 use crate::event::Event;
-use crate::outcome::{Accepted, Place, Refused};
+use crate::outcome::{Accepted, NoRoute, Place, Refused};
 use crate::receipt::Receipt;
 use crate::router::way_of;
 use crate::shared::Shared;
@@ -28,7 +29,7 @@ pub struct Publisher<E> {
     tally: Option<Arc<Tally>>,
     /// Large events accepted: without any, an event's number is its place in the ring.
     larges: u64,
-    way: Way,
+    aim: Aim,
     scratch: Scratch,
     sequence: u64,
     trace: Option<TraceContext>,
@@ -36,16 +37,60 @@ pub struct Publisher<E> {
     event: PhantomData<fn(&E)>,
 }
 
+/// Where a publisher's events go.
+#[derive(Debug)]
+enum Aim {
+    One(Way),
+    /// To whoever wants them.
+    Wanting(Box<Wanting>),
+}
+
+/// The ways of [`Target::Interested`]: looked up again when the members have changed.
+#[derive(Debug, Default)]
+struct Wanting {
+    chooser: Chooser,
+    /// The table the ways are of.
+    generation: Option<u64>,
+    ways: Vec<Way>,
+    /// This process, once it is among those who want them.
+    local: Option<RingWriter>,
+}
+
+impl Wanting {
+    fn refresh<E: Event>(&mut self, shared: &Shared) -> Result<(), Refused> {
+        let generation = Chooser::generation(shared);
+        if self.generation == Some(generation) {
+            return Ok(());
+        }
+        (self.generation, self.ways) = (None, Vec::new());
+        for target in self.chooser.interested(shared, E::TYPE_ID)? {
+            let way = way_of(shared, &target)?;
+            if matches!(way, Way::Local(_)) && self.local.is_none() {
+                self.local = Some(shared.attach(None, shared.hand())?);
+            }
+            self.ways.push(way);
+        }
+        self.generation = Some(generation);
+        Ok(())
+    }
+}
+
 impl<E: Event> Publisher<E> {
     pub(crate) fn new(shared: &Arc<Shared>, target: &Target) -> Result<Self, Refused> {
-        let way = way_of(shared, target)?;
-        let (writer, tally) = match way {
-            Way::Link { .. } => (shared.attach(Some(E::PRIORITY), shared.hand())?, None),
-            Way::Local(_) => (shared.attach(None, shared.hand())?, None),
-            Way::Reliable(peer) => {
+        // Nobody may want them yet: the ring is that of the network in any case.
+        let aim = match target {
+            Target::Interested => Aim::Wanting(Box::default()),
+            _ => Aim::One(way_of(shared, target)?),
+        };
+        let (writer, tally) = match aim {
+            Aim::One(Way::Local(_)) => (shared.attach(None, shared.hand())?, None),
+            Aim::One(Way::Reliable(peer)) => {
                 let ring =
                     shared.attach_reliable((peer, E::PRIORITY), shared.reliable.ring_bytes)?;
                 (ring.writer, Some(ring.tally))
+            }
+            Aim::One(Way::Link { .. }) | Aim::Wanting(_) => {
+                (shared.attach(Some(E::PRIORITY), shared.hand())?, None)
             }
         };
         Ok(Self {
@@ -53,7 +98,7 @@ impl<E: Event> Publisher<E> {
             tally,
             larges: 0,
             shared: Arc::clone(shared),
-            way,
+            aim,
             scratch: Scratch::default(),
             sequence: 0,
             trace: None,
@@ -71,7 +116,8 @@ impl<E: Event> Publisher<E> {
     ///
     /// # Errors
     /// [`Refused::BackPressured`] when the ring is full, [`Refused::TooLarge`],
-    /// [`Refused::TooComplex`], [`Refused::Closed`].
+    /// [`Refused::TooComplex`], [`Refused::Closed`]; for [`Target::Interested`] also
+    /// [`NoRoute::NobodyInterested`](crate::NoRoute).
     #[inline]
     pub fn publish(&mut self, event: &E) -> Result<Accepted, Refused> {
         let timestamp_ns = self.shared.unix_ns();
@@ -107,7 +153,7 @@ impl<E: Event> Publisher<E> {
 
     #[cold]
     fn accepted_beside(&mut self, sequence: u64, large: bool) -> Accepted {
-        let Way::Reliable(peer) = self.way else { return Accepted::new(sequence) };
+        let Aim::One(Way::Reliable(peer)) = self.aim else { return Accepted::new(sequence) };
         let event = if large { self.larges } else { sequence - self.larges };
         self.larges += u64::from(large);
         let place = Place { peer, lane: E::PRIORITY.index(), large, event };
@@ -128,10 +174,24 @@ impl<E: Event> Publisher<E> {
         let plain = Plain { frame: &self.plain, sequence, timestamp_ns: at_ns };
         let scratch = &mut self.scratch;
         let payload = |into: &mut [u8]| encode(event, into, scratch);
-        if self.trace.is_none() && self.writer.write_plain(self.way, plain, visible, payload) {
+        if let Aim::One(way) = self.aim
+            && self.trace.is_none()
+            && self.writer.write_plain(way, plain, visible, payload)
+        {
             return Ok(self.accepted(false));
         }
         self.write_fully(event, at_ns, visible)
+    }
+
+    /// Shows staged events.
+    #[inline]
+    fn show(&mut self, refused: bool) {
+        self.writer.publish(refused);
+        if let Aim::Wanting(wanting) = &mut self.aim
+            && let Some(local) = &mut wanting.local
+        {
+            local.publish(refused);
+        }
     }
 
     /// Any event, and every refusal.
@@ -145,7 +205,25 @@ impl<E: Event> Publisher<E> {
         let sequence = self.sequence;
         let head = head(typed_header::<E>(sequence, at_ns), self.trace, None);
         let scratch = &mut self.scratch;
-        self.writer.write(self.way, &head, visible, |into| encode_growing(event, into, scratch))?;
+        let mut payload = |into: &mut [u8]| encode_growing(event, into, scratch);
+        match &mut self.aim {
+            Aim::One(way) => self.writer.write(*way, &head, visible, payload)?,
+            Aim::Wanting(wanting) => {
+                wanting.refresh::<E>(&self.shared)?;
+                // As a router does: the first one's refusal is the outcome.
+                let mut outcome = Err(NoRoute::NobodyInterested.into());
+                for (index, way) in wanting.ways.iter().enumerate() {
+                    let local = wanting.local.as_mut().filter(|_| matches!(way, Way::Local(_)));
+                    let writer = local.unwrap_or(&mut self.writer);
+                    let written = writer.write(*way, &head, visible, &mut payload);
+                    if index == 0 && written.is_err() {
+                        return written.map(|()| Accepted::new(sequence));
+                    }
+                    outcome = outcome.or(written);
+                }
+                outcome?;
+            }
+        }
         let large = self.writer.large().is_some_and(|(large, _)| large);
         Ok(self.accepted(large))
     }
@@ -168,7 +246,7 @@ impl<E: Event> Burst<'_, E> {
     pub fn publish(&mut self, event: &E) -> Result<Accepted, Refused> {
         let outcome = self.publisher.write(event, self.timestamp_ns, Visible::Later);
         if outcome.is_err() {
-            self.publisher.writer.publish(true);
+            self.publisher.show(true);
         }
         outcome
     }
@@ -176,6 +254,6 @@ impl<E: Event> Burst<'_, E> {
 
 impl<E: Event> Drop for Burst<'_, E> {
     fn drop(&mut self) {
-        self.publisher.writer.publish(false);
+        self.publisher.show(false);
     }
 }

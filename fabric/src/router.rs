@@ -246,7 +246,7 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
                 None => Err(NoRoute::NoTargets.into()),
             }
         }
-        // A publisher has one way; a router sends to each.
+        // Several ways: publishers and routers take each.
         Target::Interested => Err(NoRoute::NoTargets.into()),
         Target::Node(address) | Target::Multicast(address) | Target::Broadcast(address) => {
             let group = !matches!(target, Target::Node(_));

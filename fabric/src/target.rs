@@ -131,10 +131,10 @@ impl Target {
         }
     }
 
-    /// One of the members that offer a service, in turn.
+    /// One of the members that offer a service, chosen as the node is set up: in turn unless told.
     #[must_use]
     pub fn service(name: &str) -> Self {
-        Self::Service(name.into(), Choice::RoundRobin)
+        Self::Service(name.into(), Choice::Configured)
     }
 }
 

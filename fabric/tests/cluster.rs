@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use wireloom::config::Config;
 use wireloom::events::{Heartbeat, ServiceAnnouncement};
 use wireloom::{
     Change, Choice, Delivery, Event, Interface, MemberState, NoRoute, Node, NodeBuilder, Ready,
@@ -315,4 +316,84 @@ fn a_service_takes_reliable_events_and_goes_on_without_a_member_that_left() {
         router.route(&Tick { number: 0 }, &group).expect_err("not one node"),
         Refused::NoRoute(NoRoute::NotReliable)
     );
+}
+
+fn configured(text: &str) -> Config {
+    Config::parse(text).expect("a good configuration")
+}
+
+#[test]
+fn heartbeats_come_as_often_as_the_configuration_says() {
+    let group = format!("239.255.87.78:{}", 20_000 + std::process::id() % 20_000);
+    let often = configured("[discovery]\nheartbeat = \"100 ms\"");
+    let start = |name: &str| {
+        let node = builder(name, "beat").config(&often).discover(&group);
+        node.start().expect("it starts")
+    };
+    let first = start("first");
+    let beats = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&beats);
+    first
+        .on::<Heartbeat>(move |heartbeat, _| {
+            counted.fetch_add(u64::from(heartbeat.node == "second"), Ordering::Relaxed);
+        })
+        .expect("it subscribes");
+    let _second = start("second");
+    // At five seconds apart these would take longer than there is patience for.
+    wait_for("ten heartbeats", || beats.load(Ordering::Relaxed) >= 10);
+}
+
+#[test]
+fn a_service_is_chosen_as_the_configuration_says_unless_the_target_does() {
+    let hash = configured("[services]\nchoice = \"consistent-hash\"");
+    let nodes = by_seed("choice", 3, |node| node.config(&hash));
+    let counts: Vec<_> = nodes[1..].iter().map(count_ticks).collect();
+    for node in &nodes[1..] {
+        node.offer(&["tick"]).expect("it fits");
+    }
+    let offered = || nodes[0].members().iter().filter(|of| of.offers("tick")).count() == 2;
+    wait_for("both offer it", offered);
+    let heard = || counts.iter().map(|of| of.load(Ordering::Relaxed)).collect::<Vec<_>>();
+    let mut router = nodes[0].router();
+    let target: Target = "service:tick".parse().expect("a target");
+    for number in 0..8 {
+        router.route(&Tick { number }, &target).expect("two offer it");
+    }
+    wait_for("all go to one member", || heard() == [8, 0] || heard() == [0, 8]);
+    let before = heard();
+    let turns = Target::Service("tick".into(), Choice::RoundRobin);
+    for number in 0..8 {
+        router.route(&Tick { number }, &turns).expect("two offer it");
+    }
+    wait_for("a target that says so has its way", || heard() == [before[0] + 4, before[1] + 4]);
+}
+
+#[test]
+fn a_publisher_reaches_whoever_wants_its_events_and_who_comes_later() {
+    let nodes = by_seed("wanting", 4, |node| node);
+    let mut publisher = nodes[0].publisher::<Tick>(&Target::Interested).expect("a ring");
+    let nobody = publisher.publish(&Tick { number: 0 });
+    assert_eq!(nobody, Err(Refused::NoRoute(NoRoute::NobodyInterested)));
+    let wanting = |count: usize| {
+        let wants = || nodes[0].members().iter().filter(|of| of.wants(Tick::TYPE_ID)).count();
+        wait_for("it is known who wants what", || wants() == count);
+    };
+    let first = count_ticks(&nodes[1]);
+    wanting(1);
+    for number in 0..5 {
+        publisher.publish(&Tick { number }).expect("one wants it");
+    }
+    wait_for("the only one", || first.load(Ordering::Relaxed) == 5);
+    // One that comes later, and this process itself.
+    let (second, own) = (count_ticks(&nodes[2]), count_ticks(&nodes[0]));
+    wanting(3);
+    {
+        let mut burst = publisher.burst();
+        for number in 0..10 {
+            burst.publish(&Tick { number }).expect("three want it");
+        }
+    }
+    let heard = || [&first, &second, &own].map(|of| of.load(Ordering::Relaxed));
+    wait_for("one copy each", || heard() == [15, 10, 10]);
+    assert_eq!(nodes[3].ledger().received.events, 0, "who did not subscribe receives none");
 }

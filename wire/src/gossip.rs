@@ -34,6 +34,11 @@ pub const SWIM: EventTypeId = event_type_id("wl.swim");
 /// A record passed on.
 pub const RECORD: EventTypeId = event_type_id("wl.record");
 
+/// A suspicion: who got no answer from whom, in which incarnation.
+pub const SUSPECT: EventTypeId = event_type_id("wl.suspect");
+/// A negative answer: who was asked to probe whom and got no answer.
+pub const NACK: EventTypeId = event_type_id("wl.nack");
+
 /// Whether a checked packet is one of these: it has frames, and no part in a stream.
 #[inline]
 #[must_use]

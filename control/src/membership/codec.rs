@@ -185,7 +185,7 @@ fn read_member(from: &mut Reader<'_>) -> Result<Member<Identity>, Malformed> {
 pub(crate) fn cut(
     datagram: &[u8],
     bytes_max: usize,
-    keep: impl Fn(&Identity) -> bool,
+    mut keep: impl FnMut(&Member<Identity>) -> bool,
 ) -> Result<Vec<u8>, Malformed> {
     let mut rest = Reader(datagram);
     let header = read_header(&mut rest)?;
@@ -201,7 +201,7 @@ pub(crate) fn cut(
         let before = rest.0;
         let member = read_member(&mut rest)?;
         let bytes = &before[..before.len() - rest.0.len()];
-        if keep(member.id()) && shorter.len() + bytes.len() <= bytes_max {
+        if keep(&member) && shorter.len() + bytes.len() <= bytes_max {
             shorter.extend_from_slice(bytes);
             kept += 1;
         }
@@ -327,12 +327,13 @@ mod tests {
             Codec.encode_member(&member, &mut datagram).expect("there is room");
         }
         let each = (datagram.len() - head - 2) / 3;
-        let all = |_: &Identity| true;
+        let all = |_: &Member<Identity>| true;
         assert_eq!(cut(&datagram, datagram.len(), all).as_ref(), Ok(&datagram));
         let two = cut(&datagram, datagram.len() - 1, all).expect("well formed");
         assert_eq!((two.len(), two[head + 1]), (head + 2 + 2 * each, 2));
         assert_eq!(cut(&datagram, head, all).expect("well formed"), datagram[..head]);
-        let last = cut(&datagram, datagram.len(), |of| *of == identity(5)).expect("well formed");
+        let last =
+            cut(&datagram, datagram.len(), |of| *of.id() == identity(5)).expect("well formed");
         assert_eq!(last[head + 2..], datagram[head + 2 + 2 * each..]);
         assert_eq!(cut(&datagram[..datagram.len() - 1], 9_000, all), Err(Malformed));
     }

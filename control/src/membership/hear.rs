@@ -4,13 +4,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use foca::Member as Update;
+use foca::{Member as Update, Message};
 use wireloom_wire::gossip::{
-    CONTROL_PACKET_BYTES_MAX, HELLO, PAGE, PULL, RECORD, SWIM, WELCOME, is_control,
+    CONTROL_PACKET_BYTES_MAX, HELLO, NACK, PAGE, PULL, RECORD, SUSPECT, SWIM, WELCOME, is_control,
 };
 use wireloom_wire::{EventTypeId, decode_packet};
 
-use super::codec::{ACK, Reader, cut, read_header};
+use super::codec::{Reader, cut, read_header};
 use super::identity::Identity;
 use super::machine::{DIFFER_NS, Membership, PAGE_NS, PULL_NS, Pulling};
 use super::record::Record;
@@ -73,9 +73,14 @@ impl Membership {
             RECORD => {
                 let mut rest = speech::versioned(payload)?;
                 let bytes = rest.take(rest.0.len())?;
-                self.learn(Record::decode(bytes)?);
+                // Most are known already: these are not read to the end.
+                if !self.knows(Record::decode_version(bytes)?) {
+                    self.learn(Record::decode(bytes)?, true);
+                }
                 Ok(())
             }
+            SUSPECT => self.hear_suspect(payload, packet_bytes),
+            NACK => self.hear_nack(payload),
             HELLO => self.hear_hello(payload, from),
             WELCOME => self.hear_welcome(payload, from),
             PULL => self.hear_pull(payload, from),
@@ -100,14 +105,34 @@ impl Membership {
             self.counts.refused_full += 1;
             return Ok(());
         }
+        let mut taken = Vec::new();
         let datagram = cut(rest.0, usize::MAX, |update| {
-            !full || self.entries.by_address.contains_key(&update.address)
+            let address = update.id().address;
+            let ours = address == self.own.identity.address;
+            let room = !full || ours || self.entries.by_address.contains_key(&address);
+            let keep = room && (ours || !self.verdicts.is_old(update));
+            if keep && !ours {
+                taken.push(update.clone());
+            }
+            keep
         })?;
-        if rest.0.first() == Some(&ACK) && header.dst == self.own.identity {
-            self.health.answered();
-        }
         let refused = self.foca.handle_data(&datagram, &mut self.outbox).is_err();
         self.absorb(packet_bytes);
+        // Who is up now was so when its updates were looked at, and they were taken.
+        if !refused && header.dst == self.own.identity && self.entries.lives(&header.src) {
+            taken.push(Update::new(header.src, header.src_incarnation, foca::State::Alive));
+            taken.iter().for_each(|update| self.verdicts.note(update));
+            let src = header.src;
+            match header.message {
+                Message::Ack(_) => self.answered(src),
+                Message::ForwardedAck { origin, .. } => self.answered(origin),
+                Message::PingReq { target, probe_number } => self.relay(src, target, probe_number),
+                Message::IndirectAck { target, probe_number } => {
+                    self.relays.answer(src, target, probe_number);
+                }
+                _ => {}
+            }
+        }
         self.ask_for_news(header.src, version);
         self.compare(header.src.address, digest);
         if refused { Err(Refusal::Malformed) } else { Ok(()) }
@@ -117,7 +142,7 @@ impl Membership {
     /// than news take.
     fn compare(&mut self, from: SocketAddr, digest: u64) {
         let now_ns = self.clock.now_ns();
-        if digest == self.digest() && self.entries.told == self.entries.up {
+        if digest == self.digest() && self.entries.told == self.entries.up() {
             self.differs_at_ns = None;
             return;
         }
@@ -137,8 +162,7 @@ impl Membership {
 
     /// Asks a member for its record when ours is older than what it says it has.
     fn ask_for_news(&mut self, of: Identity, version: u32) {
-        let known = self.entries.version_of(of.address);
-        if known.is_some_and(|known| known >= (of, version)) {
+        if self.knows((of, version)) {
             return;
         }
         let now_ns = self.clock.now_ns();
@@ -150,8 +174,14 @@ impl Membership {
         }
     }
 
-    /// Learns of a member by its record.
-    fn learn(&mut self, record: Record) {
+    /// Whether a record as new as this is known already.
+    fn knows(&self, (identity, version): (Identity, u32)) -> bool {
+        let known = self.entries.version_of(identity.address);
+        known.is_some_and(|known| known >= (identity, version))
+    }
+
+    /// Learns of a member by its record, and passes on what is news to others too.
+    fn learn(&mut self, record: Record, pass_on: bool) {
         let (identity, own) = (record.identity, self.own.identity);
         if identity.address == own.address {
             // An earlier life of ours, or somebody who had our address: we are the later one.
@@ -166,13 +196,14 @@ impl Membership {
             return;
         }
         if entry.is_none_or(|entry| identity > entry.identity) {
+            // The record itself tells the others.
             let alive = std::iter::once(Update::alive(identity));
-            let refused = self.foca.apply_many(alive, true, &mut self.outbox).is_err();
+            let refused = self.foca.apply_many(alive, false, &mut self.outbox).is_err();
             self.counts.refused_malformed += u64::from(refused);
             self.absorb(CONTROL_PACKET_BYTES_MAX);
         }
         let record = Arc::new(record);
-        if self.entries.keep(&record) {
+        if self.entries.keep(&record) && pass_on {
             self.pass_on(&record);
         }
     }
@@ -210,7 +241,7 @@ impl Membership {
         let outlived = known
             .filter(|known| known.identity > identity || known.identity == identity && !known.up);
         let known_life = outlived.map_or(0, |known| known.identity.life);
-        self.learn(record);
+        self.learn(record, true);
         let answer = speech::welcome(&self.own, known_life);
         self.packet(from, |_, packet| {
             packet.push(WELCOME, &answer);
@@ -228,7 +259,7 @@ impl Membership {
         if known_life >= self.own.identity.life {
             self.live_after(known_life);
         }
-        self.learn(record);
+        self.learn(record, true);
         if !std::mem::replace(&mut self.joined, true) {
             self.pulling = Pulling { from: Some(from), due_ns: now_ns + PAGE_NS, tries: 0 };
             self.send_pull(from, Pull::First);
@@ -275,8 +306,12 @@ impl Membership {
             return Ok(());
         }
         let last = records.last().map(|record| record.identity.address);
+        // A newcomer's first table is news to nobody else.
+        let news = self.read_whole;
         for record in records {
-            self.learn(record);
+            if !self.knows((record.identity, record.version)) {
+                self.learn(record, news);
+            }
         }
         // A page of the answering node itself is no part of its table.
         if !table || last == Some(from) {
@@ -286,6 +321,7 @@ impl Membership {
             self.pulling = Pulling { from: Some(from), due_ns: now_ns + PAGE_NS, tries: 0 };
             self.send_pull(from, Pull::After(last));
         } else {
+            self.read_whole = true;
             self.pulling = Pulling { from: None, due_ns: now_ns + PULL_NS, tries: 0 };
         }
         Ok(())

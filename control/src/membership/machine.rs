@@ -6,33 +6,39 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foca::{Foca, NoCustomBroadcast, OwnedNotification, Timer};
+use foca::{Foca, Member as Update, NoCustomBroadcast, OwnedNotification, Timer};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use wireloom_wire::SessionId;
 use wireloom_wire::gossip::{
-    CONTROL_OVERHEAD_BYTES, CONTROL_PACKET_BYTES_MAX, ControlPacket, HELLO, PULL, SWIM,
+    CONTROL_OVERHEAD_BYTES, CONTROL_PACKET_BYTES_MAX, ControlPacket, HELLO, PULL, RECORD, SUSPECT,
+    SWIM,
 };
 
 use super::clock::RunningClock;
-use super::codec::{Codec, PING_REQUEST, cut};
+use super::codec::{Codec, cut};
 use super::health::Health;
 use super::identity::Identity;
 use super::member::Change;
 use super::outbox::{Due, Outbox};
+use super::probing::{Probe, Relays};
 use super::quota::Quota;
 use super::record::{GOSSIP_VERSION, Record, RecordError};
 use super::settings::{
-    Counts, GOSSIP_FANOUT, MembershipConfig, SWIM_HEAD_BYTES, Timing, foca_config,
+    Counts, GOSSIP_FANOUT, MembershipConfig, SWIM_HEAD_BYTES, Timing, foca_config, suspicion,
 };
-use super::speech::{self, Pull};
+use super::speech::{self, Pull, SUSPICION_FRAME_BYTES_MAX};
 use super::spread::Spread;
+use super::suspicion::Suspicions;
 use super::table::Entries;
+use super::verdicts::Verdicts;
 
 /// How soon news are passed on, so that those that come together go together, ns.
 const NEWS_NS: u64 = 20_000_000;
 /// How often news are passed on while there are any, ns.
 const GOSSIP_NS: u64 = 200_000_000;
+/// Records waiting to be passed on from which on each goes with fewer packets.
+const MANY_NEWS: usize = 64;
 /// How often a node reads another's whole table without a reason, ns.
 pub(super) const PULL_NS: u64 = 300_000_000_000;
 /// How long tables may differ before one node reads the other's, ns.
@@ -71,7 +77,13 @@ pub struct Membership {
     pub(super) cluster: SessionId,
     pub(super) timing: Timing,
     pub(super) entries: Entries,
-    pub(super) spread: Spread,
+    pub(super) verdicts: Verdicts,
+    pub(super) suspicions: Suspicions,
+    pub(super) probe: Option<Probe>,
+    pub(super) relays: Relays,
+    pub(super) spread: Spread<SocketAddr>,
+    /// Suspicions, by the suspect and who suspects it.
+    pub(super) spread_suspicions: Spread<(SocketAddr, SocketAddr)>,
     pub(super) answers: Quota,
     pub(super) asks: Quota,
     pub(super) random: SmallRng,
@@ -83,6 +95,8 @@ pub struct Membership {
     pub(super) names_at_ns: Option<u64>,
     pub(super) names_shared: BTreeSet<String>,
     pub(super) joined: bool,
+    /// A whole table of another has been read.
+    pub(super) read_whole: bool,
     pub(super) scale: u32,
     /// Since when every table heard of has been another than ours.
     pub(super) differs_at_ns: Option<u64>,
@@ -92,12 +106,12 @@ impl std::fmt::Debug for Membership {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Membership")
             .field("own", &self.own.identity)
-            .field("up", &self.entries.up)
+            .field("up", &self.entries.up())
             .finish_non_exhaustive()
     }
 }
 
-fn ns(duration: Duration) -> u64 {
+pub(super) fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -124,7 +138,12 @@ impl Membership {
             cluster: config.cluster,
             timing: config.timing,
             entries: Entries::default(),
-            spread: Spread::default(),
+            verdicts: Verdicts::default(),
+            suspicions: Suspicions::default(),
+            probe: None,
+            relays: Relays::default(),
+            spread: Spread::new(RECORD),
+            spread_suspicions: Spread::new(SUSPECT),
             answers: Quota::new(ANSWERS_PER_SECOND),
             asks: Quota::new(ASKS_PER_SECOND),
             random,
@@ -136,6 +155,7 @@ impl Membership {
             names_at_ns: None,
             names_shared: BTreeSet::new(),
             joined: false,
+            read_whole: false,
             scale: 1,
             differs_at_ns: None,
         })
@@ -162,7 +182,7 @@ impl Membership {
     /// Other members that are up.
     #[must_use]
     pub const fn up(&self) -> usize {
-        self.entries.up
+        self.entries.up()
     }
 
     /// Whether the member at this address is up.
@@ -190,7 +210,8 @@ impl Membership {
     fn due_ns(&self) -> Option<u64> {
         let pull_ns = (self.pulling.due_ns != u64::MAX).then_some(self.pulling.due_ns);
         let timer_ns = self.timers.peek().map(|due| due.at_ns);
-        [timer_ns, self.gossip_at_ns, pull_ns, self.names_at_ns].into_iter().flatten().min()
+        let other = [self.gossip_at_ns, pull_ns, self.names_at_ns, self.suspicions.due_ns()];
+        other.into_iter().chain([timer_ns, self.relays.due_ns()]).flatten().min()
     }
 
     /// Sets the machine's time; what time brings about is [`Membership::on_time`]'s.
@@ -212,6 +233,10 @@ impl Membership {
             let Some(due) = self.timers.pop() else { break };
             self.fire(due.timer);
         }
+        for timer in self.suspicions.take_due(now_ns, &self.verdicts) {
+            self.fire(timer);
+        }
+        self.deny(now_ns);
         if self.gossip_at_ns.is_some_and(|at_ns| at_ns <= now_ns) {
             self.gossip();
         }
@@ -225,21 +250,16 @@ impl Membership {
     }
 
     fn fire(&mut self, timer: Timer<Identity>) {
-        let probed = match &timer {
-            Timer::SendIndirectProbe { probed_id, .. } => Some(*probed_id),
-            _ => None,
-        };
+        if matches!(timer, Timer::ProbeRandomMember(_)) {
+            self.end_probe();
+        }
         if let Timer::RemoveDown(identity) = &timer {
             self.entries.forget(*identity);
+            self.verdicts.forget(*identity);
         }
         let refused = self.foca.handle_timer(timer, &mut self.outbox).is_err();
         self.counts.refused_malformed += u64::from(refused);
-        let asks = |(_, datagram): &(Identity, Vec<u8>)| datagram.first() == Some(&PING_REQUEST);
-        if let Some(probed) = probed
-            && self.outbox.datagrams.iter().any(asks)
-        {
-            self.health.missed(probed);
-        }
+        self.watch_probe();
         self.absorb(CONTROL_PACKET_BYTES_MAX);
     }
 
@@ -248,12 +268,12 @@ impl Membership {
         let now_ns = self.clock.now_ns();
         let Outbox { datagrams, timers, news } = std::mem::take(&mut self.outbox);
         for (timer, after) in timers {
-            let patient = matches!(
-                timer,
-                Timer::SendIndirectProbe { .. }
-                    | Timer::ProbeRandomMember(_)
-                    | Timer::ChangeSuspectToDown { .. }
-            );
+            if matches!(timer, Timer::ChangeSuspectToDown { .. }) {
+                self.suspect(timer, after);
+                continue;
+            }
+            let patient =
+                matches!(timer, Timer::SendIndirectProbe { .. } | Timer::ProbeRandomMember(_));
             let times = if patient { self.health.multiplier() } else { 1 };
             self.order += 1;
             let at_ns = now_ns.saturating_add(ns(after * times));
@@ -286,7 +306,10 @@ impl Membership {
                 self.entries.rise(*identity, now_ns);
                 self.names_at_ns.get_or_insert(now_ns + SHARED_NAME_NS);
             }
-            OwnedNotification::MemberDown(identity) => self.entries.fall(*identity, now_ns),
+            OwnedNotification::MemberDown(identity) => {
+                self.verdicts.note(&Update::down(*identity));
+                self.entries.fall(*identity, now_ns);
+            }
             OwnedNotification::Rename(_, identity) => self.entries.live(*identity),
             OwnedNotification::Rejoin(identity) => self.begin_life(*identity),
             _ => {}
@@ -297,7 +320,7 @@ impl Membership {
 
     /// The cluster's size has its say in patience and in how often news are passed on.
     fn rescale(&mut self) {
-        let scale = 1 + (self.entries.up + 1).ilog10();
+        let scale = 1 + (self.entries.up() + 1).ilog10();
         if scale != self.scale {
             self.scale = scale;
             // Only what may change while it runs is changed.
@@ -305,12 +328,17 @@ impl Membership {
         }
     }
 
+    /// How long a suspected member has while nobody else suspects it.
+    pub(super) fn suspicion_most(&self) -> Duration {
+        suspicion(&self.timing, self.scale)
+    }
+
     /// The same for all who have the same members up.
     pub(super) fn digest(&self) -> u64 {
         self.entries.digest ^ self.own.identity.digest()
     }
 
-    fn news_soon(&mut self) {
+    pub(super) fn news_soon(&mut self) {
         let soon_ns = self.clock.now_ns() + NEWS_NS;
         self.gossip_at_ns = Some(self.gossip_at_ns.map_or(soon_ns, |at_ns| at_ns.min(soon_ns)));
     }
@@ -330,7 +358,11 @@ impl Membership {
     }
 
     pub(super) fn pass_on(&mut self, record: &Arc<Record>) {
-        self.spread.add(record, 3 * self.scale);
+        // When many join at once, whole tables are the cheaper way, and are read anyhow.
+        let times = if self.spread.len() > MANY_NEWS { 1 } else { 3 };
+        let mut bytes = vec![GOSSIP_VERSION];
+        bytes.extend(record.encode());
+        self.spread.add(record.identity.address, bytes, times * self.scale);
         self.news_soon();
     }
 
@@ -380,10 +412,29 @@ impl Membership {
         payload.extend_from_slice(&self.digest().to_le_bytes());
         payload.extend_from_slice(&datagram);
         self.packet(to, |machine, packet| {
-            packet.push(SWIM, &payload);
             let used = CONTROL_OVERHEAD_BYTES + wireloom_wire::align_up(payload.len());
-            machine.spread.fill(packet, to, bytes_max.saturating_sub(used));
+            let mut room = bytes_max.saturating_sub(used);
+            // Before the datagram, so that the answer to a probe refutes it.
+            if payload.len() + 2 * SUSPICION_FRAME_BYTES_MAX <= packet.room()
+                && machine.tell_suspect(packet, to, room)
+            {
+                room -= SUSPICION_FRAME_BYTES_MAX;
+            }
+            packet.push(SWIM, &payload);
+            machine.fill(packet, to, room);
         });
+    }
+
+    /// Adds what is passed on: suspicions first.
+    fn fill(&mut self, packet: &mut ControlPacket<'_>, to: SocketAddr, room: usize) {
+        let before = packet.room();
+        self.spread_suspicions.fill(packet, |_| false, room);
+        let room = room.saturating_sub(before - packet.room());
+        self.spread.fill(packet, |of| *of == to, room);
+    }
+
+    fn has_news(&self) -> bool {
+        !self.spread.is_empty() || !self.spread_suspicions.is_empty()
     }
 
     /// Says hello: to a seed, a group, or an address a member may have.
@@ -400,27 +451,20 @@ impl Membership {
             let refused = self.foca.gossip(&mut self.outbox).is_err();
             self.counts.refused_malformed += u64::from(refused);
             self.absorb(CONTROL_PACKET_BYTES_MAX);
-        } else if !self.spread.is_empty() {
+        } else if self.has_news() {
             for to in self.some_members(GOSSIP_FANOUT) {
                 self.packet(to, |machine, packet| {
-                    machine.spread.fill(packet, to, CONTROL_PACKET_BYTES_MAX);
+                    machine.fill(packet, to, CONTROL_PACKET_BYTES_MAX);
                 });
             }
         }
-        let more = self.foca.updates_backlog() > 0 || !self.spread.is_empty();
-        let alone = self.entries.up == 0;
+        let more = self.foca.updates_backlog() > 0 || self.has_news();
+        let alone = self.entries.up() == 0;
         self.gossip_at_ns = (more && !alone).then(|| self.clock.now_ns() + GOSSIP_NS);
     }
 
     fn some_members(&mut self, count: usize) -> Vec<SocketAddr> {
-        let mut up: Vec<SocketAddr> = self.entries.up_addresses().collect();
-        let count = count.min(up.len());
-        for at in 0..count {
-            let other = self.random.random_range(at..up.len());
-            up.swap(at, other);
-        }
-        up.truncate(count);
-        up
+        self.entries.some_up(count, &mut self.random).to_vec()
     }
 
     /// Asks somebody for the first page of its table.

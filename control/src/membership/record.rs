@@ -191,6 +191,12 @@ impl Record {
         bytes
     }
 
+    /// Whose record the bytes begin, and how new it is.
+    pub(crate) fn decode_version(bytes: &[u8]) -> Result<(Identity, u32), Malformed> {
+        let mut from = Reader(bytes);
+        Ok((from.identity()?, from.u32()?))
+    }
+
     /// The record in `bytes`, all of them.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader(bytes);

@@ -27,15 +27,14 @@ pub struct Timing {
     /// How long its answer may take before others are asked to probe it.
     pub probe_rtt: Duration,
     /// How long a suspected member has to speak up among ten; twice as long among a hundred, three
-    /// times among a thousand.
+    /// times among a thousand. A half, a third, or less than that when three others suspect it too.
     pub suspicion: Duration,
     /// How long the dead are remembered.
     pub tombstone: Duration,
 }
 
 impl Default for Timing {
-    /// For a local network: that a member is dead is known to all after 3.5 to 6 s among ten, after
-    /// 6.5 to 10 s among a hundred.
+    /// For a local network: that a member is dead is known to all after 2.5 to 6 s.
     fn default() -> Self {
         Self {
             probe_period: Duration::from_millis(500),
@@ -89,8 +88,16 @@ counts! {
     refused_full "Members refused because the table is full.";
     refused_life "Lives that lie too far ahead to be true; dropped.";
     answers_shed "Hellos and pulls not answered because too many came in a second.";
+    refused_suspicion "Suspicions by or of members this node does not know; dropped.";
+    nacks_heard "Members asked to probe another that said they got no answer.";
+    nacks_missed "Members asked to probe another that said nothing at all.";
     pauses "Times this machine found that it had not run.";
     renewals "Times this node began a new life because its old one was declared dead.";
+}
+
+/// How long a member that nobody else suspects has to speak up.
+pub(super) fn suspicion(timing: &Timing, scale: u32) -> Duration {
+    timing.suspicion * (scale - 1).max(1)
 }
 
 /// The figures that follow from the cluster's size: `scale` is the number of its decimal digits.
@@ -102,7 +109,7 @@ pub(super) fn foca_config(timing: &Timing, scale: u32) -> Config {
         probe_rtt: timing.probe_rtt,
         num_indirect_probes: NonZeroUsize::new(GOSSIP_FANOUT).unwrap_or(NonZeroUsize::MIN),
         max_transmissions: NonZeroU8::new(sends).unwrap_or(NonZeroU8::MIN),
-        suspect_to_down_after: timing.suspicion * (scale - 1).max(1),
+        suspect_to_down_after: suspicion(timing, scale),
         remove_down_after: Some(timing.tombstone),
         max_packet_size: NonZeroUsize::new(
             CONTROL_PACKET_BYTES_MAX - 16 - CONTROL_OVERHEAD_BYTES - SWIM_HEAD_BYTES,

@@ -4,11 +4,16 @@ use std::net::SocketAddr;
 
 use wireloom_wire::gossip::{CONTROL_OVERHEAD_BYTES, CONTROL_PACKET_BYTES_MAX};
 
-use super::codec::{Malformed, Reader, put_address};
+use super::codec::{Malformed, Reader, put_address, put_identity};
+use super::identity::Identity;
 use super::record::{GOSSIP_VERSION, RECORD_BYTES_MAX, Record};
 
 /// Payload of a padded question: no answer can be longer.
 const PADDED_BYTES: usize = (CONTROL_PACKET_BYTES_MAX & !15) - CONTROL_OVERHEAD_BYTES;
+
+/// A suspicion's frame in a packet, at most: header, version, incarnation, two identities.
+pub(crate) const SUSPICION_FRAME_BYTES_MAX: usize =
+    wireloom_wire::align_up(wireloom_wire::FRAME_HEADER_BYTES + 3 + 2 * 35);
 
 /// Records of a page at most: the shortest has some 60 bytes.
 const PAGE_RECORDS_MAX: usize = 32;
@@ -112,6 +117,34 @@ pub(crate) fn read_pull(payload: &[u8]) -> Result<Pull, Refusal> {
     }
 }
 
+/// A suspicion's payload: `origin` got no answer from `suspect`.
+pub(crate) fn suspicion(suspect: Identity, incarnation: u16, origin: Identity) -> Vec<u8> {
+    let mut payload = vec![GOSSIP_VERSION];
+    payload.extend_from_slice(&incarnation.to_le_bytes());
+    put_identity(&mut payload, &suspect);
+    put_identity(&mut payload, &origin);
+    payload
+}
+
+pub(crate) fn read_suspicion(payload: &[u8]) -> Result<(Identity, u16, Identity), Refusal> {
+    let mut from = versioned(payload)?;
+    let incarnation = from.u16()?;
+    Ok((from.identity()?, incarnation, from.identity()?))
+}
+
+/// A negative answer's payload: `by` was asked to probe `target` and got no answer.
+pub(crate) fn nack(by: Identity, target: Identity) -> Vec<u8> {
+    let mut payload = vec![GOSSIP_VERSION];
+    put_identity(&mut payload, &by);
+    put_identity(&mut payload, &target);
+    payload
+}
+
+pub(crate) fn read_nack(payload: &[u8]) -> Result<(Identity, Identity), Refusal> {
+    let mut from = versioned(payload)?;
+    Ok((from.identity()?, from.identity()?))
+}
+
 /// A page's payload: as many of `records` as fit.
 pub(crate) fn page<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<u8> {
     let mut payload = vec![GOSSIP_VERSION, 0];
@@ -146,7 +179,6 @@ pub(crate) fn read_page(payload: &[u8]) -> Result<(bool, Vec<Record>), Refusal> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::identity::Identity;
     use super::*;
     use wireloom_wire::NodeId;
 
@@ -172,6 +204,9 @@ mod tests {
         for what in [Pull::Own, Pull::First, Pull::After(record(3).identity.address)] {
             assert_eq!(read_pull(&pull(what)), Ok(what));
         }
+        let (one, two) = (record(1).identity, record(2).identity);
+        assert_eq!(read_suspicion(&suspicion(one, 9, two)), Ok((one, 9, two)));
+        assert_eq!(read_nack(&nack(one, two)), Ok((one, two)));
         let mut other = hello(&record(1));
         other[0] = 2;
         assert_eq!(read_hello(&other), Err(Refusal::Version));

@@ -1,16 +1,18 @@
-//! Records passed on: each new one goes with a bounded number of packets, the youngest first. Who
-//! misses all of them notices at the sender's next probe, which says how new its record is.
+//! News passed on: each goes with a bounded number of packets, the youngest first. Who misses a
+//! record altogether notices at the sender's next probe, which says how new its record is.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
-use wireloom_wire::gossip::{ControlPacket, RECORD};
+use wireloom_wire::EventTypeId;
+use wireloom_wire::gossip::ControlPacket;
 
-use super::record::{GOSSIP_VERSION, Record};
-
-/// Records waiting to be passed on at a time; beyond that the one passed on most often goes.
+/// News waiting to be passed on at a time; beyond that the one passed on most often goes.
 const WAITING_MAX: usize = 512;
+
+/// News looked at for one packet that do not fit into it; shorter ones may stand behind them.
+const PASSED_OVER_MAX: usize = 4;
 
 #[derive(Debug)]
 struct Waiting {
@@ -18,25 +20,38 @@ struct Waiting {
     sends_left: u32,
 }
 
-/// The records that are still to be passed on.
-#[derive(Debug, Default)]
-pub(crate) struct Spread {
-    waiting: BTreeMap<SocketAddr, Waiting>,
+/// The news of one type that are still to be passed on, by what they are of.
+#[derive(Debug)]
+pub(crate) struct Spread<K> {
+    event_type: EventTypeId,
+    waiting: HashMap<K, Waiting>,
+    /// The same in the order in which they go.
+    order: BTreeSet<Reverse<(u32, K)>>,
 }
 
-impl Spread {
-    /// Passes a record on `sends` times, instead of an older one of the same member.
-    pub(crate) fn add(&mut self, record: &Arc<Record>, sends: u32) {
-        let address = record.identity.address;
-        if self.waiting.len() >= WAITING_MAX && !self.waiting.contains_key(&address) {
-            let oldest = self.waiting.iter().min_by_key(|(_, waiting)| waiting.sends_left);
-            if let Some(oldest) = oldest.map(|(address, _)| *address) {
-                self.waiting.remove(&oldest);
-            }
+impl<K: Copy + Ord + Hash> Spread<K> {
+    pub(crate) fn new(event_type: EventTypeId) -> Self {
+        Self { event_type, waiting: HashMap::new(), order: BTreeSet::new() }
+    }
+
+    /// Passes a payload on `sends` times, instead of an older one of the same.
+    pub(crate) fn add(&mut self, of: K, bytes: Vec<u8>, sends: u32) {
+        if self.waiting.len() >= WAITING_MAX
+            && !self.waiting.contains_key(&of)
+            && let Some(Reverse((_, oldest))) = self.order.pop_last()
+        {
+            self.waiting.remove(&oldest);
         }
-        let mut bytes = vec![GOSSIP_VERSION];
-        bytes.extend(record.encode());
-        self.waiting.insert(address, Waiting { bytes, sends_left: sends });
+        let before = self.waiting.insert(of, Waiting { bytes, sends_left: sends });
+        if let Some(before) = before {
+            self.order.remove(&Reverse((before.sends_left, of)));
+        }
+        self.order.insert(Reverse((sends, of)));
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Whether nothing waits.
@@ -44,26 +59,40 @@ impl Spread {
         self.waiting.is_empty()
     }
 
-    /// Adds to a packet what fits below `bytes_max` bytes of it, for a member at `to`.
-    pub(crate) fn fill(&mut self, packet: &mut ControlPacket<'_>, to: SocketAddr, room: usize) {
+    /// Adds to a packet what fits into `room` bytes of it, but for `skip`. Costs what it adds,
+    /// however many wait.
+    pub(crate) fn fill(
+        &mut self,
+        packet: &mut ControlPacket<'_>,
+        skip: impl Fn(&K) -> bool,
+        room: usize,
+    ) {
         let mut room = room.min(packet.room());
-        let mut order: Vec<(u32, SocketAddr)> =
-            self.waiting.iter().map(|(address, waiting)| (waiting.sends_left, *address)).collect();
-        order.sort_unstable_by(|a, b| b.cmp(a));
-        for (_, address) in order.into_iter().filter(|(_, address)| *address != to) {
-            let Some(waiting) = self.waiting.get_mut(&address) else { continue };
+        let (mut sent, mut passed_over) = (Vec::new(), 0);
+        for Reverse((sends_left, of)) in &self.order {
+            if room < 2 * wireloom_wire::FRAME_HEADER_BYTES || passed_over == PASSED_OVER_MAX {
+                break;
+            }
+            let Some(waiting) = self.waiting.get(of).filter(|_| !skip(of)) else {
+                continue;
+            };
             let frame_bytes =
                 wireloom_wire::align_up(wireloom_wire::FRAME_HEADER_BYTES + waiting.bytes.len());
-            if frame_bytes > room || !packet.push(RECORD, &waiting.bytes) {
+            if frame_bytes > room || !packet.push(self.event_type, &waiting.bytes) {
+                passed_over += 1;
                 continue;
             }
             room -= frame_bytes;
-            waiting.sends_left -= 1;
-            if waiting.sends_left == 0 {
-                self.waiting.remove(&address);
-            }
-            if room < 2 * wireloom_wire::FRAME_HEADER_BYTES {
-                break;
+            sent.push((*sends_left, *of));
+        }
+        for (sends_left, of) in sent {
+            self.order.remove(&Reverse((sends_left, of)));
+            match self.waiting.get_mut(&of) {
+                Some(waiting) if sends_left > 1 => {
+                    waiting.sends_left = sends_left - 1;
+                    self.order.insert(Reverse((sends_left - 1, of)));
+                }
+                _ => drop(self.waiting.remove(&of)),
             }
         }
     }

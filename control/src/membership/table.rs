@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rand::RngExt;
+use rand::rngs::SmallRng;
+
 use super::identity::Identity;
 use super::member::Change;
 use super::record::Record;
@@ -17,6 +20,8 @@ pub(crate) struct Entry {
     pub(crate) up: bool,
     /// Up, with a record: told to the outside.
     pub(crate) told: bool,
+    /// Its place in the list of those that are up.
+    place: usize,
     pub(crate) since_ns: u64,
     pub(crate) record: Option<Arc<Record>>,
     /// When its record was last asked for.
@@ -28,8 +33,9 @@ pub(crate) struct Entry {
 pub(crate) struct Entries {
     pub(crate) by_address: BTreeMap<SocketAddr, Entry>,
     pub(crate) changes: Vec<Change>,
-    /// Members up, and those of them whose record is known.
-    pub(crate) up: usize,
+    /// The addresses of members that are up, in no order: one is chosen by chance for nothing.
+    up: Vec<SocketAddr>,
+    /// Those of them whose record is known.
     pub(crate) told: usize,
     /// The digests of their identities, added up without carry.
     pub(crate) digest: u64,
@@ -41,13 +47,15 @@ impl Entries {
             identity,
             up: false,
             told: false,
+            place: 0,
             since_ns: now_ns,
             record: None,
             asked_ns: 0,
         });
         if !entry.up {
             (entry.up, entry.since_ns) = (true, now_ns);
-            self.up += 1;
+            entry.place = self.up.len();
+            self.up.push(identity.address);
             self.digest ^= entry.identity.digest();
         }
         self.live(identity);
@@ -79,10 +87,16 @@ impl Entries {
     pub(crate) fn fall(&mut self, identity: Identity, now_ns: u64) {
         let Some(entry) = self.by_address.get_mut(&identity.address) else { return };
         if std::mem::take(&mut entry.up) {
-            self.up -= 1;
             self.digest ^= entry.identity.digest();
             (entry.since_ns, entry.identity) = (now_ns, identity);
+            let place = entry.place;
+            self.up.swap_remove(place);
+            let moved = self.up.get(place).and_then(|moved| self.by_address.get_mut(moved));
+            if let Some(moved) = moved {
+                moved.place = place;
+            }
         }
+        let Some(entry) = self.by_address.get_mut(&identity.address) else { return };
         if std::mem::take(&mut entry.told) {
             self.told -= 1;
             self.changes.push(Change::Down(identity));
@@ -115,6 +129,12 @@ impl Entries {
         }
     }
 
+    /// Whether this life is up.
+    pub(crate) fn lives(&self, identity: &Identity) -> bool {
+        let entry = self.by_address.get(&identity.address);
+        entry.is_some_and(|entry| entry.up && entry.identity == *identity)
+    }
+
     /// Forgets an address that is down.
     pub(crate) fn forget(&mut self, identity: Identity) {
         let entry = self.by_address.get(&identity.address);
@@ -128,8 +148,23 @@ impl Entries {
         Some((record.identity, record.version))
     }
 
-    /// The addresses of members that are up.
-    pub(crate) fn up_addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.by_address.iter().filter(|(_, entry)| entry.up).map(|(address, _)| *address)
+    /// Members that are up.
+    pub(crate) const fn up(&self) -> usize {
+        self.up.len()
+    }
+
+    /// The addresses of `count` members that are up, each once, by chance.
+    pub(crate) fn some_up(&mut self, count: usize, random: &mut SmallRng) -> &[SocketAddr] {
+        let count = count.min(self.up.len());
+        for place in 0..count {
+            let other = random.random_range(place..self.up.len());
+            self.up.swap(place, other);
+            for place in [place, other] {
+                if let Some(entry) = self.by_address.get_mut(&self.up[place]) {
+                    entry.place = place;
+                }
+            }
+        }
+        &self.up[..count]
     }
 }

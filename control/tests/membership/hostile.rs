@@ -10,7 +10,7 @@ use wireloom_wire::{EventTypeId, NodeId, SessionId};
 use super::mesh;
 use super::network::{Network, SECOND, address, machine, record};
 
-fn packet(cluster: u32, event_type: EventTypeId, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(cluster: u32, event_type: EventTypeId, payload: &[u8]) -> Vec<u8> {
     let mut bytes = [0; CONTROL_PACKET_BYTES_MAX];
     let mut packet = ControlPacket::new(&mut bytes);
     assert!(packet.push(event_type, payload));

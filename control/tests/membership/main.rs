@@ -1,9 +1,12 @@
 //! Membership machines on a network in memory: joining, dying, healing, and hostile packets.
 #![forbid(unsafe_code)]
 
+mod crowd;
 mod faults;
 mod hostile;
+mod identity;
 mod network;
+mod suspicion;
 
 use network::{MS, Network, SECOND, address, group};
 
@@ -97,9 +100,7 @@ fn a_hundred_nodes_say_little() {
 
 #[test]
 fn many_nodes_join_by_seeds_and_nobody_healthy_is_declared_dead() {
-    // WIRELOOM_MACHINES asks for others.
-    let machines = std::env::var("WIRELOOM_MACHINES").ok().and_then(|text| text.parse().ok());
-    let mut network = mesh(4, machines.unwrap_or(200), false);
+    let mut network = mesh(4, 150, false);
     network.run(15 * SECOND);
     assert_eq!(network.disagreements(), Vec::<String>::new());
     let downs: usize = network.nodes.iter().map(|node| node.downs.len()).sum();
@@ -111,10 +112,7 @@ fn who_leaves_is_gone_at_once_and_who_dies_within_the_documented_time() {
     for (nodes, dead_ms) in [(3, 6_000), (10, 6_000), (100, 10_000)] {
         let mut network = mesh(5, nodes, true);
         network.run(10 * SECOND);
-        let now_ns = network.now_ns;
-        network.nodes[1].machine.as_mut().expect("it runs").leave(now_ns);
-        network.settle(1);
-        network.crash(1);
+        network.leave(1);
         let took = network.converge(MS, SECOND).expect("all know that it left");
         println!("{nodes} nodes: all know that one left after {} ms", took / MS);
         network.crash(2);

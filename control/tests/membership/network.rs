@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
+use wireloom_control::discovery::Discovery;
 use wireloom_control::membership::{
     Change, Identity, Membership, MembershipConfig, Record, Timing,
 };
@@ -39,8 +40,16 @@ pub(crate) fn machine(record: Record, seed: u64) -> Membership {
 #[derive(Default)]
 pub(crate) struct Node {
     pub(crate) machine: Option<Membership>,
+    /// Says hello for it; without one the test does.
+    discovery: Option<Discovery>,
+    /// Has not joined the group.
+    pub(crate) off_group: bool,
     pub(crate) life: u64,
     pub(crate) paused_until_ns: u64,
+    /// How far its clock is from the network's, ns.
+    pub(crate) clock_ns: i64,
+    /// Its clock stands still since then.
+    pub(crate) frozen_at_ns: Option<u64>,
     /// Runs only in the first 5 ms of each 100 ms.
     pub(crate) slow: bool,
     /// Nothing that is sent to it arrives.
@@ -109,6 +118,15 @@ impl Network {
         self.hello(index, hellos);
     }
 
+    /// A node starts (again) and says hello as the product does.
+    pub(crate) fn start_discovering(&mut self, index: usize, group: bool, seeds: &[SocketAddr]) {
+        let heard = group.then(self::group);
+        self.nodes[index].off_group = !group;
+        self.nodes[index].discovery = Some(Discovery::new(heard, seeds, self.now_ns));
+        self.start(index, &[]);
+        self.call(index);
+    }
+
     pub(crate) fn hello(&mut self, index: usize, hellos: &[SocketAddr]) {
         let now_ns = self.now_ns;
         let machine = self.nodes[index].machine.as_mut().expect("it runs");
@@ -118,8 +136,17 @@ impl Network {
         self.settle(index);
     }
 
+    /// It says goodbye and is gone.
+    pub(crate) fn leave(&mut self, index: usize) {
+        let now_ns = self.now_ns;
+        self.nodes[index].machine.as_mut().expect("it runs").leave(now_ns);
+        self.settle(index);
+        self.crash(index);
+    }
+
     pub(crate) fn crash(&mut self, index: usize) {
         self.nodes[index].machine = None;
+        self.nodes[index].discovery = None;
         self.nodes[index].waiting.clear();
     }
 
@@ -160,8 +187,12 @@ impl Network {
                 Change::Changed(_) => {}
             }
         }
-        if let Some(at_ns) = machine.deadline_ns() {
-            node.call_at_ns = at_ns.max(now_ns);
+        let says_ns = node.discovery.as_ref().and_then(Discovery::deadline_ns);
+        if let Some(at_ns) = machine.deadline_ns().into_iter().chain(says_ns).min() {
+            let at_ns = at_ns.saturating_add_signed(-node.clock_ns);
+            // One whose clock stands still comes round all the same.
+            let least_ns = if node.frozen_at_ns.is_some() { 10 * MS } else { 0 };
+            node.call_at_ns = at_ns.max(now_ns + least_ns);
             self.calls.push(Reverse((node.call_at_ns, index)));
         }
         for (to, bytes) in machine.take_packets() {
@@ -173,7 +204,9 @@ impl Network {
         self.bytes += bytes.len() as u64;
         if to == group() {
             for index in 0..self.nodes.len() {
-                self.copy(from, index, bytes);
+                if !self.nodes[index].off_group {
+                    self.copy(from, index, bytes);
+                }
             }
             return;
         }
@@ -196,6 +229,12 @@ impl Network {
         self.travelling.push(Reverse((due_ns, self.order, to, source, bytes.to_vec())));
     }
 
+    /// What the node's own clock shows.
+    fn clock(&self, index: usize) -> u64 {
+        let node = &self.nodes[index];
+        node.frozen_at_ns.unwrap_or(self.now_ns).saturating_add_signed(node.clock_ns)
+    }
+
     /// When the node next runs; now, if it does.
     fn runs_at(&self, index: usize) -> u64 {
         let node = &self.nodes[index];
@@ -212,13 +251,19 @@ impl Network {
             self.calls.push(Reverse((at_ns, index)));
             return;
         }
+        let clock_ns = self.clock(index);
         let node = &mut self.nodes[index];
         let waiting = std::mem::take(&mut node.waiting);
         let Some(machine) = &mut node.machine else { return };
         for (from, bytes) in waiting {
-            machine.on_packet(from, &bytes, self.now_ns);
+            machine.on_packet(from, &bytes, clock_ns);
         }
-        machine.on_time(self.now_ns);
+        machine.on_time(clock_ns);
+        if let Some(discovery) = &mut node.discovery {
+            let alone = machine.up() == 0;
+            let hellos = discovery.due(clock_ns, alone, |address| machine.is_up(address));
+            hellos.into_iter().for_each(|to| machine.hello(to, clock_ns));
+        }
         self.settle(index);
     }
 

@@ -46,14 +46,20 @@ impl NodeBuilder {
         if let Some(listen) = config.listen() {
             self = self.listen(listen);
         }
-        let discovery = config.discovery();
+        let (discovery, services) = (config.discovery(), config.services());
+        if config.is_said(&[Id::Heartbeat]) {
+            self = self.heartbeat(discovery.heartbeat);
+        }
+        if config.is_said(&[Id::Choice]) {
+            self = self.service_choice(services.choice);
+        }
         if let Some(group) = discovery.group {
             self = self.discover(&group.to_string());
         }
         for seed in discovery.seeds.iter().chain(&discovery.dns) {
             self = self.seed(seed);
         }
-        for service in config.services().announce {
+        for service in services.announce {
             self = self.service(&service);
         }
         self.notes = config.notes();

@@ -243,8 +243,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(Id::Dns, ("discovery", "dns"), Kind::Texts(Form::Peer, 64), "")
         .means("Names of which every address is a seed."),
     Key::new(Id::Heartbeat, ("discovery", "heartbeat"), Kind::Time(ms(100), HOUR), "5 s")
-        .means("Time between two heartbeats of a node.")
-        .effect(Effect::None("a heartbeat of this version comes each five seconds")),
+        .means("Time between two heartbeats of a node."),
     Key::new(Id::Announce, ("services", "announce"), Kind::Texts(Form::Name, 64), "")
         .means("Services this node offers, by name."),
     Key::new(
@@ -253,8 +252,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Word(&["round-robin", "least-loaded", "consistent-hash"]),
         "round-robin",
     )
-    .means("Which of a service's members an event goes to.")
-    .effect(Effect::None("who routes to a service chooses: Target::Service")),
+    .means("Which of a service's members an event goes to; by hash, the same for a node's events."),
     Key::new(Id::Join, ("groups", "join"), Kind::Texts(Form::Group, 256), "")
         .means("Multicast groups the node receives from, on udp.multicast_interface."),
     Key::new(Id::Replication, ("cluster", "replication"), Kind::Count(1, 16), "1")

@@ -73,14 +73,16 @@ pub struct ServiceSettings {
 }
 
 /// Which member of a service an event goes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum ServiceChoice {
     /// One after the other.
+    #[default]
     RoundRobin,
     /// The one that says it has least to do.
     LeastLoaded,
-    /// The one a key's hash falls to.
+    /// The one a key's hash falls to: all events of a node go to one member while it is up.
+    /// [`Choice::Key`](crate::Choice::Key) names a key for an event.
     ConsistentHash,
 }
 
