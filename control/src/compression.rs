@@ -43,8 +43,8 @@ impl Compression {
         (length <= packets - packets / 8).then(|| self.block.get(..length))?
     }
 
-    /// The packets of a block, to be given back by [`Compression::reuse`]; `None` when the bytes are
-    /// none that LZ4 makes, or become other than so many.
+    /// The packets of a block, to be given back by [`Compression::reuse`]; `None` when the bytes
+    /// are none that LZ4 makes, or become other than so many.
     pub(crate) fn unpack(&mut self, block: &Block<'_>) -> Option<Vec<u8>> {
         let mut packets = std::mem::take(&mut self.unpacked);
         packets.clear();

@@ -2,7 +2,7 @@
 //!
 //! A block begins like a packet, so that a reader of a stream meets nothing new: the flag
 //! `COMPRESSED` says that what follows is no frame. Plain values; how bytes are compressed is the
-//! control plane's matter. Only links whose hellos agree on it carry blocks, and no datagram is one.
+//! control plane's matter. Only links whose hellos agree on it carry blocks; no datagram is one.
 //!
 //! | field of the packet header | in a block |
 //! |---|---|
@@ -19,8 +19,8 @@ use crate::ids::{NodeId, SessionId};
 use crate::packet::{CHECKSUM_OFFSET, PACKET_HEADER_BYTES, PacketHeader, VERSION};
 use crate::{PacketError, align_up};
 
-/// What the packets of one block come to at most, which bounds what a reader must have room for: two
-/// of the longest.
+/// What the packets of one block come to at most, which bounds what a reader has room for: two of
+/// the longest.
 pub const BLOCK_PACKETS_BYTES_MAX: usize = 128 << 10;
 
 /// The longest block: it is never longer than the packets in it.
@@ -47,7 +47,7 @@ pub const fn is_block(header: &PacketHeader) -> bool {
     header.flags.contains(PacketFlags::COMPRESSED)
 }
 
-/// Writes the header of a block in front of its `compressed` bytes, which stand for `packets_bytes`.
+/// Writes the header of a block in front of its `compressed` bytes, which become `packets_bytes`.
 /// `into` is the whole block: room for a header, the compressed bytes and at most 15 more, which
 /// become zeros. Gives the block's length; `None` when `into` is too short, or the block would be
 /// longer than the packets.
@@ -76,7 +76,7 @@ pub fn seal_block(into: &mut [u8], compressed: usize, packets_bytes: usize) -> O
 /// The block at the front of a stream, cut to its length.
 ///
 /// # Errors
-/// `Truncated`, `Version`, `Flags`, `Length` (of the block, of what is in it, or of what it becomes),
+/// `Truncated`, `Version`, `Flags`, `Length` (of the block, of what is in it, of what it becomes),
 /// `Trailing` (padding that is not zero), `Checksum`: nothing of it is to be believed.
 pub fn decode_block(bytes: &[u8]) -> Result<Block<'_>, PacketError> {
     let Some((head, body)) = bytes.split_first_chunk::<PACKET_HEADER_BYTES>() else {

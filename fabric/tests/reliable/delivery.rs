@@ -194,7 +194,7 @@ struct Large {
 }
 
 #[test]
-fn an_event_longer_than_a_quarter_of_a_small_ring_finds_room_and_one_beyond_the_bound_none() {
+fn an_event_longer_than_a_quarter_of_a_small_ring_finds_room_in_a_larger_one_or_in_pieces() {
     let (desk, feed) = (node("desk").start().expect("starts"), node("feed").start().expect("too"));
     let lengths = Arc::new(std::sync::Mutex::new(Vec::new()));
     let book = Arc::clone(&lengths);
@@ -207,13 +207,15 @@ fn an_event_longer_than_a_quarter_of_a_small_ring_finds_room_and_one_beyond_the_
         for length in sent {
             patiently(|| router.route(&Large { bytes: vec![7; length] }, &target));
         }
-        let too_large = router.route(&Large { bytes: vec![7; 66_000] }, &target);
-        assert!(matches!(too_large, Err(wireloom::Refused::TooLarge { limit }) if limit > 65_000));
+        // No packet holds it: it comes when it comes, the others in order.
+        patiently(|| router.route(&Large { bytes: vec![7; 66_000] }, &target));
         assert_eq!(memory(&feed, "rings made so far").1 - before, GROWN - (1 << 20));
-        eventually("all of them", || lengths.lock().expect("no panic").len() == 4);
-        assert_eq!(std::mem::take(&mut *lengths.lock().expect("no panic")), sent);
+        eventually("all of them", || lengths.lock().expect("no panic").len() == 5);
+        let mut seen = std::mem::take(&mut *lengths.lock().expect("no panic"));
+        seen.retain(|length| *length != 66_000);
+        assert_eq!(seen, sent);
     }
-    assert_eq!(feed.ledger().published.refused, 2);
+    assert_eq!(feed.ledger().published.refused, 0);
 }
 
 /// What a node says it can come to use, bytes: all of it, and what a part of the reasons says.
