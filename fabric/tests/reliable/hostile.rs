@@ -220,7 +220,14 @@ fn blocks_nobody_agreed_on_and_blocks_that_lie_end_their_link_alone() {
         let inner = block(&literals, 200);
         [&[0xf0, u8::try_from(inner.len() - 15).expect("short")][..], &inner].concat()
     };
+    // Ten honest questions: a marker, eight copies of it by reference, and the last one.
+    let questions =
+        [&[0xff, 33][..], &marker(0), &[48, 0, 255, 110, 0xf0, 33], &marker(0)].concat();
+    let cut_short =
+        [&[0xff, 33][..], &marker(0), &[48, 0, 255, 110, 0xf0, 17], &marker(0)[..32]].concat();
     let lies = [
+        (false, block(&questions, 480)),
+        (true, block(&cut_short, 464)),
         (true, block(&literals, 131_072)),
         (true, block(&bomb, 131_072)),
         (true, block(&bomb[..40], 131_072)),
@@ -241,4 +248,11 @@ fn blocks_nobody_agreed_on_and_blocks_that_lie_end_their_link_alone() {
     seen.wait_for(lies.len());
     assert_eq!(seen.numbers(), (0..lies.len() as u64).collect::<Vec<_>>());
     assert_eq!(counted(&desk, "blocks_received"), 0);
+    // The same questions are answered where they were agreed on.
+    let mut stream = dial(&desk);
+    let greeting = Hello { compresses: true, incarnation: 99, ..hello("honest") };
+    stream.write_all(&encoded(&Control::Hello(greeting))).expect("sent");
+    stream.write_all(&block(&questions, 480)).expect("sent");
+    eventually("the block", || counted(&desk, "blocks_received") == 1);
+    assert_eq!(counted(&desk, "links_broken"), lies.len() as u64);
 }
