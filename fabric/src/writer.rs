@@ -221,7 +221,6 @@ impl RingWriter {
         } else {
             claim.stage(FRAME_HEADER_BYTES + bytes);
         }
-        self.was_large = false;
         bump(&self.handed.to_links);
         true
     }
