@@ -163,8 +163,7 @@ impl<E: Event> Publisher<E> {
         let plain = Plain { frame: &self.plain, sequence, timestamp_ns: at_ns };
         let scratch = &mut self.scratch;
         let payload = |into: &mut [u8]| encode(event, into, scratch);
-        // Without large events before it: an outcome that may name a place would go through memory,
-        // for 6 ns an event.
+        // Without large events before it: an outcome that may name a place goes through memory.
         if self.trace.is_none()
             && self.larges == 0
             && self.writer.write_plain(self.way, plain, visible, payload)
