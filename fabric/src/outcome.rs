@@ -26,7 +26,9 @@ impl Accepted {
 pub(crate) struct Place {
     pub(crate) peer: PeerIndex,
     pub(crate) lane: usize,
-    pub(crate) large: bool,
+    /// 1 for a large one, else 0. No `bool`: the outcome of a call would hide its own kind in the
+    /// values that has not, and be put together byte by byte through memory for each event.
+    pub(crate) large: u32,
     pub(crate) event: u64,
 }
 

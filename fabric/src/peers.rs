@@ -41,15 +41,15 @@ impl ReliableRing {
     /// The place of the event that was written last, large or not.
     pub(crate) fn place(&self, peer: PeerIndex, lane: usize) -> Option<Place> {
         let (large, accepted) = match self.writer.large() {
-            Some((true, large)) => (true, large.accepted()),
-            _ => (false, self.handed.to_links.load(Ordering::Relaxed)),
+            Some((true, large)) => (1, large.accepted()),
+            _ => (0, self.handed.to_links.load(Ordering::Relaxed)),
         };
         Some(Place { peer, lane, large, event: accepted.checked_sub(1)? })
     }
 
     /// The receipt of the event at a place.
     pub(crate) fn receipt(&self, place: Place) -> Option<Receipt> {
-        let tally = if place.large { &self.writer.large()?.1.tally } else { &self.tally };
+        let tally = if place.large == 1 { &self.writer.large()?.1.tally } else { &self.tally };
         Some(Receipt::new(Arc::clone(tally), place.event))
     }
 }

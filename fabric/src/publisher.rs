@@ -127,7 +127,7 @@ impl<E: Event> Publisher<E> {
         let tally = self.tally.as_ref()?;
         match accepted.place {
             None => Some(Receipt::new(Arc::clone(tally), accepted.sequence)),
-            Some(Place { large: false, event, .. }) => Some(Receipt::new(Arc::clone(tally), event)),
+            Some(Place { large: 0, event, .. }) => Some(Receipt::new(Arc::clone(tally), event)),
             Some(Place { event, .. }) => {
                 Some(Receipt::new(Arc::clone(&self.writer.large()?.1.tally), event))
             }
@@ -145,7 +145,8 @@ impl<E: Event> Publisher<E> {
         let Way::Reliable(peer) = self.way else { return Accepted::new(sequence) };
         let event = if large { self.larges } else { sequence - self.larges };
         self.larges += u64::from(large);
-        let place = Place { peer, lane: E::PRIORITY.index(), large, event };
+        let (lane, large) = (E::PRIORITY.index(), u32::from(large));
+        let place = Place { peer, lane, large, event };
         Accepted { sequence, place: Some(place) }
     }
 
