@@ -1,9 +1,9 @@
 //! The links' agent: reliable streams over sockets that carry bytes.
 //!
 //! It owns the sockets ([`line`]s), the links that write this node's events to them ([`dialled`]),
-//! the halves that take the peers' events from them ([`accepted`]), and the local ring through which
-//! packets reach the handlers. It runs on the control thread or in the caller's loop, over TCP or a
-//! network in memory: everything below the sockets is the same.
+//! the halves that take the peers' events from them ([`accepted`]), and the local ring through
+//! which packets reach the handlers. It runs on the control thread or in the caller's loop, over
+//! TCP or a network in memory: everything below the sockets is the same.
 //!
 //! ```text
 //!  publishers' rings ═▶ Outgoing ═▶ Dialled ══ packets ══▶ Accepted ═▶ Inbox ═▶ receiver, handlers

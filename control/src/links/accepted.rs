@@ -2,9 +2,9 @@
 //! streams of a peer.
 //!
 //! What a stranger can make this node hold is one hello, for a bounded time, among a bounded number
-//! of strangers. A packet is taken only when it can be handed over: when the local ring is full, the
-//! socket is left alone, and TCP tells the peer. Where the line carries this node's events too, the
-//! peer's word on them may stand behind, so that packets are set aside up to a bound.
+//! of strangers. A packet is taken only when it can be handed over: when the local ring is full,
+//! the socket is left alone, and TCP tells the peer. Where the line carries this node's events too,
+//! the peer's word on them may stand behind, so that packets are set aside up to a bound.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

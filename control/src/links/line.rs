@@ -1,8 +1,8 @@
 //! A socket of the links: what was read and not taken, what is said and not written.
 //!
 //! Owned by the links' agent. Up to two halves share a line: a [`Dialled`](super::dialled::Dialled)
-//! writes this node's events to it, an [`Accepted`](super::accepted::Accepted) takes the peer's from
-//! it. Who dialled does not matter to either.
+//! writes this node's events to it, an [`Accepted`](super::accepted::Accepted) takes the peer's
+//! from it. Who dialled does not matter to either.
 
 use std::io::{self, IoSlice};
 
