@@ -478,7 +478,7 @@ impl Dialled {
         Ok(work)
     }
 
-    /// Takes out of a plan what would be too much on a borrowed line; the rest waits for an own one.
+    /// Takes out of a plan what would be too much on a borrowed line; the rest waits for another.
     fn keep_small(&mut self, plan: &mut Vec<(usize, usize)>) {
         let mut bytes: usize = self.streams.iter().map(Outgoing::unacknowledged_bytes).sum();
         let small = self.streams.len();
