@@ -82,6 +82,7 @@ struct Times {
     ack_ns: u64,
     keep_alive_ns: u64,
     attempts: u32,
+    undelivered_ns: u64,
 }
 
 /// What a duty cycle hands down to the links.
@@ -172,6 +173,7 @@ impl<S: Sockets> Links<S> {
             ack_ns: ns(settings.ack_timeout),
             keep_alive_ns: ns(settings.keep_alive).max(1),
             attempts: settings.attempts.max(1),
+            undelivered_ns: ns(settings.undelivered_after),
         };
         Self {
             times,

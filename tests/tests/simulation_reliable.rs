@@ -154,6 +154,7 @@ impl World {
             ack_timeout: Duration::from_millis(500),
             keep_alive: Duration::from_millis(700),
             attempts: if draw.one_in(3) { 3 } else { u32::MAX },
+            undelivered_after: Duration::from_nanos(draw.ns(600_000_000)),
             backoff_min: Duration::from_millis(5),
             backoff_max: Duration::from_millis(200),
             ring_bytes: 16 << 10,
