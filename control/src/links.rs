@@ -44,7 +44,7 @@ pub use memory::AcceptedMost;
 pub use port::{Identity, LinksCommand, LinksConfig, LinksPort};
 use sessions::{Sessions, next_sessions};
 
-/// Accepted sockets whose hello has not come; one more is closed at once.
+/// Accepted sockets whose hello has not come; one more takes the place of the oldest.
 const HANDSHAKES_MAX: usize = 64;
 
 /// Accepted sockets; a hello beyond them is refused as busy.
@@ -259,17 +259,26 @@ impl<S: Sockets> Links<S> {
     fn accept(&mut self, now_ns: u64) -> usize {
         for accepted in 0..ACCEPTS_PER_CYCLE {
             let Some(socket) = self.sockets.accept() else { return accepted };
-            let strangers = self.accepted.values().filter(|link| link.is_stranger()).count();
-            if strangers >= HANDSHAKES_MAX {
-                self.config.port.counters.add(Counter::HandshakesShed, 1);
-                self.sockets.close(socket);
-                continue;
-            }
+            self.shed_stranger();
             let until_ns = now_ns.saturating_add(self.times.connect_ns);
             self.accepted.insert(socket, Accepted::new(socket, until_ns));
             self.config.port.accepted_most.note(self.accepted.len());
         }
         ACCEPTS_PER_CYCLE
+    }
+
+    /// Makes room for a newcomer: among so many whose hello has not come, whole, the one who has had
+    /// the most time for it goes. Who says hello at once gets in, whoever else says nothing.
+    fn shed_stranger(&mut self) {
+        let mut strangers = self.accepted.iter().filter(|(_, link)| link.is_stranger());
+        let oldest = strangers.next().map(|(socket, _)| *socket);
+        if let Some(oldest) = oldest
+            && 1 + strangers.count() >= HANDSHAKES_MAX
+        {
+            self.config.port.counters.add(Counter::HandshakesShed, 1);
+            self.accepted.remove(&oldest);
+            self.sockets.close(oldest);
+        }
     }
 
     /// The links this node dialled: words of the peers, timers, events.
