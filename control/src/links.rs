@@ -53,7 +53,7 @@ pub use port::{Identity, LinksCommand, LinksConfig, LinksPort};
 use reading::{Halves, Heard, read_line};
 use sessions::{Sessions, next_sessions};
 
-/// Accepted sockets whose hello has not come; one more is closed at once.
+/// Accepted sockets whose hello has not come; one more takes the place of the oldest.
 const HANDSHAKES_MAX: usize = 64;
 
 /// Accepted sockets; a hello beyond them is refused as busy.
@@ -95,6 +95,7 @@ struct Times {
     ack_ns: u64,
     keep_alive_ns: u64,
     attempts: u32,
+    undelivered_ns: u64,
 }
 
 /// What a duty cycle hands down to the links.
@@ -185,6 +186,7 @@ impl<S: Sockets> Links<S> {
             ack_ns: ns(settings.ack_timeout),
             keep_alive_ns: ns(settings.keep_alive).max(1),
             attempts: settings.attempts.max(1),
+            undelivered_ns: ns(settings.undelivered_after),
         };
         Self {
             times,
@@ -266,18 +268,28 @@ impl<S: Sockets> Links<S> {
     fn accept(&mut self, now_ns: u64) -> usize {
         for accepted in 0..ACCEPTS_PER_CYCLE {
             let Some(socket) = self.sockets.accept() else { return accepted };
-            let strangers = self.accepted.values().filter(|link| link.is_stranger()).count();
-            if strangers >= HANDSHAKES_MAX {
-                self.config.port.counters.add(Counter::HandshakesShed, 1);
-                self.sockets.close(socket);
-                continue;
-            }
+            self.shed_stranger();
             let until_ns = now_ns.saturating_add(self.times.connect_ns);
             self.lines.insert(socket, Line::accepted(socket));
             self.accepted.insert(socket, Accepted::new(socket, until_ns));
             self.config.port.accepted_most.note(self.accepted.len());
         }
         ACCEPTS_PER_CYCLE
+    }
+
+    /// Makes room for a newcomer: among so many whose hello has not come, whole, the one who has had
+    /// the most time for it goes. Who says hello at once gets in, whoever else says nothing.
+    fn shed_stranger(&mut self) {
+        let mut strangers = self.accepted.iter().filter(|(_, link)| link.is_stranger());
+        let oldest = strangers.next().map(|(socket, _)| *socket);
+        if let Some(oldest) = oldest
+            && 1 + strangers.count() >= HANDSHAKES_MAX
+        {
+            self.config.port.counters.add(Counter::HandshakesShed, 1);
+            self.accepted.remove(&oldest);
+            self.lines.remove(&oldest);
+            self.sockets.close(oldest);
+        }
     }
 
     /// The links to peers: events, timers. What the peer is to be told by the same line goes along.

@@ -178,7 +178,7 @@ counters! {
     HandshakesExpired "handshakes_expired" "sockets"
         "Accepted sockets whose hello did not come in time; closed.";
     HandshakesShed "handshakes_shed" "sockets"
-        "Accepted sockets closed at once because very many waited for their hello.";
+        "Accepted sockets closed before their hello came, for newcomers: very many waited.";
     HellosProtocol "hellos_refused_protocol" "hellos"
         "Hellos refused because they speak another version of the protocol.";
     HellosCluster "hellos_refused_cluster" "hellos"

@@ -8,7 +8,7 @@
 //!    ▲ ╲                │ fails           ▲   │ fails              │ cut, silent, broken
 //!    │  ╲ a line to borrow ───────────────┘   │                    │
 //!    │  no events       ▼                     ▼                    ▼
-//!    └───────────── Waiting (a pause with jitter), or given up after so many attempts
+//!    └───────────── Waiting (a pause with jitter), or given up after so many attempts, and so long
 //! ```
 //!
 //! On a borrowed line little is on its way at a time, so that the peer can always set it aside and
@@ -541,8 +541,9 @@ impl Dialled {
         if !self.is_pending() {
             return;
         }
-        let pause_ns = self.backoff.fail();
-        if self.backoff.failures() >= cycle.times.attempts {
+        let (times, now_ns) = (cycle.times, cycle.now_ns);
+        let pause_ns = self.backoff.fail(now_ns);
+        if self.backoff.is_used_up(times.attempts, times.undelivered_ns, now_ns) {
             self.backoff.reset();
             self.given_up = Some(match ended {
                 Ended::Unreachable => Undelivered::Unreachable,
@@ -551,7 +552,7 @@ impl Dialled {
                 Ended::Broken => Undelivered::Protocol,
             });
         } else {
-            self.stage = Stage::Waiting { until_ns: cycle.now_ns.saturating_add(pause_ns) };
+            self.stage = Stage::Waiting { until_ns: now_ns.saturating_add(pause_ns) };
         }
     }
 }
