@@ -133,6 +133,9 @@ fn suspicion(suspect: Identity, origin: Identity) -> Vec<u8> {
     payload
 }
 
+/// The frames of a packet: what each is, and its payload.
+type Said = Vec<(EventTypeId, Vec<u8>)>;
+
 /// A machine whose packets nobody gets, and when it goes on.
 struct Alone {
     machine: Membership,
@@ -148,7 +151,7 @@ impl Alone {
     }
 
     /// Lets 10 ms pass; gives what it says: to whom, and the frames.
-    fn step(&mut self) -> Vec<(SocketAddr, Vec<(EventTypeId, Vec<u8>)>)> {
+    fn step(&mut self) -> Vec<(SocketAddr, Said)> {
         self.now_ns += 10 * MS;
         self.machine.on_time(self.now_ns);
         let read = |(to, bytes): (SocketAddr, Vec<u8>)| {
