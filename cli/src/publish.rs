@@ -77,8 +77,9 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
     let ended = publishing.publish_all(&mut Lines::new(source));
     let Publishing { router, summary, .. } = publishing;
     drop(router);
-    let code = match args.to {
-        Target::Reliable(_) | Target::Reliably(_) => {
+    let code = match (&args.to, node.ledger().reliable.accepted) {
+        // By TCP, because the target says so or what was decided for the events.
+        (Target::Reliable(_) | Target::Reliably(_), _) | (_, 1..) => {
             wait_for_delivery(&node, args.deadline, (&stop, output));
             close_reliable(node, summary, output)?
         }
