@@ -66,6 +66,7 @@ mod handler;
 pub mod json;
 mod large;
 mod ledger;
+mod matching;
 mod members;
 mod memory;
 mod node;

@@ -60,6 +60,11 @@ pub const RULES_MAX: usize = 2_048;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleSet(Arc<[Rule]>);
 
+/// The samples of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/rules.md")]
+struct Guide;
+
 impl RuleSet {
     /// Reads rules; `name` is what messages call the text. Hosts of targets are looked up, which
     /// may block.

@@ -508,6 +508,11 @@ impl Shared {
         self.books().types.get(&id).cloned()
     }
 
+    /// The types this node has met, by name.
+    pub(crate) fn known_types(&self) -> Vec<(EventTypeId, String)> {
+        self.books().types.iter().map(|(id, name)| (*id, name.clone())).collect()
+    }
+
     pub(crate) fn add_task(&self, task: Task) -> Result<(), SubscribeError> {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(control) = control.as_ref() else { return Err(SubscribeError::Stalled) };

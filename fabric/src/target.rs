@@ -79,6 +79,11 @@ pub enum Target {
     Unresolved(TargetError),
 }
 
+/// The samples of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/targets.md")]
+struct Guide;
+
 impl Target {
     /// One node at `host:port`. A host name is resolved now, once (this may block); an address is
     /// only parsed. What cannot be resolved becomes [`Target::Unresolved`].

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use wireloom::event::Priority;
 use wireloom::{
-    Batch, Delivery, Event, Explanation, Interface, NoRoute, Node, NodeBuilder, Question, Ready,
-    Refused, RuleSet, Target,
+    Batch, Delivery, Event, Explanation, Interface, NoRoute, Node, NodeBuilder, PolledAny,
+    Question, Ready, Refused, RuleSet, Target,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -393,6 +393,41 @@ fn one_event_goes_to_all_and_many_go_together() {
     assert!(matches!(batch.refused, Some(Refused::TooLarge { .. })), "{batch:?}");
     let ledger = node.ledger();
     assert!(ledger.balanced, "{ledger:?}");
+}
+
+#[test]
+fn a_subscriber_by_pattern_takes_the_types_that_match() {
+    let node = Node::builder("matching").start().expect("it starts");
+    node.on::<Tick>(|_, _| {}).expect("it subscribes");
+    let patterns = ["metric.**", "selection-t*"].map(|text| text.parse().expect("a pattern"));
+    let mut subscriber = node.subscribe_matching(&patterns).expect("a ring");
+    let mut router = node.router();
+    for _ in 0..2 {
+        for name in ["metric.cpu", "other", "metric", "metric.cpu.load"] {
+            let routed = router.route_json(name, Priority::Normal, b"{}", &Target::Local);
+            routed.expect("a handler of this process");
+        }
+        // Known by name here; the other is not, and carries none.
+        router.route(&Tick { number: 1 }, Target::Local).expect("a way");
+        router.route(&note(1), Target::Local).expect("a way");
+    }
+    let mut names = Vec::new();
+    let begun = Instant::now();
+    while names.len() < 6 && begun.elapsed() < PATIENCE {
+        subscriber.wait(Duration::from_millis(50));
+        subscriber.poll(100, |polled| {
+            if let PolledAny::Event(event) = polled {
+                names.push(
+                    node.type_name(event.envelope.event_type())
+                        .unwrap_or_else(|| event.type_name().unwrap_or_default().to_owned()),
+                );
+            }
+        });
+    }
+    let once = ["metric.cpu", "metric.cpu.load", "selection-tick"];
+    assert_eq!(names, [once, once].concat());
+    assert!(!subscriber.wait(Duration::from_millis(50)), "and nothing else");
+    wait_for("it balances", || node.ledger().balanced);
 }
 
 #[test]
