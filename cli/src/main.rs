@@ -11,6 +11,7 @@ mod bench;
 mod config;
 mod demo;
 mod exchange;
+mod explain;
 mod lines;
 mod members;
 mod node;
@@ -19,6 +20,7 @@ mod pace;
 mod patience;
 mod process;
 mod publish;
+mod rules;
 mod stop;
 mod subscribe;
 mod text;
@@ -66,6 +68,8 @@ fn begin(command: &Command, output: &Output) -> anyhow::Result<ExitCode> {
         Command::Members(args) => members::run(args, output),
         Command::Bench(args) => bench::run(args, output),
         Command::Config(args) => config::run(&args.command, output),
+        Command::Explain(args) => explain::run(args, output),
+        Command::Rules(args) => rules::run(&args.command, output),
         Command::Demo(args) => demo::run(args, output),
         Command::DemoNode(args) => demo::run_node(args, output),
         Command::Completions(args) => {

@@ -6,5 +6,6 @@ mod config;
 mod demo;
 mod program;
 mod publish;
+mod rules;
 mod subscribe;
 mod usage;
