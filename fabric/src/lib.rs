@@ -63,6 +63,7 @@ pub mod event;
 pub mod events;
 mod handler;
 pub mod json;
+pub mod jtag;
 mod large;
 mod ledger;
 mod members;
