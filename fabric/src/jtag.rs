@@ -7,14 +7,14 @@
 //!    travel wrapped, as events of the one type `legacy-jtag` ([`LegacyJtag`]).
 //! 2. **Type by type.** A [`Mapping`] says which names are typed events now. Whichever world emits,
 //!    both see the event, each once.
-//! 3. **Distributed.** [`Ways`] say where the events of each priority go: a multicast group for all,
-//!    and critical nodes reliably beside it.
+//! 3. **Distributed.** [`Ways`] say where the events of each priority go: a multicast group for
+//!    all, and critical nodes reliably beside it.
 //!
 //! Processes that cannot change connect to a [`Bridge`] (`wireloom jtag-bridge`), which speaks the
 //! legacy [`Message`]s. `docs/guide/migration.md` takes a small program through the three phases.
 //!
-//! This module owns no socket: it uses routers and subscribers of a node as any program does. Figures
-//! of the legacy system that it keeps:
+//! This module owns no socket: it uses routers and subscribers of a node as any program does.
+//! Figures of the legacy system that it keeps:
 //!
 //! | figure | value |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! The bridge for programs that cannot change: their messages become events and the other way round.
+//! The bridge for programs that cannot change: their messages become events, and events messages.
 //!
 //! A machine without sockets: whoever owns the WebSockets tells it who came and what they said, and
 //! sends what it gives out. Events of a client go to the fabric and to the other clients; events of
@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::endpoint::{Endpoints, environment_of};
 use super::events::{Emitted, LegacyEvents};
 use super::message::{self, Context, Environment, Message, MessageType, REQUEST_TIMEOUT};
-use super::shape::{self, MessageError, checked_name};
+use super::shape::{self, checked_name};
 use super::window::Window;
 use super::wrapper::LegacyEvent;
 use inbox::{Inbox, News};
@@ -153,8 +153,8 @@ impl Bridge {
         });
     }
 
-    /// A client said something. Whatever is wrong with it is counted and told to that client, by the
-    /// response to its request or an event `transport:error`.
+    /// A client said something. Whatever is wrong with it is counted and told to that client, by
+    /// the response to its request or an event `transport:error`.
     pub fn on_text(&mut self, from: ClientId, text: &[u8], now: Instant) {
         self.counts.heard += 1;
         let value = match shape::read(text) {
@@ -378,7 +378,7 @@ impl Bridge {
     }
 
     /// Counts a refusal and tells the client of it.
-    pub(crate) fn refuse(
+    fn refuse(
         &mut self,
         client: ClientId,
         (name, words): (&'static str, impl std::fmt::Display),
@@ -399,10 +399,11 @@ impl Bridge {
         self.tell(client, &text);
     }
 
-    /// A client sent more than a message may have, or no text; whoever owns its socket noticed.
-    pub fn on_refused(&mut self, client: ClientId, error: &MessageError) {
+    /// A client sent what is no message at all, and its socket ends for it: whoever owns the socket
+    /// noticed, and tells the client why.
+    pub fn on_refused(&mut self, name: &'static str) {
         self.counts.heard += 1;
-        self.refuse(client, (error.name(), error), None);
+        self.count_refusal(name);
     }
 }
 

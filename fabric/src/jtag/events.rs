@@ -1,5 +1,5 @@
-//! The legacy interface: emit, on, once, wait for, stream. What a program calls; what happens inside
-//! stands in `events/inner.rs`, what arrives in `events/receiving.rs`.
+//! The legacy interface: emit, on, once, wait for, stream. What a program calls; what happens
+//! inside stands in `events/inner.rs`, what arrives in `events/receiving.rs`.
 
 mod inner;
 mod receiving;
@@ -357,8 +357,8 @@ impl LegacyEvents {
         self.inner.counts()
     }
 
-    /// Ends: listeners are removed, streams end, waiting frames are dropped and counted as given up.
-    /// The last clone that is dropped does the same.
+    /// Ends: listeners are removed, streams end, waiting frames are dropped and counted as given
+    /// up. The last clone that is dropped does the same.
     pub fn close(&self) {
         self.receiving.end();
         self.inner.close();

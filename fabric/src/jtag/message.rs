@@ -1,9 +1,9 @@
-//! The messages that environments of the legacy system exchange: read from and written as JSON text,
+//! The messages that environments of the legacy system exchange: read from and written as JSON,
 //! with the priority the legacy system gives each.
 //!
-//! Strict where a message could be misread (kinds, context, routes, ids), tolerant of fields it does
-//! not know. A message that is passed on goes as the text it came in; what is written here is only
-//! what is made here.
+//! Strict where a message could be misread (kinds, context, routes, ids), tolerant of fields it
+//! does not know. A message that is passed on goes as the text it came in; what is written here is
+//! only what is made here.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! How large, deep and full a legacy JSON text may be, checked before it is read, and the error that
-//! says what is wrong with one. Plain functions over bytes and values.
+//! How large, deep and full a legacy JSON text may be, checked before it is read, and the error
+//! that says what is wrong with one. Plain functions over bytes and values.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! A legacy event on the fabric: the wrapper that travels, what listeners see of it, and the mark by
-//! which two frames of one event are known as such.
+//! A legacy event on the fabric: the wrapper that travels, what listeners see of it, and the mark
+//! by which two frames of one event are known as such.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -17,8 +17,8 @@ const NAMELESS: &str = <LegacyJtag as Event>::TYPE;
 /// What every legacy event travels in. Its JSON form is `{"legacyType":"jtag","originalEvent":…}`,
 /// with the original exactly as its sender wrote it.
 ///
-/// Frames of this type carry that JSON ([`LegacyEvents`](super::LegacyEvents) sends it so), or, when
-/// a program routes a value of this type itself, its archive; listeners get both.
+/// Frames of this type carry that JSON ([`LegacyEvents`](super::LegacyEvents) sends it so), or,
+/// when a program routes a value of this type itself, its archive; listeners get both.
 ///
 /// ```
 /// use wireloom::jtag::LegacyJtag;

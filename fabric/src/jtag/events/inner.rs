@@ -207,8 +207,8 @@ impl Inner {
         not_sent.map_or(Ok(emitted), Err)
     }
 
-    /// Sends a message as it is. Its event reaches listeners here, not the taps: who relays it tells
-    /// its own clients.
+    /// Sends a message as it is. Its event reaches listeners here, not the taps: who relays it
+    /// tells its own clients.
     pub(in crate::jtag) fn relay(
         &self,
         message: &Message,
