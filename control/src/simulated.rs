@@ -270,6 +270,10 @@ impl Sockets for SimulatedSockets {
         }
     }
 
+    fn peer(&self, socket: SocketId) -> Option<SocketAddr> {
+        self.network.0.borrow().sides.get(&socket).map(|side| side.peer)
+    }
+
     fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize> {
         let mut state = self.network.0.borrow_mut();
         let Some(side) = state.sides.get(&socket) else {

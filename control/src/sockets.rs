@@ -46,6 +46,9 @@ pub trait Sockets {
     /// Why it will never be: refused, unreachable.
     fn is_open(&mut self, socket: SocketId) -> io::Result<bool>;
 
+    /// The address of the other side; `None` when the socket has ended.
+    fn peer(&self, socket: SocketId) -> Option<SocketAddr>;
+
     /// Reads what there is, at most `into` holds; 0 is the end of the stream.
     ///
     /// # Errors

@@ -158,6 +158,8 @@ counters! {
         "Commands taken from the control side.";
     LinksDialled "links_dialled" "links"
         "Links over TCP that this node began to dial.";
+    LinksBorrowed "links_borrowed" "links"
+        "Links that went by a connection the peer dialled, instead of dialling one.";
     LinksOpened "links_opened" "links"
         "Links over TCP that were opened, dialled here or there.";
     LinksUnreachable "links_unreachable" "links"

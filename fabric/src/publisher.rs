@@ -8,7 +8,7 @@ use wireloom_wire::{PlainFrame, TraceContext};
 
 use crate::choose::Chooser;
 use crate::encode::{Scratch, encode, encode_growing};
-use crate::event::Event;
+use crate::event::{Event, deadline_ns};
 use crate::outcome::{Accepted, NoRoute, Place, Refused};
 use crate::receipt::Receipt;
 use crate::router::way_of;
@@ -71,6 +71,7 @@ impl Wanting {
 
 impl<E: Event> Publisher<E> {
     pub(crate) fn new(shared: &Arc<Shared>, target: &Target) -> Result<Self, Refused> {
+        shared.know_versions::<E>();
         // Nobody may want them yet: the ring is that of the network in any case.
         let (way, wanting) = match target {
             Target::Interested => (way_of(shared, &Target::Local)?, Some(Box::default())),
@@ -166,6 +167,7 @@ impl<E: Event> Publisher<E> {
         let payload = |into: &mut [u8]| encode(event, into, scratch);
         // Without large events before it: an outcome that may name a place goes through memory.
         if self.trace.is_none()
+            && E::DEADLINE.is_none()
             && self.larges == 0
             && self.writer.write_plain(self.way, plain, visible, payload)
         {
@@ -195,7 +197,7 @@ impl<E: Event> Publisher<E> {
         visible: Visible,
     ) -> Result<Accepted, Refused> {
         let sequence = self.sequence;
-        let head = head(typed_header::<E>(sequence, at_ns), self.trace, None);
+        let head = head(typed_header::<E>(sequence, at_ns), self.trace, deadline_ns::<E>(at_ns));
         let scratch = &mut self.scratch;
         let mut payload = |into: &mut [u8]| encode_growing(event, into, scratch);
         match &mut self.wanting {

@@ -11,7 +11,7 @@ use wireloom_wire::{
 
 use crate::choose::Chooser;
 use crate::encode::{EncodeError, Scratch, encode_growing};
-use crate::event::{Event, is_type_name};
+use crate::event::{Event, deadline_ns, is_type_name};
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
 use crate::peers::ReliableRing;
 use crate::receipt::Receipt;
@@ -64,8 +64,8 @@ impl Router {
         self.trace = trace;
     }
 
-    /// Events routed from now on are worthless after this instant (ns since the Unix epoch); `None`
-    /// ends it. Costs 16 bytes an event.
+    /// Events routed from now on are worthless after this instant (ns since the Unix epoch),
+    /// whatever their types [say](Event::DEADLINE); `None` ends it. Costs 16 bytes an event.
     pub const fn set_deadline_ns(&mut self, deadline_ns: Option<u64>) {
         self.deadline_ns = deadline_ns;
     }
@@ -106,7 +106,8 @@ impl Router {
     fn route_one<E: Event>(&mut self, event: &E, target: &Target) -> Result<Accepted, Refused> {
         let sequence = self.sequence;
         let header = typed_header::<E>(sequence, self.shared.unix_ns());
-        let head = head(header, self.trace, self.deadline_ns);
+        let deadline_ns = self.deadline_ns.or_else(|| deadline_ns::<E>(header.timestamp_ns));
+        let head = head(header, self.trace, deadline_ns);
         let way = self.way(target)?;
         let scratch = &mut self.scratch;
         let place = (way, E::PRIORITY);

@@ -23,7 +23,7 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 /// A client that says nothing is asked for a sign of life this often; it is gone after three.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
-/// Longest message that is read so that it can be refused by name; a longer one ends the connection.
+/// Longest message that is read so that it can be refused by name; a longer one ends the socket.
 const READ_BYTES_MAX: usize = MESSAGE_BYTES_MAX + (2 << 20);
 
 /// How long a client that is sent away may take to see why.
