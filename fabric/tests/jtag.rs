@@ -262,6 +262,102 @@ fn data_of_another_shape_is_mapped_by_functions() {
 }
 
 #[test]
+fn a_mapping_that_panics_is_told_and_takes_nothing_with_it() {
+    let node = Node::builder("panics").start().unwrap();
+    let mapping = Mapping::new().map_with::<Ready>(
+        NAME,
+        |_| panic!("there"),
+        |ready| if ready.version == "1" { panic!("back") } else { Ok(json!(ready)) },
+    );
+    let events = LegacyEvents::builder(&node).mapping(mapping).start().unwrap();
+    let legacy = Seen::legacy(&events, NAME);
+    let error = events.emit(NAME, &ready("0")).unwrap_err().to_string();
+    assert!(error.contains("panicked: there"), "{error}");
+    legacy.once("0");
+    for version in ["1", "2"] {
+        node.router().route(&typed(version), Target::Local).unwrap();
+    }
+    legacy.once("2");
+    assert_eq!(events.counts().unfit, 2);
+}
+
+/// The type as it was once.
+#[derive(
+    Debug,
+    Clone,
+    Event,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[event(type = "test-versions")]
+struct Old {
+    version: String,
+}
+
+#[derive(
+    Debug,
+    Clone,
+    Event,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[event(type = "test-versions", version = 2, compatible_with = [Old])]
+struct New {
+    version: String,
+    added: u32,
+}
+
+impl From<Old> for New {
+    fn from(old: Old) -> Self {
+        Self { version: old.version, added: 7 }
+    }
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "test-versions", version = 9)]
+struct Foreign {
+    other: u64,
+}
+
+#[test]
+fn events_of_older_versions_reach_listeners_as_the_present_one_and_foreign_ones_do_not() {
+    let node = Node::builder("versions").start().unwrap();
+    let mapping = Mapping::new().map::<New>(NAME);
+    let events = LegacyEvents::builder(&node).mapping(mapping).start().unwrap();
+    let mut stream = events.stream(Filter::all());
+    let (see, typed_world) = channel();
+    let mut router = node.router();
+    let text = br#"{"version":"0","added":6}"#;
+    router.route_json("test-versions", Priority::Normal, text, &Target::Local).unwrap();
+    assert_eq!(stream.next_within(PATIENCE).unwrap().data["added"], 6, "no typed handler yet");
+    node.on::<New>(move |new, _| {
+        let _ = see.send(new.added.to_native());
+    })
+    .unwrap();
+    router.route_json("test-versions", Priority::Normal, text, &Target::Local).unwrap();
+    assert_eq!(stream.next_within(PATIENCE).unwrap().data["added"], 6);
+    assert_eq!(typed_world.recv_timeout(PATIENCE), Ok(6));
+    router.route(&Old { version: "1".into() }, Target::Local).unwrap();
+    let event = stream.next_within(PATIENCE).unwrap();
+    assert_eq!(event.data, json!({ "version": "1", "added": 7 }));
+    router.route(&Foreign { other: 1 }, Target::Local).unwrap();
+    router.route(&New { version: "2".into(), added: 8 }, Target::Local).unwrap();
+    assert_eq!(stream.next_within(PATIENCE).unwrap().data["added"], 8);
+    assert_eq!(stream.next_within(QUIET), None);
+    let mut typed: Vec<u32> = typed_world.try_iter().collect();
+    typed.sort_unstable();
+    assert_eq!(typed, [7, 8]);
+    let counts = events.counts();
+    assert_eq!((counts.wrong_schema, counts.duplicates), (1, 2), "converted ones are known");
+}
+
+#[test]
 fn phase_3_the_mesh_hears_all_and_critical_nodes_what_is_critical_each_once() {
     let group = group();
     let [mesh, critical] = ["mesh", "critical"].map(|name| member(name, &group).start().unwrap());

@@ -64,7 +64,7 @@ counts! {
     unfit,
     /// What arrived as a legacy event and was none.
     malformed,
-    /// Typed events of another schema than the mapping's.
+    /// Typed events of a schema that the mapping's type cannot be made from.
     wrong_schema,
     /// Events that arrived faster than listeners took them.
     shed,

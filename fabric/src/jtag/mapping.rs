@@ -1,17 +1,20 @@
 //! Phase 2: which legacy names have become typed events, and how one form becomes the other.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use wireloom_wire::{EventTypeId, Fingerprint, Priority};
+use wireloom_wire::{Encoding, EventTypeId, Priority};
 
-use super::shape::{MessageError, checked_name};
-use crate::decode::{access, to_owned};
-use crate::event::Event;
+use super::listeners::words;
+use super::shape::{self, MessageError, checked_name};
+use crate::event::{Event, read};
 use crate::json::reason;
 use crate::node::Node;
 use crate::outcome::{Accepted, Refused, SubscribeError};
 use crate::router::Router;
+use crate::subscriber::AnyEvent;
 use crate::target::Target;
 
 /// How many names one mapping has at most.
@@ -50,14 +53,14 @@ pub(super) enum NotRouted {
 }
 
 type Route = dyn Fn(&mut Router, &Value, &Target) -> Result<Accepted, NotRouted> + Send + Sync;
-type DataOf = dyn Fn(&[u8]) -> Result<Value, Unfit> + Send + Sync;
+/// The data of a frame's event; `None` when its schema is not one that the type can be made from.
+type DataOf = dyn Fn(&AnyEvent<'_>) -> Option<Result<Value, Unfit>> + Send + Sync;
 
 /// One name and its type.
 pub(super) struct Entry {
     pub(super) name: String,
     pub(super) typed: &'static str,
     pub(super) type_id: EventTypeId,
-    pub(super) fingerprint: Fingerprint,
     pub(super) priority: Priority,
     /// Its wrapper is no longer sent.
     pub(super) moved: bool,
@@ -140,18 +143,19 @@ impl Mapping {
             name: name.to_owned(),
             typed: E::TYPE,
             type_id: E::TYPE_ID,
-            fingerprint: E::FINGERPRINT32,
             priority: E::PRIORITY,
             moved: false,
             route: Box::new(move |router, value, target| {
-                let event =
-                    typed(value).map_err(|reason| NotRouted::Unfit(unfit(&here, reason)))?;
+                let event = guarded(|| typed(value))
+                    .map_err(|reason| NotRouted::Unfit(unfit(&here, reason)))?;
                 router.route(&event, target).map_err(NotRouted::Refused)
             }),
-            data_of: Box::new(move |payload| {
-                let event = access::<E>(payload).and_then(to_owned::<E>);
-                let event = event.map_err(|error| unfit(&there, error.to_string()))?;
-                data(&event).map_err(|reason| unfit(&there, reason))
+            data_of: Box::new(move |frame| {
+                let data = guarded(|| {
+                    let event = typed_in::<E>(frame).transpose()?;
+                    event.map(|event| data(&event)).transpose()
+                });
+                data.map_err(|reason| unfit(&there, reason)).transpose()
             }),
             register: Node::register_json::<E>,
         });
@@ -178,8 +182,29 @@ impl Mapping {
     }
 }
 
+/// What `convert` says, or that it panicked: it is the user's, and must not take others with it.
+fn guarded<T>(convert: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(convert))
+        .unwrap_or_else(|panic| Err(format!("the conversion panicked: {}", words(&*panic))))
+}
+
 fn typed_of<E: DeserializeOwned>(data: &Value) -> Result<E, String> {
     E::deserialize(data).map_err(|error| reason(&error))
+}
+
+/// The event in a frame: an archive of the type or of an older version, or its JSON.
+fn typed_in<E: Event + DeserializeOwned>(frame: &AnyEvent<'_>) -> Option<Result<E, String>> {
+    match frame.encoding() {
+        Encoding::Rkyv => {
+            let event = read::<E>(frame.fingerprint(), frame.payload())?;
+            Some(event.map_err(|error| error.to_string()))
+        }
+        Encoding::Json => Some(match shape::checked(frame.payload()) {
+            Ok(text) => serde_json::from_str(text).map_err(|error| reason(&error)),
+            Err(error) => Err(error.to_string()),
+        }),
+        Encoding::Raw => None,
+    }
 }
 
 fn data_of<E: Serialize>(event: &E) -> Result<Value, String> {

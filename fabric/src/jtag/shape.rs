@@ -77,22 +77,8 @@ impl MessageError {
     }
 
     pub(super) fn json(error: &serde_json::Error) -> Self {
-        let reason = printable(&reason(error));
-        Self::NotJson { line: error.line(), column: error.column(), reason }
+        Self::NotJson { line: error.line(), column: error.column(), reason: reason(error) }
     }
-}
-
-/// `text` with every control character written as `\u{…}`: it may end on a terminal.
-fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            shown.extend(letter.escape_unicode());
-        } else {
-            shown.push(letter);
-        }
-    }
-    shown
 }
 
 /// Reads JSON from outside, after its length, depth and number of values have been looked at: one

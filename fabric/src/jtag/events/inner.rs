@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use serde_json::Value;
-use wireloom_wire::{NodeId, Priority};
+use wireloom_wire::Priority;
 
 use super::{EmitError, Emitted, LegacyEventsBuilder, LegacyFault, OnFault, StartError};
 use crate::event::Event as _;
 use crate::jtag::counts::{Counters, LegacyCounts, add};
 use crate::jtag::filter::Filter;
 use crate::jtag::listeners::Listeners;
-use crate::jtag::mapping::{Entry, Unfit};
+use crate::jtag::mapping::Entry;
 use crate::jtag::message::{Environment, Message, random};
 use crate::jtag::outbox::{Frame, NotSent, Outbox, Sent};
 use crate::jtag::shape::{MessageError, check_value, checked_name};
@@ -107,7 +107,7 @@ impl Inner {
         let entries = builder.mapping.checked()?;
         let mut types = vec![LegacyJtag::TYPE];
         for entry in &entries {
-            // Dynamic events of the type become typed ones, for both worlds alike.
+            // Dynamic events of the type reach its typed handlers too.
             (entry.register)(node)?;
             types.push(entry.typed);
         }
@@ -424,15 +424,13 @@ impl Inner {
         }
     }
 
-    pub(super) fn on_typed(&self, frame: &AnyEvent<'_>, name_of: impl Fn(NodeId) -> String) {
+    /// A dynamic event of a mapped type, or one of an older version, comes again as an archive of
+    /// the present one when a typed handler of this node wants it: then it is a duplicate.
+    pub(super) fn on_typed(&self, frame: &AnyEvent<'_>) {
         let event_type = frame.envelope.event_type();
         let Some(entry) = self.entries.iter().find(|entry| entry.type_id == event_type) else {
             return;
         };
-        if entry.fingerprint != frame.fingerprint() {
-            add(&self.counters.wrong_schema, 1);
-            return;
-        }
         let identity = Identity::of(frame.envelope.trace()).map(|(identity, _)| identity);
         let key = |window: &Window| match identity {
             Some(identity) => window.key((&entry.name, identity)),
@@ -442,14 +440,14 @@ impl Inner {
             return;
         }
         add(&self.counters.received, 1);
-        let data: Result<Value, Unfit> = (entry.data_of)(frame.payload());
-        match data {
-            Ok(data) => {
-                let source = name_of(frame.envelope.source());
+        match (entry.data_of)(frame) {
+            None => add(&self.counters.wrong_schema, 1),
+            Some(Ok(data)) => {
+                let source = frame.envelope.source().to_string();
                 let event = LegacyEvent::new(&entry.name, data, (&source, self.context));
                 self.give(&event, None, &mut Emitted::default());
             }
-            Err(unfit) => {
+            Some(Err(unfit)) => {
                 add(&self.counters.unfit, 1);
                 self.told(&LegacyFault::NotSent(unfit.into()));
             }

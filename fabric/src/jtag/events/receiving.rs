@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use wireloom_wire::{Encoding, NodeId};
+use wireloom_wire::Encoding;
 
 use super::inner::Inner;
 use crate::decode::access;
@@ -78,11 +78,7 @@ fn take(inner: &Inner, polled: &PolledAny<'_>) {
                 Err(error) => inner.on_malformed(error),
             }
         }
-        // A dynamic one comes again as an archive.
-        PolledAny::Event(frame) if frame.encoding() == Encoding::Rkyv => {
-            inner.on_typed(frame, |id: NodeId| id.to_string());
-        }
-        PolledAny::Event(_) => {}
+        PolledAny::Event(frame) => inner.on_typed(frame),
     }
 }
 
