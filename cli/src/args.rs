@@ -18,6 +18,7 @@ use wireloom_dataplane::socket::Interface;
 
 use crate::bench::BenchArgs;
 use crate::explain::ExplainArgs;
+use crate::jtag_bridge::JtagBridgeArgs;
 use crate::members::MembersArgs;
 use crate::node::NodeArgs;
 use crate::rules::RulesArgs;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Show who is in a cluster: state, services, load and memory of each member
     Members(MembersArgs),
+    /// Let programs of the legacy (JTAG) event system take part, over WebSocket
+    JtagBridge(JtagBridgeArgs),
     /// Measure this machine: events per second, latency, CPU, beside the kernel's own ceiling
     Bench(BenchArgs),
     /// Check a node's configuration, or begin one from a profile

@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod exchange;
 mod explain;
+mod jtag_bridge;
 mod lines;
 mod members;
 mod node;
@@ -66,6 +67,7 @@ fn begin(command: &Command, output: &Output) -> anyhow::Result<ExitCode> {
         Command::Sub(args) => subscribe::run(args, output),
         Command::Node(args) => node::run(args, output),
         Command::Members(args) => members::run(args, output),
+        Command::JtagBridge(args) => jtag_bridge::run(args, output),
         Command::Bench(args) => bench::run(args, output),
         Command::Config(args) => config::run(&args.command, output),
         Command::Explain(args) => explain::run(args, output),

@@ -223,7 +223,7 @@ fn json_of<E: Event + Serialize>(payload: &[u8], text: &mut Text<'_>) -> Result<
 }
 
 /// What went wrong, without the place (which is told apart) and not longer than a line or two.
-fn reason(error: &serde_json::Error) -> String {
+pub(crate) fn reason(error: &serde_json::Error) -> String {
     let mut reason = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     if let Some(end) = reason.strip_suffix(&place).map(str::len) {

@@ -64,6 +64,7 @@ pub mod events;
 mod explain;
 mod handler;
 pub mod json;
+pub mod jtag;
 mod large;
 mod ledger;
 mod matching;

@@ -4,6 +4,7 @@
 mod cluster;
 mod config;
 mod demo;
+mod jtag_bridge;
 mod program;
 mod publish;
 mod rules;
