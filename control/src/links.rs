@@ -370,6 +370,10 @@ impl<S: Sockets> Links<S> {
             if looks && line.is_hot(now_ns) && half.as_ref().is_some_and(|half| half.is_open()) {
                 line.look();
             }
+            if line.greets {
+                greeting.extend(line.answers().then_some(*socket));
+                continue;
+            }
             let waits = line.blocked || half.as_ref().is_some_and(|half| half.has_aside());
             if !line.is_readable() && !waits {
                 continue;
@@ -384,9 +388,7 @@ impl<S: Sockets> Links<S> {
                     let of_line =
                         read_line(line, &mut Halves { accepted, writer }, &mut cycle, into);
                     heard += of_line;
-                    if line.greets {
-                        greeting.push(*socket);
-                    }
+                    greeting.extend(line.answers().then_some(*socket));
                 }
             }
         }
@@ -444,12 +446,13 @@ impl<S: Sockets> Links<S> {
         self.dialled.iter_mut().filter(|(key, _)| Some(key.0) == came).for_each(|(_, link)| {
             link.hurry(now_ns);
         });
-        let mut heard = Heard::default();
-        if half.is_open() {
+        let mut heard = Heard { others: 1, ..Heard::default() };
+        // Where the hello is refused, words on this node's events may follow.
+        if half.is_open() || line.is_ours() {
             let into = self.inbox.as_mut().map(|inbox| (inbox, &mut self.streams, moment));
             let writer = line.writer().and_then(|key| self.dialled.get_mut(&key));
             let mut halves = Halves { accepted: Some(&mut half), writer };
-            heard = read_line(&mut line, &mut halves, &mut cycle, into);
+            heard += read_line(&mut line, &mut halves, &mut cycle, into);
         }
         self.lines.insert(socket, line);
         self.accepted.insert(socket, half);
@@ -483,7 +486,7 @@ impl<S: Sockets> Links<S> {
             }
             !ended
         });
-        let due_ns = cycle.due_ns;
+        let (due_ns, before) = (cycle.due_ns, self.lines.len());
         self.lines.retain(|socket, line| {
             let ended = line.has_ended();
             if ended {
@@ -493,7 +496,8 @@ impl<S: Sockets> Links<S> {
         });
         self.deadline_ns = due_ns;
         self.hot = hot;
-        said
+        // Links whose lines have ended have something to do.
+        said + before - self.lines.len()
     }
 
     fn next_deadline_ns(&self) -> u64 {
@@ -520,8 +524,7 @@ fn borrowable<'a>(
 ) -> Option<&'a mut Line> {
     let lanes = link.lanes();
     let (socket, _) = accepted.iter().find(|(socket, half)| {
-        let is_free = |line: &Line| !line.is_ours() && line.writer().is_none();
-        half.is_of(peer, lanes) && lines.get(socket).is_some_and(is_free)
+        half.is_of(peer, lanes) && lines.get(socket).is_some_and(Line::is_free)
     })?;
     lines.get_mut(socket)
 }
@@ -561,7 +564,7 @@ impl<S: Sockets> Agent for Links<S> {
         work += self.take_readiness(now_ns);
         let (heard, settled) = self.hear_lines(now_ns);
         let news = heard.handed + settled;
-        work += heard.words + news + self.speak_accepted(now_ns, news > 0);
+        work += heard.others + news + self.speak_accepted(now_ns, news > 0);
         self.deadline_ns = self.deadline_ns.min(self.next_deadline_ns());
         work
     }

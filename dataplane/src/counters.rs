@@ -160,6 +160,9 @@ counters! {
         "Links over TCP that this node began to dial.";
     LinksBorrowed "links_borrowed" "links"
         "Links that went by a connection the peer dialled, instead of dialling one.";
+    LinksParted "links_parted" "links"
+        "Links that left the peer's connection for one of their own: there was more to send than \
+         goes by it, or what the peer sent found no room.";
     LinksOpened "links_opened" "links"
         "Links over TCP that were opened, dialled here or there.";
     LinksUnreachable "links_unreachable" "links"

@@ -397,6 +397,8 @@ impl World {
             outcome.pieces += counted("pieces_received");
             outcome.waited += counted("reassemblies_waited");
             outcome.abandoned += counted("reassemblies_abandoned");
+            outcome.borrowed += counted("links_borrowed");
+            outcome.parted += counted("links_parted");
             assert_eq!(counted("reassembly_bytes"), 0, "memory of node {index} is kept");
             assert!(counted("reassembly_bytes_most") <= 4 * STREAM_BYTES_MAX as u64);
             assert_eq!(counted("pieces_refused"), 0, "nobody here lies");
@@ -446,6 +448,9 @@ struct Outcome {
     pieces: u64,
     waited: u64,
     abandoned: u64,
+    /// Links that went by a connection of the peer's, and those that left it for their own.
+    borrowed: u64,
+    parted: u64,
 }
 
 fn run(seed: u64, traced: bool) -> Outcome {
@@ -487,12 +492,15 @@ fn surviving_nodes_lose_nothing_double_nothing_and_keep_the_order() {
         total.pieces += outcome.pieces;
         total.waited += outcome.waited;
         total.abandoned += outcome.abandoned;
+        total.borrowed += outcome.borrowed;
+        total.parted += outcome.parted;
     }
     let took = begin.elapsed().as_secs_f64();
     println!("{seeds} seeds, {:.1} a second: {total:?}", seeds as f64 / took);
     assert!(total.faults > 0 && total.undelivered > 0, "faults really happened: {total:?}");
     assert!(total.pieces > 0 && total.waited > 0, "events in pieces too: {total:?}");
     assert!(seeds < 40 || total.abandoned > 0, "some were begun anew: {total:?}");
+    assert!(total.borrowed > 0 && total.parted > 0, "both ways by one line: {total:?}");
 }
 
 #[test]
