@@ -124,7 +124,7 @@ fn identity(index: usize) -> Identity {
     Identity { life: 1, node: NodeId(index as u64 + 1), address: address(index) }
 }
 
-fn suspicion(suspect: Identity, origin: Identity) -> Vec<u8> {
+pub(crate) fn suspicion(suspect: Identity, origin: Identity) -> Vec<u8> {
     let mut payload = vec![1, 0, 0];
     for identity in [suspect, origin] {
         payload.extend_from_slice(&identity.life.to_le_bytes());
