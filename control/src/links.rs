@@ -277,8 +277,8 @@ impl<S: Sockets> Links<S> {
         ACCEPTS_PER_CYCLE
     }
 
-    /// Makes room for a newcomer: among so many whose hello has not come, whole, the one who has had
-    /// the most time for it goes. Who says hello at once gets in, whoever else says nothing.
+    /// Makes room for a newcomer: among so many whose hello has not come whole, the one who has had
+    /// the most time goes. Who says hello at once gets in, whoever else says nothing.
     fn shed_stranger(&mut self) {
         let mut strangers = self.accepted.iter().filter(|(_, link)| link.is_stranger());
         let oldest = strangers.next().map(|(socket, _)| *socket);

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use wireloom_control::membership::{Identity, Membership};
-use wireloom_wire::gossip::{SUSPECT, SWIM};
+use wireloom_control::membership::{Identity, MemberState, Membership};
+use wireloom_wire::gossip::{NACK, SUSPECT, SWIM};
 use wireloom_wire::{EventTypeId, NodeId};
 
 use super::hostile::packet;
@@ -98,6 +98,8 @@ fn lies_about_a_healthy_member_do_not_kill_it() {
 #[test]
 fn who_hears_a_word_against_itself_refutes_it() {
     let mut network = mesh(65, 10, true);
+    // Until there are no other news to go with.
+    network.run(20 * SECOND);
     let lie = packet(1, SUSPECT, &suspicion(identity(5), identity(6)));
     let now_ns = network.now_ns;
     network.nodes[5].machine.as_mut().expect("it runs").on_packet(address(6), &lie, now_ns);
@@ -112,6 +114,8 @@ fn who_hears_a_word_against_itself_refutes_it() {
     };
     network.run(30 * MS);
     assert!(who_knows(&network) >= 4, "three are told at once");
+    let machine = network.nodes[5].machine.as_ref().expect("it runs");
+    assert_eq!(machine.health().multiplier(), 2, "a node that is suspected is more patient");
     network.run(5 * SECOND);
     assert_eq!(who_knows(&network), 10);
 }
@@ -120,7 +124,7 @@ fn identity(index: usize) -> Identity {
     Identity { life: 1, node: NodeId(index as u64 + 1), address: address(index) }
 }
 
-fn suspicion(suspect: Identity, origin: Identity) -> Vec<u8> {
+pub(crate) fn suspicion(suspect: Identity, origin: Identity) -> Vec<u8> {
     let mut payload = vec![1, 0, 0];
     for identity in [suspect, origin] {
         payload.extend_from_slice(&identity.life.to_le_bytes());
@@ -133,8 +137,8 @@ fn suspicion(suspect: Identity, origin: Identity) -> Vec<u8> {
     payload
 }
 
-/// The frames of a packet: what each is, and its payload.
-type Said = Vec<(EventTypeId, Vec<u8>)>;
+/// What a packet holds: types and payloads.
+type Frames = Vec<(EventTypeId, Vec<u8>)>;
 
 /// A machine whose packets nobody gets, and when it goes on.
 struct Alone {
@@ -151,7 +155,7 @@ impl Alone {
     }
 
     /// Lets 10 ms pass; gives what it says: to whom, and the frames.
-    fn step(&mut self) -> Vec<(SocketAddr, Said)> {
+    fn step(&mut self) -> Vec<(SocketAddr, Frames)> {
         self.now_ns += 10 * MS;
         self.machine.on_time(self.now_ns);
         let read = |(to, bytes): (SocketAddr, Vec<u8>)| {
@@ -199,7 +203,7 @@ fn the_suspect_is_told_first_and_with_whatever_else_it_is_sent() {
 fn suspected_for(witnesses: impl Fn(usize) -> Vec<Identity>) -> u64 {
     let mut alone = Alone::among(11);
     let suspect = alone.suspects();
-    assert_eq!(alone.machine.health().multiplier(), 4);
+    assert_eq!((alone.machine.health().multiplier(), alone.machine.counts().nacks_missed), (4, 3));
     let begun_ns = alone.now_ns;
     for witness in witnesses(suspect) {
         let word = packet(1, SUSPECT, &suspicion(identity(suspect), witness));
@@ -211,6 +215,38 @@ fn suspected_for(witnesses: impl Fn(usize) -> Vec<Identity>) -> u64 {
         alone.step();
     }
     (alone.now_ns - begun_ns) / MS
+}
+
+#[test]
+fn who_is_late_or_heard_by_nobody_probes_less_often() {
+    let mut alone = Alone::among(11);
+    alone.now_ns += 3 * SECOND;
+    alone.step();
+    assert_eq!((alone.machine.counts().pauses, alone.machine.health().multiplier()), (1, 2));
+
+    let mut alone = Alone::among(11);
+    let lost = |alone: &Alone| {
+        let members = alone.machine.members();
+        members.iter().filter(|of| of.state != MemberState::Alive).count()
+    };
+    alone.suspects();
+    let begun_ns = alone.now_ns;
+    while lost(&alone) < 3 {
+        assert!(alone.now_ns < begun_ns + 60 * SECOND, "it probes no more");
+        alone.step();
+    }
+    // Four and seven times half a second, where a node in good health takes one second for both.
+    let took = (alone.now_ns - begun_ns) / MS;
+    assert!((4_000..8_000).contains(&took), "{took} ms");
+}
+
+#[test]
+fn a_negative_answer_nobody_asked_for_is_counted_and_changes_nothing() {
+    let mut machine = super::network::machine(super::network::record(0, 1), 1);
+    let mut payload = suspicion(identity(4), identity(3));
+    payload.drain(1..3);
+    machine.on_packet(address(4), &packet(1, NACK, &payload), SECOND);
+    assert_eq!((machine.counts().refused_unasked, machine.counts().nacks_heard), (1, 0));
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn a_hello_one_byte_at_a_time_is_a_hello_and_half_of_one_expires() {
     assert!(refusal(&said).is_none());
     eventually("the answer to the question", || counted(&desk, "statuses_sent") == 1);
 
-    // Sixty-four strangers who never finish, and a sixty-fifth: the first is shed, the others expire.
+    // Sixty-five strangers who never finish: the first is shed, the others expire.
     let mut strangers: Vec<TcpStream> = (0..65).map(|_| dial(&desk)).collect();
     for stranger in &mut strangers {
         let _ = stranger.write_all(&bytes[..20]);
