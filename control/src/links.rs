@@ -433,7 +433,8 @@ impl<S: Sockets> Links<S> {
         let mut half = half.unwrap_or_else(|| Accepted::new(socket, now_ns));
         let mut came = None;
         half.read_hello(&mut line, &mut cycle, |hello, half| {
-            if self.inbox.is_none() {
+            // Who does not listen takes no events by the lines it dialled either.
+            if self.inbox.is_none() && self.config.settings.listens {
                 self.inbox = make_inbox(&self.config);
             }
             let crowded = self.accepted.len() >= ACCEPTED_MAX || self.inbox.is_none();
@@ -597,3 +598,6 @@ impl<S: Sockets> Agent for Links<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,6 +142,15 @@ impl SimulatedStreams {
         self.0.borrow().counts
     }
 
+    /// Whether the sockets of the node at `address` would have something to say.
+    #[cfg(test)]
+    pub(crate) fn has_news(&self, address: SocketAddr) -> bool {
+        let mut state = self.0.borrow_mut();
+        state.arrive();
+        let mut of_node = state.sides.values().filter(|side| side.address == address);
+        of_node.any(|side| side.unaccepted || side.readable_news || side.writable_news)
+    }
+
     /// Bytes written and not read.
     #[must_use]
     pub fn bytes_held(&self) -> usize {

@@ -300,6 +300,12 @@ impl Accepted {
         handed
     }
 
+    /// How much is set aside.
+    #[cfg(test)]
+    pub(super) const fn aside_bytes(&self) -> usize {
+        self.aside.len()
+    }
+
     /// Sets a packet or block aside for which there is no room; false when there is none for that
     /// either.
     pub(super) fn set_aside(&mut self, bytes: &[u8]) -> bool {

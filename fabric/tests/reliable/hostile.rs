@@ -14,7 +14,7 @@ use wireloom_wire::{
 
 use crate::support::{Numbered, PATIENCE, Seen, counted, eventually, hasty, node, patiently};
 
-fn hello(name: &str) -> Hello<'_> {
+pub(crate) fn hello(name: &str) -> Hello<'_> {
     let mut streams = [StreamPoint::default(); HELLO_STREAMS_MAX];
     streams[0] = StreamPoint { lane: 2, pieces: false, session: 77, sequence: 0 };
     Hello {
@@ -32,20 +32,20 @@ fn hello(name: &str) -> Hello<'_> {
     }
 }
 
-fn encoded(control: &Control<'_>) -> Vec<u8> {
+pub(crate) fn encoded(control: &Control<'_>) -> Vec<u8> {
     let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
     let length = control.encode(NodeId(5), &mut packet);
     packet[..length].to_vec()
 }
 
-fn dial(node: &Node) -> TcpStream {
+pub(crate) fn dial(node: &Node) -> TcpStream {
     let stream = TcpStream::connect(node.address()).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream
 }
 
 /// Everything the node says until it closes the socket.
-fn answer(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) fn answer(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     // A reset is an end too.
     let _ = stream.read_to_end(&mut bytes);
