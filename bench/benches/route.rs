@@ -1,5 +1,5 @@
-//! `Router::route` beside a bare `Publisher::publish`, to targets that are resolved: with 1 rule and
-//! with 1,000, with 1 type and with 1,000. What a router decides may cost no more than
+//! `Router::route` beside a bare `Publisher::publish`, to targets that are resolved: with 1 rule
+//! and with 1,000, with 1 type and with 1,000. What a router decides may cost no more than
 //! [`ABOVE_NS_MAX`] an event, however many rules and types there are.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a bench says what it found")]

@@ -49,8 +49,8 @@ pub(crate) struct NodeArgs {
     /// [default: 127.0.0.1:0]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<SocketAddr>,
-    /// Rules of routing, instead of those of the configuration. The file is looked at once a second;
-    /// when it has changed, its rules are taken, or it is told what is wrong with them
+    /// Rules of routing, instead of those of the configuration. The file is looked at once a
+    /// second; when it has changed, its rules are taken, or it is told what is wrong with them
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     rules: Option<std::path::PathBuf>,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Subscribers by pattern: what stands before their ring, on the receiver's worker.
 //!
-//! A pattern is asked once for each type: when the subscriber is made for the types this node knows,
+//! A pattern is asked once for each type: when the subscriber is made for types this node knows,
 //! later when the first event of a type comes that carries its name. After that an event costs one
 //! look-up by its type's id.
 

@@ -155,8 +155,10 @@ impl Hasher for IdHasher {
     }
 }
 
+/// A type by name alone may stand beside the same type with its attributes.
 const fn key(asked: &Asked<'_>) -> u64 {
-    (asked.id.0 as u64) << 8 | asked.priority as u64
+    let by_name = asked.multicast.is_none() as u64;
+    (asked.id.0 as u64) << 8 | by_name << 7 | asked.priority as u64
 }
 
 impl Plans {
@@ -329,4 +331,4 @@ fn takes_turns(target: &Target) -> bool {
 }
 
 /// The priority's number as a part of a key.
-const _: () = assert!((Priority::Background as u64) < 1 << 8);
+const _: () = assert!((Priority::Background as u64) < 1 << 7);

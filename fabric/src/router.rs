@@ -92,7 +92,7 @@ impl Router {
     ///
     /// # Errors
     /// See [`Refused`]; the event was then not taken. Of a target that means several nodes, the
-    /// first one's refusal is the caller's; what later copies are refused for is counted in the ledger.
+    /// first one's refusal is the caller's; later copies that are refused are in the ledger.
     #[inline]
     pub fn route<E: Event>(
         &mut self,

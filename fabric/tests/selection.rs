@@ -351,6 +351,12 @@ fn a_type_goes_to_its_group_when_nobody_says_more() {
     let mut publisher = node.publisher::<Tick>(&Target::Auto).expect("a group");
     publisher.publish(&Tick { number: 8 }).expect("a way");
     assert_eq!(hears.recv_timeout(PATIENCE), Ok(8));
+    // The same type by its name alone has no group of its own, and does not take away the other's.
+    let mut router = node.router();
+    let by_name = router.route_json(Tick::TYPE, Priority::Normal, b"{}", &Target::Auto);
+    assert_eq!(by_name, Err(Refused::NoRoute(NoRoute::NoCluster)));
+    router.route(&Tick { number: 9 }, Target::Auto).expect("it needs no cluster");
+    assert_eq!(hears.recv_timeout(PATIENCE), Ok(9));
     let refused = node.router().route(&note(10), Target::Auto);
     assert_eq!(refused, Err(Refused::NoRoute(NoRoute::NoCluster)));
 }

@@ -1,5 +1,5 @@
-//! `wireloom explain` and `wireloom rules`: what they say, what they refuse, and a running node that
-//! comes to new rules.
+//! `wireloom explain` and `wireloom rules`: what they say, what they refuse, and a running node
+//! that comes to new rules.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
