@@ -25,7 +25,8 @@ fn patched(text: &str, diff: &str) -> String {
     let (mut at, mut out) = (0, Vec::new());
     for line in diff.lines() {
         if let Some(hunk) = line.strip_prefix("@@ -") {
-            let start: usize = hunk.split([',', ' ']).next().unwrap().parse().expect("a number");
+            let start = hunk.split([',', ' ']).next().and_then(|number| number.parse().ok());
+            let start: usize = start.expect("the number of a line");
             out.extend_from_slice(&lines[at..start - 1]);
             at = start - 1;
             continue;
