@@ -37,6 +37,7 @@ mod outbox;
 mod shape;
 mod stream;
 mod time;
+mod transport;
 mod ways;
 mod window;
 mod wrapper;
@@ -57,6 +58,7 @@ pub use shape::{
     MESSAGE_BYTES_MAX, MESSAGE_DEPTH_MAX, MESSAGE_VALUES_MAX, MessageError, NAME_BYTES_MAX,
 };
 pub use stream::{LegacyStream, STREAM_EVENTS_MAX, STREAMS_MAX};
+pub use transport::{FabricTransport, MessageHandler, SendResult, Transport, TransportRole};
 pub use ways::{MESH_GROUP, WAYS_MAX, Ways, WaysFull};
 pub use window::{WINDOW, WINDOW_ENTRIES_MAX, Window};
 pub use wrapper::{LegacyEvent, LegacyJtag};

@@ -343,7 +343,8 @@ impl Inner {
         // Taps are few: a bridge has one. None is called under the lock.
         let taps = lock(&self.taps).clone();
         for tap in taps {
-            if !tap(arrival) {
+            // A tap runs what is a user's; one that panics has heard enough.
+            if !catch_unwind(AssertUnwindSafe(|| tap(arrival))).unwrap_or(false) {
                 lock(&self.taps).retain(|other| !Arc::ptr_eq(other, &tap));
             }
         }
