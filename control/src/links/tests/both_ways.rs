@@ -9,6 +9,7 @@ const IN_PARTS: StreamModel = StreamModel {
     refused_ppm: 0,
     cut_ppm: 0,
     partial_ppm: 700_000,
+    full_ppm: 0,
     delay_ns_min: 50_000,
     delay_ns_max: 200_000,
     buffer_bytes: 3_000,
