@@ -19,6 +19,7 @@ use wireloom_dataplane::socket::Interface;
 use crate::bench::BenchArgs;
 use crate::members::MembersArgs;
 use crate::node::NodeArgs;
+use crate::schema::SchemaArgs;
 use crate::values;
 
 /// Publish, receive, measure and try typed events between processes and machines.
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     /// Check a node's configuration, or begin one from a profile
     #[command(after_help = help::CONFIG)]
     Config(config::ConfigArgs),
+    /// List the event types that Wireloom brings along, or show the JSON Schema of one
+    Schema(SchemaArgs),
     /// See it work: three nodes on this host, live rates, latency, loss, and the ledger
     #[command(after_help = help::DEMO)]
     Demo(DemoArgs),

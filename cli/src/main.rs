@@ -19,6 +19,7 @@ mod pace;
 mod patience;
 mod process;
 mod publish;
+mod schema;
 mod stop;
 mod subscribe;
 mod text;
@@ -66,6 +67,7 @@ fn begin(command: &Command, output: &Output) -> anyhow::Result<ExitCode> {
         Command::Members(args) => members::run(args, output),
         Command::Bench(args) => bench::run(args, output),
         Command::Config(args) => config::run(&args.command, output),
+        Command::Schema(args) => schema::run(args, output),
         Command::Demo(args) => demo::run(args, output),
         Command::DemoNode(args) => demo::run_node(args, output),
         Command::Completions(args) => {

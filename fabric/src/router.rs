@@ -12,6 +12,7 @@ use wireloom_wire::{
 use crate::choose::Chooser;
 use crate::encode::{EncodeError, Scratch, encode_growing};
 use crate::event::{Event, deadline_ns, is_type_name};
+use crate::json;
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
 use crate::peers::ReliableRing;
 use crate::receipt::Receipt;
@@ -135,8 +136,7 @@ impl Router {
                 "{event_type:?} is not a type name: 1 to 255 of a-z, 0-9, '-', '.', '_'"
             )));
         }
-        serde_json::from_slice::<serde::de::IgnoredAny>(json)
-            .map_err(|error| malformed(error.to_string()))?;
+        json::check(json).map_err(malformed)?;
         if matches!(target, Target::Interested) {
             let wanted = event_type_id(event_type);
             let targets = self.chooser.interested(&self.shared, wanted)?;

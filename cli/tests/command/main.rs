@@ -6,5 +6,6 @@ mod config;
 mod demo;
 mod program;
 mod publish;
+mod schema;
 mod subscribe;
 mod usage;
