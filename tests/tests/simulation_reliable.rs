@@ -144,6 +144,7 @@ impl World {
             refused_ppm: harsh(&mut draw, 200_000),
             cut_ppm: harsh(&mut draw, 30_000),
             partial_ppm: harsh(&mut draw, 500_000),
+            full_ppm: harsh(&mut draw, 200_000),
             delay_ns_min: draw.ns(2_000_000),
             delay_ns_max: 2_000_000 + draw.ns(40_000_000),
             buffer_bytes: 2_000 + draw.below(60_000),
@@ -154,6 +155,7 @@ impl World {
             ack_timeout: Duration::from_millis(500),
             keep_alive: Duration::from_millis(700),
             attempts: if draw.one_in(3) { 3 } else { u32::MAX },
+            undelivered_after: Duration::from_nanos(draw.ns(600_000_000)),
             backoff_min: Duration::from_millis(5),
             backoff_max: Duration::from_millis(200),
             ring_bytes: 16 << 10,
@@ -398,6 +400,8 @@ impl World {
             assert_eq!(counted("reassembly_bytes"), 0, "memory of node {index} is kept");
             assert!(counted("reassembly_bytes_most") <= 4 * STREAM_BYTES_MAX as u64);
             assert_eq!(counted("pieces_refused"), 0, "nobody here lies");
+            // What is left out on a link comes again by the next one; that it was is seen here.
+            assert_eq!(counted("links_broken"), 0, "nobody here breaks the protocol");
         }
         // Ten links of each pair hold at most their buffers.
         let pairs = self.places.len() * self.places.len();
