@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wireloom::decode::{DecodeError, deserialize};
 use wireloom::encode::{EncodeError, serialize};
-use wireloom::events::{Exception, Heartbeat, UserInteraction};
+use wireloom::events::{Exception, Heartbeat, PerformanceMetric, UserInteraction};
 use wireloom::json::{self, JSON_BYTES_MAX, JsonError};
 use wireloom::{Delivery, Event, Node, Priority, Refused, Router, Target, TraceContext};
 
@@ -248,4 +248,20 @@ fn what_does_not_fit_its_type_is_counted_there_with_the_field() {
         assert!(!reason.contains(char::is_control) && reason.len() < 500, "{reason:?}");
         assert!(ledger.balanced, "{ledger:?}");
     }
+}
+
+#[test]
+fn what_a_reason_quotes_moves_no_cursor() {
+    let told = |text: &str| match json::deserialize::<PerformanceMetric>(text.as_bytes()) {
+        Err(JsonError::Text { field, reason, .. }) => (field, reason),
+        other => panic!("{other:?}"),
+    };
+    // The name of a label is the sender's, and so is its length.
+    let (field, _) = told(r#"{"labels":{"\u001b[2J\u009b":7}}"#);
+    assert_eq!(field, r"labels.\u{1b}[2J\u{9b}");
+    let (field, _) = told(&format!(r#"{{"labels":{{"{}":7}}}}"#, "é".repeat(5_000)));
+    assert!(field.len() < 220 && field.ends_with('…'), "{field}");
+    let (field, reason) = told(r#"{"node":"a","value":"\u001b[2J"}"#);
+    assert_eq!(field, "value");
+    assert!(!reason.contains(char::is_control), "{reason:?}");
 }
