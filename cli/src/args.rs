@@ -22,6 +22,7 @@ use crate::jtag_bridge::JtagBridgeArgs;
 use crate::members::MembersArgs;
 use crate::node::NodeArgs;
 use crate::rules::RulesArgs;
+use crate::schema::SchemaArgs;
 use crate::values;
 
 /// Publish, receive, measure and try typed events between processes and machines.
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     /// Check rules of routing, and put them in the place of others
     #[command(after_help = help::RULES)]
     Rules(RulesArgs),
+    /// List the event types that Wireloom brings along, or show the JSON Schema of one
+    Schema(SchemaArgs),
     /// See it work: three nodes on this host, live rates, latency, loss, and the ledger
     #[command(after_help = help::DEMO)]
     Demo(DemoArgs),

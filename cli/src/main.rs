@@ -22,6 +22,7 @@ mod patience;
 mod process;
 mod publish;
 mod rules;
+mod schema;
 mod stop;
 mod subscribe;
 mod text;
@@ -72,6 +73,7 @@ fn begin(command: &Command, output: &Output) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(&args.command, output),
         Command::Explain(args) => explain::run(args, output),
         Command::Rules(args) => rules::run(&args.command, output),
+        Command::Schema(args) => schema::run(args, output),
         Command::Demo(args) => demo::run(args, output),
         Command::DemoNode(args) => demo::run_node(args, output),
         Command::Completions(args) => {

@@ -13,6 +13,7 @@ use wireloom_wire::{
 use crate::choose::{Aim, Chooser};
 use crate::encode::{EncodeError, Scratch, encode_growing};
 use crate::event::{Event, deadline_ns, is_type_name};
+use crate::json;
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
 use crate::peers::ReliableRing;
 use crate::plan::{Known, PlanIndex, Plans, Spill, Ways};
@@ -313,8 +314,7 @@ impl Router {
                 "{event_type:?} is not a type name: 1 to 255 of a-z, 0-9, '-', '.', '_'"
             )));
         }
-        serde_json::from_slice::<serde::de::IgnoredAny>(json)
-            .map_err(|error| malformed(error.to_string()))?;
+        json::check(json).map_err(malformed)?;
         if target.is_fixed() {
             let way = self.known.way(&self.shared, target)?;
             return self.route_json_by((event_type, priority), json, way);

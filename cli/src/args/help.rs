@@ -219,6 +219,20 @@ Exit status:
   0  all well
   2  something is wrong with the configuration or the command line";
 
+/// Below the options of `schema`.
+pub(crate) const SCHEMA: &str = "\
+Examples:
+  Which event types there are, and where they go:
+    wireloom schema
+
+  What a heartbeat looks like as JSON, and in its archive:
+    wireloom schema heartbeat
+    wireloom schema heartbeat --fields
+
+Exit status:
+  0  all well
+  2  no event type of that name, or wrong words on the command line";
+
 /// Below the options of `config check`.
 pub(crate) const CONFIG_CHECK: &str = "\
 Examples:

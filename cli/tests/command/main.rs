@@ -8,5 +8,6 @@ mod jtag_bridge;
 mod program;
 mod publish;
 mod rules;
+mod schema;
 mod subscribe;
 mod usage;
