@@ -32,6 +32,14 @@ pub(crate) enum Ways {
 }
 
 impl Ways {
+    /// The way, where there is one.
+    pub(crate) const fn one(&self) -> Option<Way> {
+        match self {
+            Self::One(way, _) => Some(*way),
+            Self::Each(_) => None,
+        }
+    }
+
     /// The ways one after the other.
     pub(crate) fn each(&self) -> impl Iterator<Item = Way> {
         let (one, each) = match self {

@@ -205,7 +205,7 @@ impl<E: Event> Publisher<E> {
         if self.trace.is_none()
             && E::DEADLINE.is_none()
             && self.larges == 0
-            && self.writer.write_plain(self.way, plain, visible, payload)
+            && self.writer.write_plain(&self.way, plain, visible, payload)
         {
             self.sequence += 1;
             return Ok(Accepted::new(sequence));

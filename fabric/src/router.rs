@@ -6,12 +6,12 @@ use std::sync::Arc;
 use rkyv::Archived;
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_wire::{
-    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, LANES, Priority, SessionId,
-    TraceContext, event_type_id,
+    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, LANES, PlainFrame, Priority,
+    SessionId, TraceContext, event_type_id,
 };
 
 use crate::choose::{Aim, Chooser};
-use crate::encode::{EncodeError, Scratch, encode_growing};
+use crate::encode::{EncodeError, Scratch, encode, encode_growing};
 use crate::event::{Event, deadline_ns, is_type_name};
 use crate::json;
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
@@ -21,7 +21,7 @@ use crate::receipt::Receipt;
 use crate::select::{Asked, Size};
 use crate::shared::{Link, Shared};
 use crate::target::Target;
-use crate::writer::{Handed, RingWriter, Visible, Way, head, typed_header};
+use crate::writer::{Handed, Plain, RingWriter, Visible, Way, head, typed_header};
 
 /// Routes events of any type to any target. One for each thread: it owns the rings it writes to, so
 /// a call takes no lock; a ring is made the first time a priority (or the local target) is used.
@@ -131,8 +131,45 @@ impl Router {
     }
 
     /// As [`Router::route_by`], with the time as it was read.
-    #[inline]
+    #[inline(always)]
     fn route_at<E: Event>(
+        &mut self,
+        event: &E,
+        way: Way,
+        at: (u64, Visible),
+    ) -> Result<Accepted, Refused> {
+        if self.route_plain(event, &way, at) {
+            return Ok(Accepted::new(self.sequence - 1));
+        }
+        self.route_fully(event, way, at)
+    }
+
+    /// The short way of most events: no extensions, by a link whose ring goes there already. False
+    /// when that is not enough, and then nothing has been written or counted. Out of line, or with
+    /// an outcome that goes through memory, it costs several ns.
+    #[inline(always)]
+    fn route_plain<E: Event>(
+        &mut self,
+        event: &E,
+        way: &Way,
+        (unix_ns, visible): (u64, Visible),
+    ) -> bool {
+        let is_plain = self.trace.is_none() && self.deadline_ns.is_none() && E::DEADLINE.is_none();
+        let Some(writer) = &mut self.rings.lanes[E::PRIORITY.index()] else { return false };
+        if !is_plain || !matches!(way, Way::Link { .. }) {
+            return false;
+        }
+        let (sequence, scratch) = (self.sequence, &mut self.scratch);
+        let frame = &PlainFrame::new(typed_header::<E>(0, 0));
+        let plain = Plain { frame, sequence, timestamp_ns: unix_ns };
+        let written = writer.write_plain(way, plain, visible, |into| encode(event, into, scratch));
+        self.sequence += u64::from(written);
+        written
+    }
+
+    /// Any event, and every refusal.
+    #[inline(never)]
+    fn route_fully<E: Event>(
         &mut self,
         event: &E,
         way: Way,
@@ -267,7 +304,15 @@ impl Router {
         };
         let by_tcp = ways.each().any(|way| matches!(way, Way::Reliable(_)));
         let unix_ns = self.shared.unix_ns();
+        let (short, mut is_last) = (ways.one().filter(|_| !by_size), false);
         for event in events {
+            if let Some(way) = &short
+                && self.route_plain(event, way, (unix_ns, Visible::Later))
+            {
+                batch.accepted += 1;
+                is_last = true;
+                continue;
+            }
             let outcome = if by_size {
                 self.route(event, target)
             } else {
@@ -282,13 +327,16 @@ impl Router {
             match outcome {
                 Ok(accepted) => {
                     batch.accepted += 1;
-                    batch.last = Some(accepted);
+                    (batch.last, is_last) = (Some(accepted), false);
                 }
                 Err(refused) => {
                     batch.refused = Some(refused);
                     break;
                 }
             }
+        }
+        if is_last {
+            batch.last = Some(Accepted::new(self.sequence - 1));
         }
         for way in ways.each() {
             self.rings.publish((way, E::PRIORITY), batch.refused.is_some());

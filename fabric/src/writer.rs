@@ -210,12 +210,12 @@ impl RingWriter {
     #[inline(always)]
     pub(crate) fn write_plain(
         &mut self,
-        way: Way,
+        way: &Way,
         plain: Plain<'_>,
         visible: Visible,
         payload: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> bool {
-        let limit = match way {
+        let limit = match *way {
             Way::Link { id, limit, .. } if self.marked == Some(id) => limit,
             Way::Reliable(_) => FRAME_BYTES_MAX,
             _ => return false,
