@@ -85,9 +85,17 @@ fn released_bytes_do_not_change() {
 }
 
 #[test]
-fn every_file_belongs_to_a_type() {
-    let known: Vec<_> = codecs().iter().map(name).collect();
-    for name in files().keys() {
-        assert!(known.contains(name), "tests/golden/{name}.txt: no such event");
+fn every_file_belongs_to_a_version_and_every_version_has_one() {
+    let files = files();
+    let is_there = |name: &str, number: u32| files.contains_key(&format!("{name}.v{number}"));
+    let mut versions = 0;
+    for codec in codecs() {
+        let newest = codec.version().number;
+        versions += newest as usize;
+        for number in 1..=newest {
+            let name = codec.type_name();
+            assert!(is_there(name, number), "tests/golden/{name}.v{number}.txt is missing");
+        }
     }
+    assert_eq!(files.len(), versions, "a file of no event: {:?}", files.keys());
 }
