@@ -18,9 +18,11 @@ use wireloom_dataplane::socket::Interface;
 
 use crate::bench::BenchArgs;
 use crate::explain::ExplainArgs;
+use crate::jtag_bridge::JtagBridgeArgs;
 use crate::members::MembersArgs;
 use crate::node::NodeArgs;
 use crate::rules::RulesArgs;
+use crate::schema::SchemaArgs;
 use crate::values;
 
 /// Publish, receive, measure and try typed events between processes and machines.
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Show who is in a cluster: state, services, load and memory of each member
     Members(MembersArgs),
+    /// Let programs of the legacy (JTAG) event system take part, over WebSocket
+    JtagBridge(JtagBridgeArgs),
     /// Measure this machine: events per second, latency, CPU, beside the kernel's own ceiling
     Bench(BenchArgs),
     /// Check a node's configuration, or begin one from a profile
@@ -55,6 +59,8 @@ pub(crate) enum Command {
     /// Check rules of routing, and put them in the place of others
     #[command(after_help = help::RULES)]
     Rules(RulesArgs),
+    /// List the event types that Wireloom brings along, or show the JSON Schema of one
+    Schema(SchemaArgs),
     /// See it work: three nodes on this host, live rates, latency, loss, and the ledger
     #[command(after_help = help::DEMO)]
     Demo(DemoArgs),

@@ -209,7 +209,7 @@ impl Cluster {
         let types = match wanted {
             Wanted::Every => None,
             Wanted::Types(types) => Some(types.clone()),
-            Wanted::Gaps => return,
+            Wanted::Unread(_) | Wanted::Gaps => return,
         };
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, types);
         self.say_interest();

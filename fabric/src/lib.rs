@@ -49,6 +49,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The pages of the guide: their samples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/events.md")]
+struct EventsPage;
+
 mod announce;
 mod builder;
 mod choose;
@@ -64,6 +69,7 @@ pub mod events;
 mod explain;
 mod handler;
 pub mod json;
+pub mod jtag;
 mod large;
 mod ledger;
 mod matching;

@@ -9,7 +9,7 @@ use wireloom_wire::{PlainFrame, TraceContext};
 
 use crate::choose::{Aim, Chooser};
 use crate::encode::{Scratch, encode, encode_growing};
-use crate::event::Event;
+use crate::event::{Event, deadline_ns};
 use crate::outcome::{Accepted, NoRoute, Place, Refused};
 use crate::plan::lead_to;
 use crate::receipt::Receipt;
@@ -107,6 +107,7 @@ fn bind<E: Event>(shared: &Shared, target: &Target) -> Result<Option<Target>, Re
 
 impl<E: Event> Publisher<E> {
     pub(crate) fn new(shared: &Arc<Shared>, target: &Target) -> Result<Self, Refused> {
+        shared.know_versions::<E>();
         // Nobody may want them yet: the ring is that of the network in any case.
         let (way, wanting) = match bind::<E>(shared, target)? {
             Some(target) => (way_of(shared, &target)?, None),
@@ -202,6 +203,7 @@ impl<E: Event> Publisher<E> {
         let payload = |into: &mut [u8]| encode(event, into, scratch);
         // Without large events before it: an outcome that may name a place goes through memory.
         if self.trace.is_none()
+            && E::DEADLINE.is_none()
             && self.larges == 0
             && self.writer.write_plain(self.way, plain, visible, payload)
         {
@@ -231,7 +233,7 @@ impl<E: Event> Publisher<E> {
         visible: Visible,
     ) -> Result<Accepted, Refused> {
         let sequence = self.sequence;
-        let head = head(typed_header::<E>(sequence, at_ns), self.trace, None);
+        let head = head(typed_header::<E>(sequence, at_ns), self.trace, deadline_ns::<E>(at_ns));
         let scratch = &mut self.scratch;
         let mut payload = |into: &mut [u8]| encode_growing(event, into, scratch);
         match &mut self.wanting {

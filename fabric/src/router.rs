@@ -12,7 +12,8 @@ use wireloom_wire::{
 
 use crate::choose::{Aim, Chooser};
 use crate::encode::{EncodeError, Scratch, encode_growing};
-use crate::event::{Event, is_type_name};
+use crate::event::{Event, deadline_ns, is_type_name};
+use crate::json;
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
 use crate::peers::ReliableRing;
 use crate::plan::{Known, PlanIndex, Plans, Spill, Ways};
@@ -71,8 +72,8 @@ impl Router {
         self.trace = trace;
     }
 
-    /// Events routed from now on are worthless after this instant (ns since the Unix epoch); `None`
-    /// ends it. Costs 16 bytes an event.
+    /// Events routed from now on are worthless after this instant (ns since the Unix epoch),
+    /// whatever their types [say](Event::DEADLINE); `None` ends it. Costs 16 bytes an event.
     pub const fn set_deadline_ns(&mut self, deadline_ns: Option<u64>) {
         self.deadline_ns = deadline_ns;
     }
@@ -139,7 +140,8 @@ impl Router {
     ) -> Result<Accepted, Refused> {
         let sequence = self.sequence;
         let header = typed_header::<E>(sequence, unix_ns);
-        let head = head(header, self.trace, self.deadline_ns);
+        let deadline_ns = self.deadline_ns.or_else(|| deadline_ns::<E>(unix_ns));
+        let head = head(header, self.trace, deadline_ns);
         let scratch = &mut self.scratch;
         let place = (way, E::PRIORITY, visible);
         let payload = |into: &mut [u8]| encode_growing(event, into, scratch);
@@ -312,8 +314,7 @@ impl Router {
                 "{event_type:?} is not a type name: 1 to 255 of a-z, 0-9, '-', '.', '_'"
             )));
         }
-        serde_json::from_slice::<serde::de::IgnoredAny>(json)
-            .map_err(|error| malformed(error.to_string()))?;
+        json::check(json).map_err(malformed)?;
         if target.is_fixed() {
             let way = self.known.way(&self.shared, target)?;
             return self.route_json_by((event_type, priority), json, way);

@@ -28,7 +28,7 @@ use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
 use crate::cluster::Cluster;
-use crate::convert::{Converter, JsonOnly};
+use crate::convert::Schemas;
 use crate::dominant::Dominant;
 use crate::event::Event;
 use crate::handler::{HandlerCounters, LostHandler};
@@ -75,7 +75,9 @@ pub(crate) struct Books {
     /// Rings that asked for huge pages and got ordinary ones.
     small_rings: usize,
     types: HashMap<EventTypeId, String>,
-    codecs: HashMap<EventTypeId, JsonCodec>,
+    pub(crate) codecs: HashMap<EventTypeId, JsonCodec>,
+    /// What is known of event types' schemas here, and who converts events to them.
+    pub(crate) schemas: Schemas,
     receiver_of: HashMap<SubscriptionId, usize>,
 }
 
@@ -410,6 +412,7 @@ impl Shared {
         (subscriber, counters): (Box<dyn Subscriber>, Arc<HandlerCounters>),
     ) -> Result<SubscriptionId, SubscribeError> {
         self.know_type(E::TYPE_ID, E::TYPE)?;
+        self.serve_older::<E>()?;
         let id = self.subscribe(receiver, Wanted::Types(vec![E::TYPE_ID]), subscriber)?;
         self.books().handlers.push((E::TYPE, counters));
         Ok(id)
@@ -478,28 +481,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn register_json<E>(&self) -> Result<(), SubscribeError>
-    where
-        E: Event + serde::Serialize + serde::de::DeserializeOwned,
-    {
-        self.know_type(E::TYPE_ID, E::TYPE)?;
-        if self.books().codecs.insert(E::TYPE_ID, JsonCodec::of::<E>()).is_some() {
-            return Ok(());
-        }
-        let wake = {
-            let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-            control.as_ref().and_then(|control| control.wake().cloned())
-        };
-        for receiver in 0..self.receivers() {
-            let (ring, consumer) = self.inbound("json conversion", wake.clone())?;
-            let back = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
-            let converter = Converter::new(JsonCodec::of::<E>(), consumer, back);
-            self.add_task(Box::new(converter))?;
-            self.subscribe(receiver, Wanted::Types(vec![E::TYPE_ID]), Box::new(JsonOnly(ring)))?;
-        }
-        Ok(())
-    }
-
     pub(crate) fn codec(&self, id: EventTypeId) -> Option<JsonCodec> {
         self.books().codecs.get(&id).copied()
     }
@@ -527,6 +508,12 @@ impl Shared {
     pub(crate) fn to_receiver(&self, receiver: usize, command: ReceiverCommand) -> Result<(), ()> {
         let port = &self.receivers[receiver];
         command_to(&port.commands, port.wake.as_ref(), command)
+    }
+
+    /// What wakes the control thread; `None` when it is closed or driven by the caller.
+    pub(crate) fn control_wake(&self) -> Option<Arc<Wake>> {
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.as_ref().and_then(|control| control.wake().cloned())
     }
 
     pub(crate) fn is_closed(&self) -> bool {

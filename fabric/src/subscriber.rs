@@ -159,8 +159,10 @@ struct TypedRing<E> {
 impl<E: Event> Front for TypedRing<E> {
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
         match frame.header.encoding {
-            Encoding::Rkyv if self.counters.admits::<E>(frame) => self.ring.on_event(frame, origin),
-            Encoding::Rkyv => Verdict::WrongSchema,
+            Encoding::Rkyv => match self.counters.admit::<E>(frame) {
+                Ok(()) => self.ring.on_event(frame, origin),
+                Err(verdict) => verdict,
+            },
             Encoding::Json => Verdict::Unconverted,
             Encoding::Raw => self.counters.count(Verdict::WrongEncoding),
         }
@@ -186,6 +188,7 @@ pub struct Subscriber<E> {
 
 impl<E: Event> Subscriber<E> {
     pub(crate) fn new(shared: &Arc<Shared>) -> Result<Self, SubscribeError> {
+        shared.serve_older::<E>()?;
         let at_worker = Arc::new(HandlerCounters::default());
         let inlet = Inlet::new(shared, &[E::TYPE], |ring| {
             let counters = Arc::clone(&at_worker);

@@ -126,6 +126,37 @@ Exit status:
   0  all well
   2  something is wrong with the rules or the command line";
 
+/// Below the options of `jtag-bridge`.
+pub(crate) const JTAG_BRIDGE: &str = "\
+A program of the legacy system connects to it as to its own server. Its event
+messages become events (legacy-jtag) and reach every other client; events come
+to it as event messages. Requests go to the clients that speak for their
+endpoint, else to the targets, where other bridges are; without a response they
+fail after 30 s. What is wrong with a message is told to its client by an event
+transport:error.
+
+Examples:
+  Clients of one bridge among themselves, on the legacy port:
+    wireloom jtag-bridge
+
+  The legacy mesh, critical events to one node by TCP beside it:
+    wireloom jtag-bridge --join 224.1.1.1:9000 --target udp://224.1.1.1:9000 \\
+      --way critical=tcp://10.0.0.7:9000
+
+  Every node of a cluster that wants legacy events:
+    wireloom jtag-bridge --seed db-1:9000 --target interested
+
+A page may connect when it was loaded from this host, or from an origin that
+--allow-origin names. A message has at most 10 MB.
+
+At the end one JSON object stands on standard error: what clients sent, what
+was refused by reason, what the fabric took.
+
+Exit status:
+  0  it ended in good order
+  1  its ledger did not balance
+  2  wrong words, the port is in use, or the node could not start";
+
 /// Below the options of `members`.
 pub(crate) const MEMBERS: &str = "\
 Takes part in the cluster for as long as it shows it, as members-PID, which it
@@ -187,6 +218,20 @@ Examples:
 Exit status:
   0  all well
   2  something is wrong with the configuration or the command line";
+
+/// Below the options of `schema`.
+pub(crate) const SCHEMA: &str = "\
+Examples:
+  Which event types there are, and where they go:
+    wireloom schema
+
+  What a heartbeat looks like as JSON, and in its archive:
+    wireloom schema heartbeat
+    wireloom schema heartbeat --fields
+
+Exit status:
+  0  all well
+  2  no event type of that name, or wrong words on the command line";
 
 /// Below the options of `config check`.
 pub(crate) const CONFIG_CHECK: &str = "\
