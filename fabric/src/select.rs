@@ -296,7 +296,7 @@ impl Selection<'_> {
 
     /// The steps behind the rules.
     fn built_in(&self, tell: Tell<'_>) -> (Step, Carrier) {
-        if self.asked.priority == Priority::High {
+        if self.asked.priority == Priority::Critical {
             tell(Step::Priority, format_args!("critical events go by TCP, acknowledged"));
             return (Step::Priority, Carrier::Tcp);
         }
