@@ -78,6 +78,8 @@ pub(super) struct Dialled {
     borrowed: bool,
     /// The next line is to be its own.
     wants_own: bool,
+    /// The peer dialled anew, while this link went by its old line.
+    hurried: bool,
     /// What the peer said ends the attempt.
     failed: Option<Ended>,
     backoff: Backoff,
@@ -104,6 +106,7 @@ impl Dialled {
             socket: None,
             borrowed: false,
             wants_own: false,
+            hurried: false,
             failed: None,
             backoff,
             wrote_ns: 0,
@@ -184,6 +187,8 @@ impl Dialled {
             self.stage = Stage::Waiting { until_ns: now_ns };
             self.backoff.reset();
         }
+        // Its old line may be seen to end later than its new one began.
+        self.hurried = self.borrowed;
     }
 
     /// Whether what is pending is to be given up now.
@@ -286,7 +291,7 @@ impl Dialled {
     pub(super) fn borrow<S: Sockets>(&mut self, line: &mut Line, cycle: &Cycle<'_, S>) {
         cycle.counters.add(Counter::LinksBorrowed, 1);
         self.socket = Some(line.socket());
-        self.borrowed = true;
+        (self.borrowed, self.hurried) = (true, false);
         line.look_behind();
         let until_ns = cycle.now_ns.saturating_add(cycle.times.connect_ns);
         self.stage = Stage::Greeting { until_ns };
@@ -557,6 +562,7 @@ impl Dialled {
         }
         let (times, now_ns) = (cycle.times, cycle.now_ns);
         let pause_ns = self.backoff.fail(now_ns);
+        let pause_ns = if std::mem::take(&mut self.hurried) { 0 } else { pause_ns };
         if self.backoff.is_used_up(times.attempts, times.undelivered_ns, now_ns) {
             self.backoff.reset();
             self.given_up = Some(match ended {
