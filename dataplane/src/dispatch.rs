@@ -4,7 +4,10 @@
 //! receiver; control changes it by commands. A subscriber runs on the receiver's worker: it must
 //! return quickly and may not block.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 mod run;
 
@@ -90,6 +93,13 @@ pub trait Subscriber: Send {
     /// The end of a duty cycle in which this subscriber was called: make staged records visible,
     /// wake whoever waits for them.
     fn end_cycle(&mut self) {}
+
+    /// One of the calls above has panicked, with this. The event is counted; the subscriber, known
+    /// as `id`, is called again for the next one.
+    #[cold]
+    fn on_panic(&mut self, id: SubscriptionId, what: &(dyn Any + Send)) {
+        let _ = (id, what);
+    }
 }
 
 /// What a subscriber asks for.
@@ -111,6 +121,66 @@ pub struct Subscription {
     pub wanted: Wanted,
     /// Who takes the events.
     pub subscriber: Box<dyn Subscriber>,
+    standing: Standing,
+}
+
+/// Where a subscription stands, to be asked from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Standing(Arc<AtomicU8>);
+
+impl Standing {
+    const INSTALLED: u8 = 1;
+    const ENDED: u8 = 2;
+
+    /// It is in its receiver's table, or was: events taken from now on reach it.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= Self::INSTALLED
+    }
+
+    /// It is out of the table: it is not running and will not be called again, and what it did can
+    /// be seen by whoever reads `true`.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::ENDED
+    }
+}
+
+impl Subscription {
+    /// To be given to a receiver.
+    #[must_use]
+    pub fn new(id: SubscriptionId, wanted: Wanted, subscriber: Box<dyn Subscriber>) -> Self {
+        Self { id, wanted, subscriber, standing: Standing::default() }
+    }
+
+    /// To be asked from elsewhere.
+    #[must_use]
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+}
+
+impl Subscription {
+    /// Lets the subscriber tell of its own panic. What it panicked with is the user's: its drop may
+    /// panic again, and then it is leaked.
+    #[cold]
+    #[inline(never)]
+    fn tell_panic(&mut self, what: Box<dyn Any + Send>) {
+        let (id, subscriber) = (self.id, &mut self.subscriber);
+        let told = catch_unwind(AssertUnwindSafe(move || {
+            subscriber.on_panic(id, &*what);
+            drop(what);
+        }));
+        if let Err(again) = told {
+            std::mem::forget(again);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.standing.0.store(Standing::ENDED, Ordering::Release);
+    }
 }
 
 impl std::fmt::Debug for Subscription {
@@ -228,6 +298,7 @@ impl Dispatch {
             };
             *self.head_mut(event_type) = Some(index);
         }
+        subscription.standing.0.store(Standing::INSTALLED, Ordering::Release);
         self.entries[entry as usize] = Some(Entry { subscription, called: false });
         Ok(())
     }
@@ -242,6 +313,7 @@ impl Dispatch {
         }
         self.free_entries.push(entry);
         self.called.retain(|called| *called != entry);
+        removed.subscription.standing.0.store(Standing::ENDED, Ordering::Release);
         Some(removed.subscription)
     }
 
@@ -285,11 +357,18 @@ impl Dispatch {
             entry.called = true;
             self.called.push(index);
         }
-        let subscriber = &mut entry.subscription.subscriber;
+        let subscription = &mut *entry.subscription;
         let mut run = Run::new(frames, event_type, counters);
-        while catch_unwind(AssertUnwindSafe(|| subscriber.on_run(&mut run, origin))).is_err()
-            && run.panicked()
-        {}
+        loop {
+            let subscriber = &mut subscription.subscriber;
+            match catch_unwind(AssertUnwindSafe(|| subscriber.on_run(&mut run, origin))) {
+                Ok(()) => break,
+                Err(what) => subscription.tell_panic(what),
+            }
+            if !run.panicked() {
+                break;
+            }
+        }
         run.end()
     }
 
@@ -322,7 +401,10 @@ impl Dispatch {
                 let counter = match verdict.map(run::counter_of) {
                     Ok(Some(counter)) => counter,
                     Ok(None) => continue,
-                    Err(_) => Counter::EventsHandlerPanicked,
+                    Err(what) => {
+                        entry.subscription.tell_panic(what);
+                        Counter::EventsHandlerPanicked
+                    }
                 };
                 // Delivered to one is delivered; otherwise the first real reason stands.
                 if matches!(outcome, None | Some(Counter::EventsUnconverted))
@@ -345,7 +427,9 @@ impl Dispatch {
             }
             let subscriber = &mut entry.subscription.subscriber;
             // A panic here is the subscriber's own; its gap stays counted by the receiver.
-            let _ = catch_unwind(AssertUnwindSafe(|| subscriber.on_lost(lost)));
+            if let Err(what) = catch_unwind(AssertUnwindSafe(|| subscriber.on_lost(lost))) {
+                entry.subscription.tell_panic(what);
+            }
         }
     }
 
@@ -355,7 +439,9 @@ impl Dispatch {
             if let Some(entry) = self.entries[index as usize].as_mut() {
                 entry.called = false;
                 let subscriber = &mut entry.subscription.subscriber;
-                let _ = catch_unwind(AssertUnwindSafe(|| subscriber.end_cycle()));
+                if let Err(what) = catch_unwind(AssertUnwindSafe(|| subscriber.end_cycle())) {
+                    entry.subscription.tell_panic(what);
+                }
             }
         }
     }

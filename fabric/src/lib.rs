@@ -62,6 +62,7 @@ mod envelope;
 pub mod event;
 pub mod events;
 mod handler;
+mod installed;
 pub mod json;
 mod large;
 mod ledger;
@@ -73,11 +74,14 @@ mod paths;
 mod peers;
 mod publisher;
 mod receipt;
+mod reports;
 mod router;
 pub mod schema;
 mod shared;
 mod subscriber;
+mod subscription;
 mod target;
+mod wait;
 mod writer;
 
 pub use builder::{NodeBuilder, NodeError};
@@ -94,7 +98,9 @@ pub use receipt::Receipt;
 pub use router::Router;
 pub use schema::Schema;
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
+pub use subscription::Subscription;
 pub use target::{Target, TargetError};
+pub use wait::{Expected, WaitError};
 pub use wireloom_control::membership::{
     Change, Counts as ClusterCounts, Identity, Interest, Member, MemberState, Record, RecordError,
 };
