@@ -13,7 +13,7 @@ mod run;
 
 pub use run::Run;
 
-use wireloom_wire::{EventTypeId, Frame, Frames, NodeId, SessionId};
+use wireloom_wire::{EventTypeId, ExchangeKind, Frame, FrameFlags, Frames, NodeId, SessionId};
 
 use crate::counters::{Counter, Counters};
 use crate::limits::{SUBSCRIPTIONS_MAX, TYPE_SLOTS};
@@ -111,6 +111,9 @@ pub enum Wanted {
     Types(Vec<EventTypeId>),
     /// No events, only word of gaps.
     Gaps,
+    /// Requests ([`ExchangeKind::Request`]) whose type nobody asked for by its id. One subscriber of
+    /// a receiver; a second takes its place.
+    Unanswered,
 }
 
 /// A subscriber and what it asked for.
@@ -219,6 +222,8 @@ pub(crate) struct Dispatch {
     free_entries: Vec<u32>,
     /// The chain of those who want every type.
     every: Option<u32>,
+    /// Who is given requests that nobody answers.
+    unanswered: Option<u32>,
     called: Vec<u32>,
 }
 
@@ -235,6 +240,7 @@ impl Dispatch {
             entries: Vec::with_capacity(SUBSCRIPTIONS_MAX),
             free_entries: Vec::with_capacity(SUBSCRIPTIONS_MAX),
             every: None,
+            unanswered: None,
             called: Vec::with_capacity(SUBSCRIPTIONS_MAX),
         }
     }
@@ -266,7 +272,7 @@ impl Dispatch {
         let (every, types): (bool, &[EventTypeId]) = match wanted {
             Wanted::Every => (true, &[]),
             Wanted::Types(types) => (false, types),
-            Wanted::Gaps => (false, &[]),
+            Wanted::Gaps | Wanted::Unanswered => (false, &[]),
         };
         every.then_some(0).into_iter().chain(types.iter().map(|id| id.0).filter(|id| *id != 0))
     }
@@ -298,6 +304,9 @@ impl Dispatch {
             };
             *self.head_mut(event_type) = Some(index);
         }
+        if subscription.wanted == Wanted::Unanswered {
+            self.unanswered = Some(entry);
+        }
         subscription.standing.0.store(Standing::INSTALLED, Ordering::Release);
         self.entries[entry as usize] = Some(Entry { subscription, called: false });
         Ok(())
@@ -310,6 +319,9 @@ impl Dispatch {
         let removed = self.entries[entry as usize].take()?;
         for event_type in Self::chains_of(&removed.subscription.wanted) {
             self.unlink(event_type, entry);
+        }
+        if self.unanswered == Some(entry) {
+            self.unanswered = None;
         }
         self.free_entries.push(entry);
         self.called.retain(|called| *called != entry);
@@ -414,7 +426,26 @@ impl Dispatch {
                 }
             }
         }
+        if typed.is_none() && frame.header.flags.contains(FrameFlags::CORRELATION) {
+            self.leave_unanswered(frame, origin);
+        }
         outcome.unwrap_or(Counter::EventsUnsubscribed)
+    }
+
+    /// A request that only those who want every type have seen, if anybody.
+    #[cold]
+    fn leave_unanswered(&mut self, frame: &Frame<'_>, origin: &Origin) {
+        let is_request = frame.correlation().is_some_and(|of| of.kind == ExchangeKind::Request);
+        let entry = self.unanswered.filter(|_| is_request);
+        let Some(entry) = entry.and_then(|index| self.entries[index as usize].as_mut()) else {
+            return;
+        };
+        let subscriber = &mut entry.subscription.subscriber;
+        // It is the node's own; what it says does not change what became of the event.
+        let told = catch_unwind(AssertUnwindSafe(|| subscriber.on_event(frame, origin)));
+        if let Err(what) = told {
+            entry.subscription.tell_panic(what);
+        }
     }
 
     /// Tells every subscriber of a gap.

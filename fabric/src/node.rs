@@ -74,6 +74,7 @@ impl Node {
         let shared = Arc::new(shared);
         shared.follow_links();
         shared.attend_reports();
+        shared.attend_requests();
         Self { shared }
     }
 
@@ -99,6 +100,7 @@ impl Node {
         let control = Control::attend(plane, &mut invoker, plan, sockets);
         let shared = Arc::new(setup.share(control));
         shared.attend_reports();
+        shared.attend_requests();
         (Self { shared }, invoker, way_out)
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_wire::{
-    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, LANES, Priority, SessionId,
-    TraceContext, event_type_id,
+    Encoding, EventTypeId, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, LANES, Priority,
+    SessionId, TraceContext, event_type_id,
 };
 
 use crate::choose::Chooser;
@@ -15,6 +15,7 @@ use crate::event::{Event, is_type_name};
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
 use crate::peers::ReliableRing;
 use crate::receipt::Receipt;
+use crate::request::exchange::Part;
 use crate::shared::{Link, Shared};
 use crate::target::Target;
 use crate::writer::{Handed, RingWriter, Visible, Way, head, typed_header};
@@ -173,6 +174,47 @@ impl Router {
         })?;
         self.sequence += 1;
         Ok(Accepted { sequence, place: self.rings.place(way, priority) })
+    }
+
+    /// Routes a part of an exchange: numbered and timed here, otherwise as it says.
+    pub(crate) fn route_exchange(
+        &mut self,
+        part: &Part<'_>,
+        target: &Target,
+        mut payload: impl FnMut(&mut [u8], &mut Scratch) -> Result<usize, EncodeError>,
+    ) -> Result<Accepted, Refused> {
+        let sequence = self.sequence;
+        let timestamp_ns = self.shared.unix_ns();
+        let header = FrameHeader { sequence, timestamp_ns, ..part.header };
+        let head = head(header, self.trace, part.deadline_ns).with_correlation(part.correlation);
+        let (way, priority) = (self.way(target)?, part.header.priority);
+        let scratch = &mut self.scratch;
+        self.rings.write(&self.shared, (way, priority), &head, |into| payload(into, scratch))?;
+        self.sequence += 1;
+        Ok(Accepted { sequence, place: self.rings.place(way, priority) })
+    }
+
+    /// The targets with an address that a target means now, one unless it is many.
+    pub(crate) fn targets_of(
+        &mut self,
+        target: &Target,
+        event_type: EventTypeId,
+    ) -> Result<Vec<Target>, Refused> {
+        if matches!(target, Target::Interested) {
+            return Ok(self.chooser.interested(&self.shared, event_type)?);
+        }
+        let found = self.chooser.resolve(&self.shared, target)?;
+        Ok(vec![found.unwrap_or_else(|| target.clone())])
+    }
+
+    /// The node it routes for.
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The deadline that events routed now have.
+    pub(crate) const fn deadline_ns(&self) -> Option<u64> {
+        self.deadline_ns
     }
 
     /// The receipt of an event that this router accepted; `None` unless its target was reliable.

@@ -40,6 +40,7 @@ use crate::outcome::{NoRoute, Refused, SubscribeError};
 use crate::paths::Paths;
 use crate::peers::Peer;
 use crate::reports::Reports;
+use crate::request::exchange::Exchange;
 use crate::writer::{Handed, RingWriter};
 
 /// How long control waits for a worker to take a command before it calls it stalled.
@@ -98,6 +99,8 @@ pub(crate) struct Shared {
     books: Mutex<Books>,
     pub(crate) control: Mutex<Option<Control>>,
     pub(crate) cluster: Cluster,
+    /// The requests of this node that are under way, and what it answers.
+    pub(crate) exchange: Arc<Exchange>,
     /// From handlers on workers to the control thread.
     pub(crate) reports: Arc<Reports>,
     /// The workers' threads, which cannot wait for themselves.
@@ -134,6 +137,7 @@ impl Shared {
             sessions: (random >> 33) as u32,
             subscriptions: AtomicU64::new(1),
             books: Mutex::new(Books::default()),
+            exchange: Arc::new(Exchange::new(control.wake().cloned())),
             reports: Arc::new(Reports::new(control.wake().cloned())),
             workers: plane.workers.iter().filter_map(Worker::thread).collect(),
             control: Mutex::new(Some(control)),
@@ -194,7 +198,8 @@ impl Shared {
     pub(crate) fn counters(&self) -> Vec<(&'static CounterMeaning, u64)> {
         let mut sums: Vec<(&'static CounterMeaning, u64)> = Vec::new();
         let (sender, receivers) = self.worker_counters();
-        for counters in receivers.chain([sender, &*self.links.counters]) {
+        let control = [sender, &*self.links.counters, &self.exchange.counters];
+        for counters in receivers.chain(control) {
             for (meaning, value) in counters.non_zero() {
                 match sums.iter_mut().find(|(known, _)| *known == meaning) {
                     Some((_, sum)) => *sum += value,
