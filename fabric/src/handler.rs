@@ -55,6 +55,29 @@ impl HandlerCounters {
         false
     }
 
+    /// Gives a frame's event to `take` if it is one of `E`; says and counts what became of it.
+    #[inline]
+    pub(crate) fn take<E: Event>(
+        &self,
+        frame: &Frame<'_>,
+        take: impl FnOnce(&Archived<E>) -> Verdict,
+    ) -> Verdict {
+        match frame.header.encoding {
+            Encoding::Rkyv => {}
+            // Converted on the control thread when the type is known by its JSON form, and then
+            // dispatched again as an archive.
+            Encoding::Json => return Verdict::Unconverted,
+            Encoding::Raw => return self.count(Verdict::WrongEncoding),
+        }
+        if !self.admits::<E>(frame) {
+            return Verdict::WrongSchema;
+        }
+        let Ok(event) = access::<E>(frame.payload()) else {
+            return self.count(Verdict::BadArchive);
+        };
+        self.count(take(event))
+    }
+
     #[inline]
     pub(crate) fn count(&self, verdict: Verdict) -> Verdict {
         match verdict {
@@ -130,21 +153,8 @@ where
 {
     #[inline]
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
-        match frame.header.encoding {
-            Encoding::Rkyv => {}
-            // Converted on the control thread when the type is known by its JSON form, and then
-            // dispatched again as an archive.
-            Encoding::Json => return Verdict::Unconverted,
-            Encoding::Raw => return self.counters.count(Verdict::WrongEncoding),
-        }
-        if !self.counters.admits::<E>(frame) {
-            return Verdict::WrongSchema;
-        }
-        let Ok(event) = access::<E>(frame.payload()) else {
-            return self.counters.count(Verdict::BadArchive);
-        };
-        let verdict = (self.handler)(event, &Envelope::new(frame, origin));
-        self.counters.count(verdict)
+        let handler = &mut self.handler;
+        self.counters.take::<E>(frame, |event| handler(event, &Envelope::new(frame, origin)))
     }
 
     fn on_panic(&mut self, id: SubscriptionId, what: &(dyn Any + Send)) {

@@ -1,5 +1,7 @@
 //! Handlers: when they run, when they have run for the last time, and what a panic costs.
 
+#[path = "handlers/objects.rs"]
+mod objects;
 #[path = "handlers/panics.rs"]
 mod panics;
 #[path = "handlers/subscriptions.rs"]

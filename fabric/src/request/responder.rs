@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use rkyv::Archived;
 use wireloom_dataplane::dispatch::{Origin, Subscriber, SubscriptionId, Verdict, Wanted};
-use wireloom_wire::{Correlation, Encoding, Frame, event_type_id};
+use wireloom_wire::{EventTypeId, Frame, event_type_id};
 
-use crate::decode::access;
+use crate::decode::DecodeError;
 use crate::envelope::Envelope;
 use crate::event::Event;
 use crate::handler::{HandlerCounters, Panics};
@@ -20,6 +20,7 @@ use crate::reports::message_of;
 use crate::request::Failure;
 use crate::request::answers::AnswerWriter;
 use crate::request::exchange::request_name;
+use crate::shared::Shared;
 
 /// What a responder may give: a reply, or the result of trying to make one, whose error the
 /// requester reads as [`Failure::Responder`].
@@ -50,49 +51,64 @@ impl<R: Event, F: Display> Answer for Result<R, F> {
     }
 }
 
-/// A closure that answers requests of one type.
-pub(crate) struct Responder<Q, A, H> {
-    handler: H,
+/// Answers the requests of one type, whoever makes the replies.
+pub(crate) struct Answering {
     answers: AnswerWriter,
     counters: Arc<HandlerCounters>,
-    panics: Panics,
-    types: PhantomData<fn(&Q) -> A>,
 }
 
-impl<Q, A, H> Responder<Q, A, H>
-where
-    Q: Event,
-    A: Answer,
-    H: FnMut(&Archived<Q>, &Envelope<'_>) -> A,
-{
-    fn answer(&mut self, frame: &Frame<'_>, origin: &Origin, to: &Correlation) -> Verdict {
-        let refuse = |answers: &mut AnswerWriter, failure, words: &str, verdict| {
-            answers.deny(to, failure, words);
-            verdict
-        };
-        if to.subject != A::Reply::TYPE_ID {
-            let words = A::Reply::TYPE;
-            self.counters.count(Verdict::WrongSchema);
-            return refuse(&mut self.answers, Failure::OtherReply, words, Verdict::WrongSchema);
-        }
-        if !self.counters.admits::<Q>(frame) {
-            return refuse(&mut self.answers, Failure::Schema, Q::TYPE, Verdict::WrongSchema);
-        }
-        let Ok(request) = access::<Q>(frame.payload()) else {
-            return refuse(&mut self.answers, Failure::Schema, Q::TYPE, Verdict::BadArchive);
-        };
-        let (handler, envelope) = (&mut self.handler, Envelope::new(frame, origin));
-        match catch_unwind(AssertUnwindSafe(|| handler(request, &envelope).into_reply())) {
-            Ok(Ok(reply)) => self.answers.reply(to, &reply),
-            Ok(Err(words)) => self.answers.deny(to, Failure::Responder, &words),
-            Err(what) => {
-                self.answers.deny(to, Failure::Panicked, &message_of(&*what));
-                // Counted and reported as every handler's.
-                resume_unwind(what);
-            }
-        }
-        Verdict::Delivered
+impl Answering {
+    pub(crate) const fn new(answers: AnswerWriter, counters: Arc<HandlerCounters>) -> Self {
+        Self { answers, counters }
     }
+
+    /// Answers one request with what `handler` gives. A panic in it is told to the requester, and
+    /// goes on.
+    pub(crate) fn answer<Q: Event, A: Answer>(
+        &mut self,
+        frame: &Frame<'_>,
+        origin: &Origin,
+        handler: impl FnOnce(&Archived<Q>, &Envelope<'_>) -> Result<A, DecodeError>,
+    ) -> Verdict {
+        let Self { answers, counters } = self;
+        let Some(to) = frame.correlation() else { return counters.count(Verdict::WrongEncoding) };
+        if to.subject != A::Reply::TYPE_ID {
+            answers.deny(&to, Failure::OtherReply, A::Reply::TYPE);
+            return counters.count(Verdict::WrongSchema);
+        }
+        let mut seen = false;
+        let verdict = counters.take::<Q>(frame, |request| {
+            seen = true;
+            let envelope = Envelope::new(frame, origin);
+            let answer = || handler(request, &envelope).map(Answer::into_reply);
+            match catch_unwind(AssertUnwindSafe(answer)) {
+                Ok(Ok(Ok(reply))) => answers.reply(&to, &reply),
+                Ok(Ok(Err(words))) => answers.deny(&to, Failure::Responder, &words),
+                Ok(Err(reason)) => {
+                    answers.deny(&to, Failure::Schema, &reason.to_string());
+                    return Verdict::BadArchive;
+                }
+                Err(what) => {
+                    answers.deny(&to, Failure::Panicked, &message_of(&*what));
+                    // Counted and reported as every handler's.
+                    resume_unwind(what);
+                }
+            }
+            Verdict::Delivered
+        });
+        if !seen {
+            answers.deny(&to, Failure::Schema, Q::TYPE);
+        }
+        verdict
+    }
+}
+
+/// A closure that answers requests of one type.
+struct Responder<Q, A, H> {
+    handler: H,
+    answering: Answering,
+    panics: Panics,
+    types: PhantomData<fn(&Q) -> A>,
 }
 
 impl<Q, A, H> Subscriber for Responder<Q, A, H>
@@ -102,19 +118,31 @@ where
     H: FnMut(&Archived<Q>, &Envelope<'_>) -> A + Send + 'static,
 {
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
-        let verdict = match frame.correlation() {
-            Some(to) if frame.header.encoding == Encoding::Rkyv => self.answer(frame, origin, &to),
-            _ => Verdict::WrongEncoding,
-        };
-        match verdict {
-            // Counted where it was found.
-            Verdict::WrongSchema => verdict,
-            _ => self.counters.count(verdict),
-        }
+        let Self { handler, answering, .. } = self;
+        answering.answer::<Q, A>(frame, origin, |request, envelope| Ok(handler(request, envelope)))
     }
 
     fn on_panic(&mut self, id: SubscriptionId, what: &(dyn Any + Send)) {
         self.panics.tell(id, what);
+    }
+}
+
+impl Shared {
+    /// Makes a subscription the one that answers requests of a type.
+    pub(crate) fn claim_requests<Q: Event>(
+        &self,
+        id: SubscriptionId,
+    ) -> Result<EventTypeId, SubscribeError> {
+        let name = request_name(Q::TYPE);
+        let event_type = event_type_id(&name);
+        self.know_type(event_type, &name)?;
+        let mut table = self.exchange.table();
+        let other = table.responders.get(&event_type).filter(|other| **other != id);
+        if other.is_some_and(|other| self.books().installed.contains_key(other)) {
+            return Err(SubscribeError::AlreadyAnswered(Q::TYPE));
+        }
+        table.responders.insert(event_type, id);
+        Ok(event_type)
     }
 }
 
@@ -123,7 +151,8 @@ impl Node {
     /// the requester reads. It runs on the receiving worker, with the request in place, and must
     /// return quickly; the reply is routed by the control thread, the way the request came.
     ///
-    /// One responder of a type for each node. Handlers of the event `Q` do not meet requests, and a
+    /// One responder of a type for each node; on a node of several receivers it is a method of an
+    /// object ([`Node::install`]). Handlers of the event `Q` do not meet requests, and a
     /// responder does not meet events.
     ///
     /// ```
@@ -158,49 +187,19 @@ impl Node {
         &self,
         handler: impl FnMut(&Archived<Q>, &Envelope<'_>) -> A + Send + 'static,
     ) -> Result<SubscriptionId, SubscribeError> {
-        match self.shared.receivers() {
-            1 => {
-                let mut handler = Some(handler);
-                self.respond_each::<Q, A, _>(|_receiver| handler.take())
-            }
-            many => Err(SubscribeError::OneHandlerManyReceivers(many)),
-        }
-    }
-
-    /// One responder for each receiver, under one id.
-    fn respond_each<Q: Event, A: Answer + 'static, H>(
-        &self,
-        mut make: impl FnMut(usize) -> Option<H>,
-    ) -> Result<SubscriptionId, SubscribeError>
-    where
-        H: FnMut(&Archived<Q>, &Envelope<'_>) -> A + Send + 'static,
-    {
         let (shared, id) = (&self.shared, self.shared.next_subscription());
-        let name = request_name(Q::TYPE);
-        let event_type = event_type_id(&name);
-        shared.know_type(event_type, &name)?;
-        {
-            let mut table = shared.exchange.table();
-            let answered = table.responders.get(&event_type);
-            if answered.is_some_and(|old| shared.books().installed.contains_key(old)) {
-                return Err(SubscribeError::AlreadyAnswered(Q::TYPE));
-            }
-            table.responders.insert(event_type, id);
+        let many = shared.receivers();
+        if many > 1 {
+            return Err(SubscribeError::OneHandlerManyReceivers(many));
         }
-        for receiver in 0..shared.receivers() {
-            let Some(handler) = make(receiver) else { continue };
-            let counters = Arc::new(HandlerCounters::default());
-            let responder = Responder::<Q, A, H> {
-                handler,
-                answers: AnswerWriter::of_responder(shared)?,
-                panics: Panics::new::<Q>(&counters, &shared.reports),
-                counters: Arc::clone(&counters),
-                types: PhantomData,
-            };
-            let at = (receiver, Wanted::Types(vec![event_type]));
-            shared.subscribe(id, at, Box::new(responder))?;
-            shared.account(Q::TYPE, counters);
-        }
+        let event_type = shared.claim_requests::<Q>(id)?;
+        let counters = Arc::new(HandlerCounters::default());
+        let panics = Panics::new::<Q>(&counters, &shared.reports);
+        let answers = AnswerWriter::of_responder(shared)?;
+        let answering = Answering::new(answers, Arc::clone(&counters));
+        let responder = Responder::<Q, A, _> { handler, answering, panics, types: PhantomData };
+        shared.subscribe(id, (0, Wanted::Types(vec![event_type])), Box::new(responder))?;
+        shared.account(Q::TYPE, counters);
         Ok(id)
     }
 }
