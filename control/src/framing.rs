@@ -39,6 +39,16 @@ pub(crate) enum Unit<'a> {
     Block(Block<'a>),
 }
 
+impl Unit<'_> {
+    /// Its bytes in the stream.
+    pub(crate) const fn length(&self) -> usize {
+        match self {
+            Self::Packet(packet) => packet.header.length as usize,
+            Self::Block(block) => block.length,
+        }
+    }
+}
+
 /// As [`next_packet`]; where the two sides agreed on it, also a block.
 ///
 /// # Errors

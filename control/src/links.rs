@@ -1,19 +1,26 @@
 //! The links' agent: reliable streams over sockets that carry bytes.
 //!
-//! It owns the sockets, the links this node dialled ([`dialled`]) and accepted ([`accepted`]),
-//! and the local ring through which packets reach the handlers. It runs on the control thread or in
-//! the caller's loop, over TCP or a network in memory: everything below the sockets is the same.
+//! It owns the sockets ([`line`]s), the links that write this node's events to them ([`dialled`]),
+//! the halves that take the peers' events from them ([`accepted`]), and the local ring through
+//! which packets reach the handlers. It runs on the control thread or in the caller's loop, over
+//! TCP or a network in memory: everything below the sockets is the same.
 //!
 //! ```text
 //!  publishers' rings ═▶ Outgoing ═▶ Dialled ══ packets ══▶ Accepted ═▶ Inbox ═▶ receiver, handlers
 //!                                          ◀═ statuses ══              taken ◀═
 //! ```
+//!
+//! Two nodes that talk to each other do so by one line: who has events for a peer that has dialled
+//! writes them to the peer's line. Words, events and TCP's own acknowledgements of both directions
+//! then travel together.
 
 mod accepted;
 mod dialled;
 mod letter;
+mod line;
 mod memory;
 mod port;
+mod reading;
 mod sessions;
 mod speech;
 
@@ -40,11 +47,13 @@ use accepted::Accepted;
 use dialled::Dialled;
 use letter::tell;
 pub use letter::{DeadLetter, DeadLetters};
+use line::Line;
 pub use memory::AcceptedMost;
 pub use port::{Identity, LinksCommand, LinksConfig, LinksPort};
+use reading::{Halves, Heard, read_line};
 use sessions::{Sessions, next_sessions};
 
-/// Accepted sockets whose hello has not come; one more is closed at once.
+/// Accepted sockets whose hello has not come; one more takes the place of the oldest.
 const HANDSHAKES_MAX: usize = 64;
 
 /// Accepted sockets; a hello beyond them is refused as busy.
@@ -72,6 +81,10 @@ const SCRATCH_BYTES: usize = 256 << 10;
 /// The local ring through which packets of all peers reach the handlers.
 const INBOX_BYTES: usize = 1 << 20;
 
+/// What may be on its way by a line that the peer dialled: enough for a conversation, and little
+/// enough that the peer can always set it aside and read on.
+const BORROWED_BYTES_MAX: usize = 64 << 10;
+
 /// Commands taken in one duty cycle.
 const COMMANDS_PER_CYCLE: usize = 64;
 
@@ -82,6 +95,7 @@ struct Times {
     ack_ns: u64,
     keep_alive_ns: u64,
     attempts: u32,
+    undelivered_ns: u64,
 }
 
 /// What a duty cycle hands down to the links.
@@ -134,8 +148,8 @@ pub struct Links<S> {
     scratch: Vec<u8>,
     compression: Compression,
     ready: Vec<Ready>,
+    lines: BTreeMap<SocketId, Line>,
     dialled: BTreeMap<LinkKey, Dialled>,
-    dialled_by_socket: BTreeMap<SocketId, LinkKey>,
     accepted: BTreeMap<SocketId, Accepted>,
     streams: Streams,
     inbox: Option<Inbox>,
@@ -172,6 +186,7 @@ impl<S: Sockets> Links<S> {
             ack_ns: ns(settings.ack_timeout),
             keep_alive_ns: ns(settings.keep_alive).max(1),
             attempts: settings.attempts.max(1),
+            undelivered_ns: ns(settings.undelivered_after),
         };
         Self {
             times,
@@ -179,8 +194,8 @@ impl<S: Sockets> Links<S> {
             scratch: vec![0; SCRATCH_BYTES],
             compression: Compression::default(),
             ready: Vec::new(),
+            lines: BTreeMap::new(),
             dialled: BTreeMap::new(),
-            dialled_by_socket: BTreeMap::new(),
             accepted: BTreeMap::new(),
             streams: Streams::default(),
             inbox: None,
@@ -236,12 +251,8 @@ impl<S: Sockets> Links<S> {
         self.ready.clear();
         self.sockets.poll(&mut self.ready);
         for ready in &self.ready {
-            if let Some(key) = self.dialled_by_socket.get(&ready.socket) {
-                if let Some(link) = self.dialled.get_mut(key) {
-                    link.on_ready(*ready);
-                }
-            } else if let Some(link) = self.accepted.get_mut(&ready.socket) {
-                link.on_ready(*ready);
+            if let Some(line) = self.lines.get_mut(&ready.socket) {
+                line.on_ready(*ready);
             }
         }
         let heard = self.accept(now_ns) + self.ready.len();
@@ -257,38 +268,58 @@ impl<S: Sockets> Links<S> {
     fn accept(&mut self, now_ns: u64) -> usize {
         for accepted in 0..ACCEPTS_PER_CYCLE {
             let Some(socket) = self.sockets.accept() else { return accepted };
-            let strangers = self.accepted.values().filter(|link| link.is_stranger()).count();
-            if strangers >= HANDSHAKES_MAX {
-                self.config.port.counters.add(Counter::HandshakesShed, 1);
-                self.sockets.close(socket);
-                continue;
-            }
+            self.shed_stranger();
             let until_ns = now_ns.saturating_add(self.times.connect_ns);
+            self.lines.insert(socket, Line::accepted(socket));
             self.accepted.insert(socket, Accepted::new(socket, until_ns));
             self.config.port.accepted_most.note(self.accepted.len());
         }
         ACCEPTS_PER_CYCLE
     }
 
-    /// The links this node dialled: words of the peers, timers, events.
+    /// Makes room for a newcomer: among so many whose hello has not come, whole, the one who has had
+    /// the most time for it goes. Who says hello at once gets in, whoever else says nothing.
+    fn shed_stranger(&mut self) {
+        let mut strangers = self.accepted.iter().filter(|(_, link)| link.is_stranger());
+        let oldest = strangers.next().map(|(socket, _)| *socket);
+        if let Some(oldest) = oldest
+            && 1 + strangers.count() >= HANDSHAKES_MAX
+        {
+            self.config.port.counters.add(Counter::HandshakesShed, 1);
+            self.accepted.remove(&oldest);
+            self.lines.remove(&oldest);
+            self.sockets.close(oldest);
+        }
+    }
+
+    /// The links to peers: events, timers. What the peer is to be told by the same line goes along.
     fn tend_dialled(&mut self, now_ns: u64) -> usize {
         let mut cycle = Cycle::new(
             (&mut self.sockets, &mut self.scratch, &mut self.compression),
             &self.config,
             self.times,
-            (now_ns, self.says_all),
+            (now_ns, true),
         );
         let mut work = 0;
         for (key, link) in &mut self.dialled {
+            if link.would_borrow(now_ns)
+                && let Some(line) = borrowable(link, *key, (&mut self.lines, &self.accepted))
+                && dialled_from(cycle.sockets, line.socket(), key.0)
+            {
+                line.set_writer(Some(*key));
+                link.borrow(line, &cycle);
+            }
             let socket = link.socket();
-            work += link.tend(&mut cycle);
-            if socket != link.socket() {
-                if let Some(old) = socket {
-                    self.dialled_by_socket.remove(&old);
-                }
-                if let Some(new) = link.socket() {
-                    self.dialled_by_socket.insert(new, *key);
-                }
+            let mut line = socket.and_then(|socket| self.lines.get_mut(&socket));
+            if let Some(line) = &mut line
+                && link.has_more()
+                && let Some(half) = self.accepted.get(&line.socket())
+            {
+                half.tell(line, &mut cycle, &mut self.streams);
+            }
+            work += link.tend(line, &mut cycle);
+            if let Some(new) = link.socket().filter(|_| link.socket() != socket) {
+                self.lines.insert(new, Line::dialled(new, *key));
             }
             let letters = &mut self.dead_letters;
             let target = key.0;
@@ -305,62 +336,78 @@ impl<S: Sockets> Links<S> {
                 work += 1;
             }
         }
-        let sockets = &mut self.sockets;
-        let by_socket = &mut self.dialled_by_socket;
+        let (lines, accepted) = (&mut self.lines, &self.accepted);
         self.dialled.retain(|_, link| {
             let ended = link.is_over();
-            if ended && let Some(socket) = link.socket() {
-                sockets.close(socket);
-                by_socket.remove(&socket);
+            if ended && let Some(line) = link.socket().and_then(|socket| lines.get_mut(&socket)) {
+                line.set_writer(None);
+                let taken = accepted.get(&line.socket()).is_some_and(Accepted::is_open);
+                if !taken || !link.is_open() {
+                    line.end();
+                }
             }
             !ended
         });
         work
     }
 
-    /// The links that peers dialled: their packets.
-    fn hear_accepted(&mut self, now_ns: u64) -> usize {
+    /// What came by the lines, the peers' packets and their words; and how much the handlers have
+    /// taken meanwhile.
+    fn hear_lines(&mut self, now_ns: u64) -> (Heard, usize) {
         let moment = self.moment(now_ns);
         let settle = |inbox: &mut Inbox| inbox.settle(&mut self.streams, moment);
         let settled = self.inbox.as_mut().map_or(0, settle);
         let looks = (1..=HOT_MAX).contains(&self.hot);
-        let (mut strangers, mut handed) = (Vec::new(), 0);
+        let (mut greeting, mut heard) = (Vec::new(), Heard::default());
         let mut cycle = Cycle::new(
             (&mut self.sockets, &mut self.scratch, &mut self.compression),
             &self.config,
             self.times,
             (now_ns, self.says_all),
         );
-        for (socket, link) in &mut self.accepted {
-            if looks && link.is_hot(now_ns) {
-                link.look();
+        for (socket, line) in &mut self.lines {
+            let mut half = self.accepted.get_mut(socket);
+            if looks && line.is_hot(now_ns) && half.as_ref().is_some_and(|half| half.is_open()) {
+                line.look();
             }
-            if !link.wants_tending() {
+            if line.greets {
+                greeting.extend(line.answers().then_some(*socket));
                 continue;
             }
-            if link.is_stranger() {
-                strangers.push(*socket);
-            } else if let Some(inbox) = &mut self.inbox {
-                let into = (inbox, &mut self.streams, moment);
-                handed += link.read_packets(&mut cycle, into);
+            let waits = line.blocked || half.as_ref().is_some_and(|half| half.has_aside());
+            if !line.is_readable() && !waits {
+                continue;
+            }
+            match &mut half {
+                Some(half) if half.is_stranger() => greeting.push(*socket),
+                Some(half) if !half.is_open() => {}
+                half => {
+                    let accepted = half.as_deref_mut();
+                    let writer = line.writer().and_then(|key| self.dialled.get_mut(&key));
+                    let into = self.inbox.as_mut().map(|inbox| (inbox, &mut self.streams, moment));
+                    let of_line =
+                        read_line(line, &mut Halves { accepted, writer }, &mut cycle, into);
+                    heard += of_line;
+                    greeting.extend(line.answers().then_some(*socket));
+                }
             }
         }
-        for socket in strangers {
-            handed += self.hear_stranger(socket, now_ns);
+        for socket in greeting {
+            heard += self.hear_hello(socket, now_ns);
         }
-        if handed > 0
+        if heard.handed > 0
             && let Some(wake) = &self.config.receiver.wake
         {
             wake.notify();
         }
         if let Some(inbox) = &mut self.inbox {
             for socket in inbox.abandon(&mut self.streams, moment) {
-                if let Some(link) = self.accepted.get_mut(&socket) {
-                    link.give_up_silent(&self.config.port.counters);
+                if let Some(half) = self.accepted.get_mut(&socket) {
+                    half.give_up_silent(&self.config.port.counters);
                 }
             }
         }
-        settled + handed
+        (heard, settled)
     }
 
     fn moment(&self, now_ns: u64) -> Moment {
@@ -369,8 +416,8 @@ impl<S: Sockets> Links<S> {
     }
 
     /// A hello is answered; packets may have come with it.
-    fn hear_stranger(&mut self, socket: SocketId, now_ns: u64) -> usize {
-        let Some(mut link) = self.accepted.remove(&socket) else { return 0 };
+    fn hear_hello(&mut self, socket: SocketId, now_ns: u64) -> Heard {
+        let Some(mut line) = self.lines.remove(&socket) else { return Heard::default() };
         let moment = self.moment(now_ns);
         let mut cycle = Cycle::new(
             (&mut self.sockets, &mut self.scratch, &mut self.compression),
@@ -378,34 +425,43 @@ impl<S: Sockets> Links<S> {
             self.times,
             (now_ns, self.says_all),
         );
+        // Who says hello again begins again.
+        let mut half = self.accepted.remove(&socket);
+        if let Some(before) = half.take_if(|half| !half.is_stranger()) {
+            before.leave(&mut self.streams);
+        }
+        let mut half = half.unwrap_or_else(|| Accepted::new(socket, now_ns));
         let mut came = None;
-        link.read_hello(&mut cycle, |hello, link| {
+        half.read_hello(&mut line, &mut cycle, |hello, half| {
             if self.inbox.is_none() {
                 self.inbox = make_inbox(&self.config);
             }
             let crowded = self.accepted.len() >= ACCEPTED_MAX || self.inbox.is_none();
-            link.meet(hello, (&self.config.identity, crowded), &mut self.accepted)?;
+            half.meet(hello, (&self.config.identity, crowded), &mut self.accepted)?;
             let counters = &self.config.port.counters;
             came = Some(hello.listens);
-            link.open_streams((hello, counters), &mut self.streams, &mut self.accepted)
+            half.open_streams((hello, counters), &mut self.streams, &mut self.accepted)
         });
         // It is there again, and so is the way to it.
         self.dialled.iter_mut().filter(|(key, _)| Some(key.0) == came).for_each(|(_, link)| {
             link.hurry(now_ns);
         });
-        let mut handed = 0;
-        if !link.is_stranger()
-            && let Some(inbox) = &mut self.inbox
-        {
-            let into = (inbox, &mut self.streams, moment);
-            handed = link.read_packets(&mut cycle, into);
+        let mut heard = Heard { others: 1, ..Heard::default() };
+        // Where the hello is refused, words on this node's events may follow.
+        if half.is_open() || line.is_ours() {
+            let into = self.inbox.as_mut().map(|inbox| (inbox, &mut self.streams, moment));
+            let writer = line.writer().and_then(|key| self.dialled.get_mut(&key));
+            let mut halves = Halves { accepted: Some(&mut half), writer };
+            heard += read_line(&mut line, &mut halves, &mut cycle, into);
         }
-        self.accepted.insert(socket, link);
-        handed
+        self.lines.insert(socket, line);
+        self.accepted.insert(socket, half);
+        self.config.port.accepted_most.note(self.accepted.len());
+        heard
     }
 
-    /// The links that peers dialled: what they are to be told. With packets just handed to the
-    /// handlers, only what cannot wait: an answer to them may follow at once.
+    /// What the peers are to be told of their streams. With packets just handed to the handlers,
+    /// only what cannot wait: an answer to them may follow at once.
     fn speak_accepted(&mut self, now_ns: u64, heard: bool) -> usize {
         let mut cycle = Cycle::new(
             (&mut self.sockets, &mut self.scratch, &mut self.compression),
@@ -414,31 +470,69 @@ impl<S: Sockets> Links<S> {
             (now_ns, std::mem::take(&mut self.says_all)),
         );
         cycle.patience_ns = if heard { ACK_PATIENCE_NS } else { 0 };
-        let streams = &mut self.streams;
+        let (lines, streams) = (&mut self.lines, &mut self.streams);
         let (mut said, mut hot) = (0, 0);
-        self.accepted.retain(|_, link| {
-            said += link.speak(&mut cycle, streams);
-            link.watch_time(&mut cycle);
-            hot += usize::from(link.is_hot(now_ns));
-            let ended = link.has_ended();
+        self.accepted.retain(|socket, half| {
+            let Some(line) = lines.get_mut(socket) else { return false };
+            said += half.speak(line, &mut cycle, streams);
+            half.watch_time(line, &mut cycle);
+            hot += usize::from(half.is_open() && line.is_hot(now_ns));
+            if half.has_ended() && !line.goes_on_without_peer() {
+                line.end();
+            }
+            let ended = half.has_ended() || line.has_ended();
             if ended {
-                link.leave(streams);
-                cycle.sockets.close(link.socket());
+                half.leave(streams);
             }
             !ended
         });
-        self.deadline_ns = cycle.due_ns;
+        let (due_ns, before) = (cycle.due_ns, self.lines.len());
+        self.lines.retain(|socket, line| {
+            let ended = line.has_ended();
+            if ended {
+                self.sockets.close(*socket);
+            }
+            !ended
+        });
+        self.deadline_ns = due_ns;
         self.hot = hot;
-        said
+        // Links whose lines have ended have something to do.
+        said + before - self.lines.len()
     }
 
     fn next_deadline_ns(&self) -> u64 {
         let dialled = self.dialled.values().map(|link| link.deadline_ns(self.times));
-        let accepted = self.accepted.values().map(|link| link.deadline_ns(self.times));
+        let accepted = self.accepted.iter().filter_map(|(socket, half)| {
+            Some(half.deadline_ns(self.lines.get(socket)?, self.times))
+        });
         let inbox =
             self.inbox.as_ref().map(|inbox| inbox.deadline_ns(&self.streams, self.times.ack_ns));
         dialled.chain(accepted).chain(inbox).min().unwrap_or(u64::MAX)
     }
+}
+
+/// The bit of a lane in a set of them.
+const fn lane_bit(lane: Lane) -> u8 {
+    1 << (lane & 7)
+}
+
+/// The line of the peer that a link would dial, if that peer has dialled for the same lanes.
+fn borrowable<'a>(
+    link: &Dialled,
+    (peer, _): LinkKey,
+    (lines, accepted): (&'a mut BTreeMap<SocketId, Line>, &BTreeMap<SocketId, Accepted>),
+) -> Option<&'a mut Line> {
+    let lanes = link.lanes();
+    let (socket, _) = accepted.iter().find(|(socket, half)| {
+        half.is_of(peer, lanes) && lines.get(socket).is_some_and(Line::is_free)
+    })?;
+    lines.get_mut(socket)
+}
+
+/// Whether the other side of a socket has the address it says it listens at; its port differs.
+/// Who says it listens at a stranger's address is given none of that one's events.
+fn dialled_from<S: Sockets>(sockets: &S, socket: SocketId, listens: SocketAddr) -> bool {
+    sockets.peer(socket).is_some_and(|peer| peer.ip().to_canonical() == listens.ip().to_canonical())
 }
 
 /// The ring to the receiver, made when the first peer comes.
@@ -468,8 +562,9 @@ impl<S: Sockets> Agent for Links<S> {
         // Events first: what the handlers have just published waits for no look at a socket.
         work += self.tend_dialled(now_ns);
         work += self.take_readiness(now_ns);
-        let heard = self.hear_accepted(now_ns);
-        work += heard + self.speak_accepted(now_ns, heard > 0);
+        let (heard, settled) = self.hear_lines(now_ns);
+        let news = heard.handed + settled;
+        work += heard.others + news + self.speak_accepted(now_ns, news > 0);
         self.deadline_ns = self.deadline_ns.min(self.next_deadline_ns());
         work
     }

@@ -94,6 +94,8 @@ pub(crate) struct Outgoing {
     next_event: u64,
     /// How many of the packets have been written on this link whole.
     cursor: usize,
+    /// Their bytes.
+    written_bytes: usize,
     /// Bytes written of the packet after those.
     partial: usize,
     /// The sequence after the last packet of which anything was ever written.
@@ -114,6 +116,7 @@ impl Outgoing {
             first: 0,
             next_event: 0,
             cursor: 0,
+            written_bytes: 0,
             partial: 0,
             begun: 0,
             acknowledged: 0,
@@ -151,7 +154,17 @@ impl Outgoing {
 
     /// Whether anything is to be sent or to be acknowledged.
     pub(crate) fn is_pending(&self) -> bool {
-        !self.packets.is_empty() || self.feeds.iter().flatten().any(|feed| feed.ring.has_more())
+        !self.packets.is_empty() || self.has_more()
+    }
+
+    /// Whether there are events that are not in a packet yet.
+    pub(crate) fn has_more(&self) -> bool {
+        self.feeds.iter().flatten().any(|feed| feed.ring.has_more())
+    }
+
+    /// Bytes that were written on this link and are not acknowledged.
+    pub(crate) const fn unacknowledged_bytes(&self) -> usize {
+        self.written_bytes + self.partial
     }
 
     /// Whether packets that were written, be it in part, wait for the peer's word. A half-written
@@ -251,6 +264,7 @@ impl Outgoing {
         if self.partial == length {
             self.partial = 0;
             self.cursor += 1;
+            self.written_bytes += length;
             self.settle();
         }
         bytes - taken
@@ -277,7 +291,10 @@ impl Outgoing {
         while self.first < until {
             let Some(packet) = self.packets.pop_front() else { return };
             self.first += 1;
-            self.cursor = self.cursor.saturating_sub(1);
+            if self.cursor > 0 {
+                self.cursor -= 1;
+                self.written_bytes -= PACKET_HEADER_BYTES + packet.bytes;
+            }
             if let Some(feed) = self.feeds.get_mut(packet.feed).and_then(Option::as_mut) {
                 feed.packets -= 1;
                 feed.ring.release_to(packet.position + packet.bytes as u64);
@@ -295,13 +312,14 @@ impl Outgoing {
         self.partial = 0;
         self.settle();
         self.cursor = usize::try_from(wanted.saturating_sub(self.first)).unwrap_or(0);
+        let written = self.packets.iter().take(self.cursor);
+        self.written_bytes = written.map(|packet| PACKET_HEADER_BYTES + packet.bytes).sum();
         Ok(self.begun - wanted)
     }
 
     /// The link has ended: nothing is written until [`Outgoing::resume`].
     pub(crate) fn interrupt(&mut self) {
-        self.partial = 0;
-        self.cursor = 0;
+        (self.partial, self.cursor, self.written_bytes) = (0, 0, 0);
         self.settle();
     }
 
@@ -356,7 +374,7 @@ impl Outgoing {
         }
         self.session = session;
         (self.first, self.next_event, self.begun, self.acknowledged) = (0, 0, 0, 0);
-        (self.cursor, self.partial) = (0, 0);
+        (self.cursor, self.partial, self.written_bytes) = (0, 0, 0);
     }
 
     /// Lets go of rings whose publishers are gone and whose events are settled.

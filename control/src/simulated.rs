@@ -26,6 +26,9 @@ pub struct StreamModel {
     pub cut_ppm: u64,
     /// That a read or write takes a part only.
     pub partial_ppm: u64,
+    /// That a write takes nothing though the stream was writable, as a kernel's does when the last
+    /// one filled its buffer to the brim.
+    pub full_ppm: u64,
     /// The shortest delay of a piece, ns.
     pub delay_ns_min: u64,
     /// The longest; each piece's is chosen evenly between the two, but none overtakes another.
@@ -270,6 +273,10 @@ impl Sockets for SimulatedSockets {
         }
     }
 
+    fn peer(&self, socket: SocketId) -> Option<SocketAddr> {
+        self.network.0.borrow().sides.get(&socket).map(|side| side.peer)
+    }
+
     fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize> {
         let mut state = self.network.0.borrow_mut();
         let Some(side) = state.sides.get(&socket) else {
@@ -328,9 +335,11 @@ impl Sockets for SimulatedSockets {
         };
         let asked: usize = slices.iter().map(|slice| slice.len()).sum();
         let most = asked.min(buffer_bytes.saturating_sub(held));
-        if most == 0 {
+        let full_ppm = state.model.full_ppm;
+        if most == 0 || state.chance(full_ppm) {
             if let Some(side) = state.sides.get_mut(&socket) {
-                side.waits = true;
+                side.waits = most == 0;
+                side.writable_news |= most > 0;
             }
             return would_block();
         }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use wireloom_dataplane::poller::Poller;
 
-/// Which socket; never used again within a life.
+/// Which socket; never used again within a life, a later one is larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u64);
 
@@ -45,6 +45,9 @@ pub trait Sockets {
     /// # Errors
     /// Why it will never be: refused, unreachable.
     fn is_open(&mut self, socket: SocketId) -> io::Result<bool>;
+
+    /// The address of the other side; `None` when the socket has ended.
+    fn peer(&self, socket: SocketId) -> Option<SocketAddr>;
 
     /// Reads what there is, at most `into` holds; 0 is the end of the stream.
     ///

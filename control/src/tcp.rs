@@ -154,6 +154,10 @@ impl Sockets for TcpSockets {
         }
     }
 
+    fn peer(&self, socket: SocketId) -> Option<SocketAddr> {
+        self.open.get(&socket)?.peer_addr().ok()
+    }
+
     fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize> {
         self.stream(socket)?.read(into)
     }

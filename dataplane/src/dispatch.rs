@@ -67,7 +67,8 @@ pub enum Verdict {
     BadArchive,
     /// The subscriber's ring is full.
     RingFull,
-    /// A dynamic event of this subscriber's type: somebody must make an archive of it first.
+    /// An event of this subscriber's type in another form than it reads (dynamic, or of an older
+    /// version): those who asked for what is [unread](Wanted::Unread) make the right one of it.
     Unconverted,
     /// Not for this subscriber after all; says nothing about the event.
     Passed,
@@ -109,6 +110,9 @@ pub enum Wanted {
     Every,
     /// Events of these types.
     Types(Vec<EventTypeId>),
+    /// Events of these types that somebody who asked for them answered with
+    /// [`Verdict::Unconverted`].
+    Unread(Vec<EventTypeId>),
     /// No events, only word of gaps.
     Gaps,
     /// Requests ([`ExchangeKind::Request`]) whose type nobody asked for by its id. One subscriber of
@@ -210,6 +214,16 @@ struct Slot {
     /// 0 is an empty slot: no type has id 0.
     event_type: u32,
     head: Option<u32>,
+    /// Those who take what the others could not read.
+    unread: Option<u32>,
+}
+
+/// Which chain a subscription is in.
+#[derive(Debug, Clone, Copy)]
+enum Chain {
+    Every,
+    Of(u32),
+    UnreadOf(u32),
 }
 
 /// Subscriptions by type: a slot for each type heads a chain of places, each naming an entry.
@@ -258,23 +272,27 @@ impl Dispatch {
         }
     }
 
-    /// The head of a type's chain (0: of those who want every type), its slot taken if need be.
-    fn head_mut(&mut self, event_type: u32) -> &mut Option<u32> {
-        if event_type == 0 {
+    /// The head of a chain; the slot of its type is taken if need be.
+    fn head_mut(&mut self, chain: Chain) -> &mut Option<u32> {
+        let (Chain::Of(event_type) | Chain::UnreadOf(event_type)) = chain else {
             return &mut self.every;
-        }
+        };
         let slot = self.slot_of(event_type);
-        self.slots[slot].event_type = event_type;
-        &mut self.slots[slot].head
+        let slot = &mut self.slots[slot];
+        slot.event_type = event_type;
+        if let Chain::UnreadOf(_) = chain { &mut slot.unread } else { &mut slot.head }
     }
 
-    fn chains_of(wanted: &Wanted) -> impl Iterator<Item = u32> + '_ {
-        let (every, types): (bool, &[EventTypeId]) = match wanted {
-            Wanted::Every => (true, &[]),
-            Wanted::Types(types) => (false, types),
-            Wanted::Gaps | Wanted::Unanswered => (false, &[]),
+    fn chains_of(wanted: &Wanted) -> impl Iterator<Item = Chain> + '_ {
+        let (every, types, unread): (bool, &[EventTypeId], bool) = match wanted {
+            Wanted::Every => (true, &[], false),
+            Wanted::Types(types) => (false, types, false),
+            Wanted::Unread(types) => (false, types, true),
+            Wanted::Gaps | Wanted::Unanswered => (false, &[], false),
         };
-        every.then_some(0).into_iter().chain(types.iter().map(|id| id.0).filter(|id| *id != 0))
+        let types = types.iter().map(|id| id.0).filter(|id| *id != 0);
+        let types = types.map(move |id| if unread { Chain::UnreadOf(id) } else { Chain::Of(id) });
+        every.then_some(Chain::Every).into_iter().chain(types)
     }
 
     fn has_room(&self, wanted: &Wanted) -> bool {
@@ -292,8 +310,8 @@ impl Dispatch {
             self.entries.push(None);
             index_of(self.entries.len() - 1)
         });
-        for event_type in Self::chains_of(&subscription.wanted) {
-            let next = *self.head_mut(event_type);
+        for chain in Self::chains_of(&subscription.wanted) {
+            let next = *self.head_mut(chain);
             let place = Place { entry, next };
             let index = if let Some(index) = self.free_places.pop() {
                 self.places[index as usize] = place;
@@ -302,7 +320,7 @@ impl Dispatch {
                 self.places.push(place);
                 index_of(self.places.len() - 1)
             };
-            *self.head_mut(event_type) = Some(index);
+            *self.head_mut(chain) = Some(index);
         }
         if subscription.wanted == Wanted::Unanswered {
             self.unanswered = Some(entry);
@@ -317,8 +335,8 @@ impl Dispatch {
         let holds = |entry: &Option<Entry>| entry.as_ref().is_some_and(|e| e.subscription.id == id);
         let entry = index_of(self.entries.iter().position(holds)?);
         let removed = self.entries[entry as usize].take()?;
-        for event_type in Self::chains_of(&removed.subscription.wanted) {
-            self.unlink(event_type, entry);
+        for chain in Self::chains_of(&removed.subscription.wanted) {
+            self.unlink(chain, entry);
         }
         if self.unanswered == Some(entry) {
             self.unanswered = None;
@@ -330,15 +348,15 @@ impl Dispatch {
     }
 
     /// Takes an entry's place out of one chain.
-    fn unlink(&mut self, event_type: u32, entry: u32) {
+    fn unlink(&mut self, chain: Chain, entry: u32) {
         let mut before: Option<u32> = None;
-        let mut next = *self.head_mut(event_type);
+        let mut next = *self.head_mut(chain);
         while let Some(index) = next {
             let place = self.places[index as usize];
             if place.entry == entry {
                 match before {
                     Some(before) => self.places[before as usize].next = place.next,
-                    None => *self.head_mut(event_type) = place.next,
+                    None => *self.head_mut(chain) = place.next,
                 }
                 self.free_places.push(index);
                 return;
@@ -381,7 +399,11 @@ impl Dispatch {
                 break;
             }
         }
-        run.end()
+        let (taken, unread) = run.end();
+        if let Some(frame) = unread {
+            counters.add(self.convert(&frame, origin).unwrap_or(Counter::EventsUnconverted), 1);
+        }
+        taken
     }
 
     /// The entry of the only one who asked for a type.
@@ -398,6 +420,7 @@ impl Dispatch {
     pub(crate) fn deliver(&mut self, frame: &Frame<'_>, origin: &Origin) -> Counter {
         let typed = self.slots[self.slot_of(frame.header.event_type.0)].head;
         let mut outcome: Option<Counter> = None;
+        let mut unread = false;
         for head in [typed, self.every] {
             let mut next = head;
             while let Some(index) = next {
@@ -418,6 +441,7 @@ impl Dispatch {
                         Counter::EventsHandlerPanicked
                     }
                 };
+                unread |= counter == Counter::EventsUnconverted;
                 // Delivered to one is delivered; otherwise the first real reason stands.
                 if matches!(outcome, None | Some(Counter::EventsUnconverted))
                     || counter == Counter::EventsDelivered
@@ -429,7 +453,39 @@ impl Dispatch {
         if typed.is_none() && frame.header.flags.contains(FrameFlags::CORRELATION) {
             self.leave_unanswered(frame, origin);
         }
-        outcome.unwrap_or(Counter::EventsUnsubscribed)
+        let converted = if unread { self.convert(frame, origin) } else { None };
+        match (outcome, converted) {
+            (Some(Counter::EventsUnconverted), Some(converted)) => converted,
+            _ => outcome.unwrap_or(Counter::EventsUnsubscribed),
+        }
+    }
+
+    /// Gives an event that somebody could not read to those who make what can be read of it; `None`
+    /// when nobody takes it.
+    #[cold]
+    #[inline(never)]
+    fn convert(&mut self, frame: &Frame<'_>, origin: &Origin) -> Option<Counter> {
+        let mut next = self.slots[self.slot_of(frame.header.event_type.0)].unread;
+        while let Some(index) = next {
+            let place = self.places[index as usize];
+            next = place.next;
+            let entry = self.entries[place.entry as usize].as_mut()?;
+            if !entry.called {
+                entry.called = true;
+                self.called.push(place.entry);
+            }
+            let subscriber = &mut entry.subscription.subscriber;
+            let verdict = catch_unwind(AssertUnwindSafe(|| subscriber.on_event(frame, origin)));
+            match verdict.map(run::counter_of) {
+                Ok(None) => {}
+                Ok(taken) => return taken,
+                Err(what) => {
+                    entry.subscription.tell_panic(what);
+                    return Some(Counter::EventsHandlerPanicked);
+                }
+            }
+        }
+        None
     }
 
     /// A request that only those who want every type have seen, if anybody.

@@ -6,7 +6,11 @@ use std::net::SocketAddr;
 
 use proc_macro2::{Ident, Span};
 use syn::meta::ParseNestedMeta;
-use syn::{Attribute, Error, LitStr, Path, Result, parse_quote};
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Error, LitInt, LitStr, Path, Result, Token, bracketed, parse_quote, token};
+
+use crate::duration::nanoseconds;
 
 /// Longest type name, in bytes: its length travels in one byte.
 const TYPE_NAME_BYTES_MAX: usize = 255;
@@ -28,27 +32,44 @@ pub(crate) struct EventAttributes {
     pub(crate) priority: Ident,
     /// `multicast`: `group:port`, already checked.
     pub(crate) multicast: Option<LitStr>,
+    /// `deadline`: how long an event lives, ns.
+    pub(crate) deadline_ns: Option<u64>,
+    /// `key`: the name of a field.
+    pub(crate) key: Option<LitStr>,
+    /// `version`: from 1.
+    pub(crate) version: u32,
+    /// `compatible_with`: the older versions.
+    pub(crate) older: Vec<Path>,
     /// `crate`: where the crate `wireloom` is.
     pub(crate) crate_path: Path,
 }
 
+/// Every key of `#[event(…)]`.
+const EVENT_KEYS: [&str; 8] =
+    ["type", "priority", "multicast", "deadline", "key", "version", "compatible_with", "crate"];
+
 impl EventAttributes {
     /// Reads them all; `ident` is the type's name, where the error points when there is nothing.
     pub(crate) fn parse(attributes: &[Attribute], ident: &Ident) -> Result<Self> {
-        let mut type_name = Once::new("type");
-        let mut priority = Once::new("priority");
-        let mut multicast = Once::new("multicast");
-        let mut crate_path = Once::new("crate");
+        let mut type_name = Once::<LitStr>::new("type");
+        let mut priority = Once::<LitStr>::new("priority");
+        let mut multicast = Once::<LitStr>::new("multicast");
+        let mut deadline = Once::<LitStr>::new("deadline");
+        let mut field = Once::<LitStr>::new("key");
+        let mut version = Once::<LitInt>::new("version");
+        let mut older = Once::<Paths>::new("compatible_with");
+        let mut crate_path = Once::<LitStr>::new("crate");
         for attribute in attributes.iter().filter(|one| one.path().is_ident("event")) {
             attribute.parse_nested_meta(|meta| match key(&meta).as_str() {
                 "type" => type_name.read(&meta),
                 "priority" => priority.read(&meta),
                 "multicast" => multicast.read(&meta),
+                "deadline" => deadline.read(&meta),
+                "key" => field.read(&meta),
+                "version" => version.read(&meta),
+                "compatible_with" => older.read(&meta),
                 "crate" => crate_path.read(&meta),
-                other => {
-                    let keys = ["type", "priority", "multicast", "crate"];
-                    Err(meta.error(unknown_key("event", other, &keys)))
-                }
+                other => Err(meta.error(unknown_key("event", other, &EVENT_KEYS))),
             })?;
         }
         let Some(type_name) = type_name.value else {
@@ -58,18 +79,67 @@ impl EventAttributes {
         if let Some(group) = &multicast.value {
             check_multicast(&group.value()).map_err(|why| Error::new(group.span(), why))?;
         }
+        let version = version_of(version.value.as_ref())?;
         Ok(Self {
             type_name,
             priority: priority_variant(priority.value.as_ref())?,
             multicast: multicast.value,
+            deadline_ns: deadline.value.as_ref().map(deadline_ns).transpose()?,
+            key: field.value,
+            version,
+            older: older_than(version, older.value)?,
             crate_path: crate_path_of(crate_path.value.as_ref())?,
         })
     }
 }
 
+/// One path, or several in brackets.
+struct Paths(Vec<Path>);
+
+impl Parse for Paths {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        if !input.peek(token::Bracket) {
+            return Ok(Self(vec![input.parse()?]));
+        }
+        let inside;
+        let bracket = bracketed!(inside in input);
+        let paths = Punctuated::<Path, Token![,]>::parse_terminated(&inside)?;
+        if paths.is_empty() {
+            let message = "name the older types that this one can be made from, as in \
+                           [PriceTickV1]";
+            return Err(Error::new(bracket.span.join(), message));
+        }
+        Ok(Self(paths.into_iter().collect()))
+    }
+}
+
+fn version_of(version: Option<&LitInt>) -> Result<u32> {
+    let Some(literal) = version else { return Ok(1) };
+    match literal.base10_parse() {
+        Ok(version) if version > 0 => Ok(version),
+        _ => Err(Error::new(literal.span(), "a version is a number from 1 to 4294967295")),
+    }
+}
+
+/// The older versions, which there can be from version 2 on.
+fn older_than(version: u32, older: Option<Paths>) -> Result<Vec<Path>> {
+    let paths = older.map(|paths| paths.0).unwrap_or_default();
+    match paths.first() {
+        Some(first) if version == 1 => {
+            let message = "there is nothing older than version 1: say `version = 2` as well";
+            Err(Error::new_spanned(first, message))
+        }
+        _ => Ok(paths),
+    }
+}
+
+fn deadline_ns(literal: &LitStr) -> Result<u64> {
+    nanoseconds(&literal.value()).map_err(|why| Error::new(literal.span(), why))
+}
+
 /// What `#[schema(…)]` on a type says: the path of the crate `wireloom`.
 pub(crate) fn schema_crate_path(attributes: &[Attribute]) -> Result<Path> {
-    let mut crate_path = Once::new("crate");
+    let mut crate_path = Once::<LitStr>::new("crate");
     for attribute in attributes.iter().filter(|one| one.path().is_ident("schema")) {
         attribute.parse_nested_meta(|meta| match key(&meta).as_str() {
             "crate" => crate_path.read(&meta),
@@ -84,7 +154,7 @@ pub(crate) fn schema_crate_path(attributes: &[Attribute]) -> Result<Path> {
 
 /// What `#[schema(…)]` on a field says: the opaque name, if there is one.
 pub(crate) fn field_opaque(attributes: &[Attribute]) -> Result<Option<LitStr>> {
-    let mut opaque = Once::new("opaque");
+    let mut opaque = Once::<LitStr>::new("opaque");
     for attribute in attributes.iter().filter(|one| one.path().is_ident("schema")) {
         attribute.parse_nested_meta(|meta| match key(&meta).as_str() {
             "opaque" => opaque.read(&meta),
@@ -112,12 +182,12 @@ pub(crate) fn refuse_on_variant(attributes: &[Attribute]) -> Result<()> {
 }
 
 /// A key that may be given once.
-struct Once {
+struct Once<T> {
     name: &'static str,
-    value: Option<LitStr>,
+    value: Option<T>,
 }
 
-impl Once {
+impl<T: Parse> Once<T> {
     fn new(name: &'static str) -> Self {
         Self { name, value: None }
     }

@@ -1,10 +1,13 @@
-//! Generates `impl Event`: the type name, the priority, the group.
+//! Generates `impl Event`: the type name, the priority, the group, the deadline, the key, the older
+//! versions.
 //!
 //! What can be computed from those (type id, 32-bit fingerprint) the trait computes itself.
 
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{Data, DeriveInput, Error, Result};
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Data, DeriveInput, Error, Index, LitStr, Member, Path, Result};
 
 use crate::attributes::EventAttributes;
 use crate::schema;
@@ -30,6 +33,23 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         Some(group) => quote!(::core::option::Option::Some(#group)),
         None => quote!(::core::option::Option::None),
     };
+    let deadline = match attributes.deadline_ns {
+        Some(ns) => {
+            quote!(::core::option::Option::Some(::core::time::Duration::from_nanos(#ns)))
+        }
+        None => quote!(::core::option::Option::None),
+    };
+    let key = attributes.key.as_ref().map(|name| key(input, name, root)).transpose()?;
+    let version = attributes.version;
+    let older = attributes
+        .older
+        .iter()
+        .map(|older| quote_spanned!(older.span()=> <#root::event::Older::<Self>>::of::<#older>()));
+    let checks = attributes.older.iter().map(|older| {
+        let check =
+            quote_spanned!(older.span()=> <#root::event::Older::<#ident>>::check::<#older>());
+        quote!(const _: () = #check;)
+    });
     Ok(quote! {
         #schema
 
@@ -38,9 +58,59 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             const TYPE: &'static str = #type_name;
             const PRIORITY: #root::event::Priority = #root::event::Priority::#priority;
             const MULTICAST: ::core::option::Option<&'static str> = #multicast;
+            const DEADLINE: ::core::option::Option<::core::time::Duration> = #deadline;
+            const VERSION: u32 = #version;
+            const OLDER: &'static [#root::event::Older<Self>] = &[#(#older),*];
+            #key
         }
 
         const _: u64 = <#ident as #root::schema::Schema>::FINGERPRINT;
+        #(#checks)*
+    })
+}
+
+/// What says which field is the key, and reads it from an event and from its archive.
+fn key(input: &DeriveInput, name: &LitStr, root: &Path) -> Result<TokenStream> {
+    let Data::Struct(data) = &input.data else {
+        let message = "a key is a field of a struct: the variants of an enum have none in common";
+        return Err(Error::new(name.span(), message));
+    };
+    let word = name.value();
+    let members: Vec<Member> = data.fields.members().collect();
+    let is_meant = |member: &&Member| match member {
+        Member::Named(ident) => ident.unraw() == word,
+        Member::Unnamed(index) => index.index.to_string() == word,
+    };
+    let Some(member) = members.iter().find(is_meant) else {
+        return Err(Error::new(name.span(), format!("there is no field `{word}` here")));
+    };
+    // The errors of what follows stand at the name, its words belong to the generated code.
+    let span = name.span().resolved_at(Span::call_site());
+    let member = match member.clone() {
+        Member::Named(mut ident) => {
+            ident.set_span(span);
+            Member::Named(ident)
+        }
+        Member::Unnamed(index) => Member::Unnamed(Index { span, ..index }),
+    };
+    let of = |value: TokenStream| {
+        let key = quote_spanned!(span=> #root::event::Key::key(&#value.#member));
+        quote!(::core::option::Option::Some(#key))
+    };
+    let own = of(quote_spanned!(span=> self));
+    let archived = of(quote_spanned!(span=> archived));
+    Ok(quote! {
+        const KEY: ::core::option::Option<&'static str> = ::core::option::Option::Some(#name);
+
+        #[inline]
+        fn key(&self) -> ::core::option::Option<u64> {
+            #own
+        }
+
+        #[inline]
+        fn key_of(archived: &#root::event::Archived<Self>) -> ::core::option::Option<u64> {
+            #archived
+        }
     })
 }
 

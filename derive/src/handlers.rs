@@ -95,8 +95,8 @@ fn take_mark(attributes: &mut Vec<Attribute>) -> Result<Option<On>> {
 fn call(method: &ImplItemFn, on: &On, root: &Path) -> Result<TokenStream> {
     let signature = &method.sig;
     if let Some(word) = &signature.asyncness {
-        let message = "a handler cannot be async: it runs on the receiving worker. Await a stream \
-                       of events instead (Node::stream)";
+        let message = "a handler cannot be async: it runs on the receiving worker. Take the events \
+                       from a subscriber of your own (Node::subscribe)";
         return Err(Error::new_spanned(word, message));
     }
     if let Some(parameter) = signature.generics.params.first() {

@@ -7,14 +7,16 @@
 //! | file | what lives there |
 //! |---|---|
 //! | `lib.rs` | the entry points |
-//! | `event.rs` | `impl Event`: type name, priority, group |
-//! | `schema.rs` | `impl Schema`: the shape of a struct or enum, folded into a fingerprint |
+//! | `event.rs` | `impl Event`: type name, priority, group, deadline, key, versions |
+//! | `schema.rs` | `impl Schema`: the shape of a struct or enum |
 //! | `attributes.rs` | reading `#[event(…)]` and `#[schema(…)]`, and the words of the errors |
 //! | `handlers.rs` | `#[handlers]`: methods of an `impl` block as handlers |
+//! | `duration.rs` | lengths of time in attributes |
 //! | `layout.rs` | which of rkyv's own attributes change the bytes |
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod duration;
 mod event;
 mod handlers;
 mod layout;
@@ -35,6 +37,10 @@ use syn::{DeriveInput, Error, ItemImpl, parse_macro_input};
 /// | `type` | the name: 1 to 255 bytes of `a`–`z`, `0`–`9`, `-`, `.`, `_` | none, it must be said |
 /// | `priority` | `critical`, `high`, `normal`, `low` or `background` | `normal` |
 /// | `multicast` | `group:port`, where events of this type go when the target is everyone | none |
+/// | `deadline` | how long an event lives once published, as `250ms` (`ns` to `h`) | for ever |
+/// | `key` | the name of the field that says what an event is about | none |
+/// | `version` | a number from 1; a higher one is another schema, even of the same fields | 1 |
+/// | `compatible_with` | `[Older, …]`: older types that this one is made `From` | none |
 /// | `crate` | path of the crate `wireloom`, for code that re-exports it | `::wireloom` |
 ///
 /// Keys of `#[schema(…)]`, on a field: see the `Schema` macro.
@@ -43,7 +49,9 @@ use syn::{DeriveInput, Error, ItemImpl, parse_macro_input};
 ///
 /// A wrong declaration is a compile error at the word that is wrong: no type name, a name with a
 /// character that is not allowed, an unknown priority (the five are listed), an unknown key (the
-/// nearest known one is proposed), a union, type parameters.
+/// nearest known one is proposed), a deadline that is no length of time, a key that is no field or
+/// has no hash, an older version with another type name or no lower number, a union, type
+/// parameters.
 #[proc_macro_derive(Event, attributes(event, schema))]
 pub fn derive_event(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

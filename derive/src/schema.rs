@@ -1,6 +1,6 @@
-//! Generates `impl Schema`: the shape of a struct or enum, folded into a fingerprint by a `const`.
+//! Generates `impl Schema`: the shape of a struct or enum, a `const` of `wireloom::schema::Shape`.
 //!
-//! The shape is built with `wireloom::schema::Shape`, whose documentation says what each step adds.
+//! What follows from the shape (the fingerprint) the trait computes itself.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
@@ -25,17 +25,16 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 
 /// `impl Schema for` the type, with `root` as the path of the crate `wireloom`.
 pub(crate) fn implementation(input: &DeriveInput, root: &Path) -> Result<TokenStream> {
-    let layout = changes(&input.attrs).into_iter().map(|text| quote!(.layout(#text)));
-    let layout: TokenStream = layout.collect();
+    let layout = changes(&input.attrs);
     let mut body = Body { root, owner: &input.ident, counted: Vec::new(), flat: Vec::new() };
     let shape = match &input.data {
         Data::Struct(data) => {
             let fields = body.fields(&data.fields)?;
-            quote!(#root::schema::Shape::of("struct") #layout #fields)
+            quote!(#root::schema::Shape::Struct { layout: &[#(#layout),*], fields: #fields })
         }
         Data::Enum(data) => {
             let variants = body.variants(data, &input.attrs)?;
-            quote!(#root::schema::Shape::of("enum") #layout #variants)
+            quote!(#root::schema::Shape::Enum { layout: &[#(#layout),*], variants: #variants })
         }
         Data::Union(data) => return Err(Error::new_spanned(data.union_token, NO_UNIONS)),
     };
@@ -48,7 +47,7 @@ pub(crate) fn implementation(input: &DeriveInput, root: &Path) -> Result<TokenSt
         #[automatically_derived]
         impl #impl_generics #root::schema::Schema for #ident #type_generics #where_clause {
             #[allow(clippy::cast_lossless, clippy::cast_possible_wrap, clippy::unnecessary_cast)]
-            const FINGERPRINT: u64 = #shape.finish();
+            const SHAPE: #root::schema::Shape = #shape;
             const FLAT: bool = #flat;
         }
     })
@@ -67,36 +66,44 @@ struct Body<'a> {
 impl Body<'_> {
     fn variants(&mut self, data: &DataEnum, attributes: &[Attribute]) -> Result<TokenStream> {
         let repr = discriminant_type(attributes)?;
-        let count = data.variants.len();
-        let mut steps = quote!(.variants(#count));
+        let mut list = Vec::new();
         for variant in &data.variants {
             refuse_on_variant(&variant.attrs)?;
-            steps.extend(self.variant(variant, &repr)?);
+            list.push(self.variant(variant, &repr)?);
         }
-        Ok(steps)
+        Ok(quote!(&[#(#list),*]))
     }
 
     fn variant(&mut self, variant: &Variant, repr: &TokenStream) -> Result<TokenStream> {
+        let root = self.root;
         let name = variant.ident.unraw().to_string();
-        let discriminant = variant.discriminant.as_ref().map(|(_, value)| {
-            quote!(.discriminant({ const DISCRIMINANT: #repr = #value; DISCRIMINANT as i64 }))
-        });
+        let discriminant = match &variant.discriminant {
+            None => quote!(::core::option::Option::None),
+            Some((_, value)) => quote!(::core::option::Option::Some({
+                const DISCRIMINANT: #repr = #value;
+                DISCRIMINANT as i64
+            })),
+        };
         let fields = self.fields(&variant.fields)?;
-        Ok(quote!(.variant(#name) #discriminant #fields))
+        Ok(quote! {
+            #root::schema::Variant { name: #name, discriminant: #discriminant, fields: #fields }
+        })
     }
 
     fn fields(&mut self, fields: &Fields) -> Result<TokenStream> {
-        let kind = match fields {
-            Fields::Named(_) => "named",
-            Fields::Unnamed(_) => "tuple",
-            Fields::Unit => "unit",
+        let root = self.root;
+        let form = match fields {
+            Fields::Named(_) => quote!(Named),
+            Fields::Unnamed(_) => quote!(Tuple),
+            Fields::Unit => quote!(Unit),
         };
-        let count = fields.len();
-        let mut steps = quote!(.fields(#kind, #count));
+        let mut list = Vec::new();
         for (place, field) in fields.iter().enumerate() {
-            steps.extend(self.field(place, field)?);
+            list.push(self.field(place, field)?);
         }
-        Ok(steps)
+        Ok(quote! {
+            #root::schema::Fields { form: #root::schema::Form::#form, list: &[#(#list),*] }
+        })
     }
 
     fn field(&mut self, place: usize, field: &Field) -> Result<TokenStream> {
@@ -104,10 +111,11 @@ impl Body<'_> {
         let name =
             field.ident.as_ref().map_or_else(|| place.to_string(), |one| one.unraw().to_string());
         let layout = changes(&field.attrs);
-        let layout_steps = layout.iter().map(|text| quote!(.layout(#text)));
-        let shape = if let Some(opaque) = field_opaque(&field.attrs)? {
+        let of = if let Some(opaque) = field_opaque(&field.attrs)? {
             self.flat.push(quote!(false));
-            quote!(#root::schema::Shape::of("opaque").text(#opaque).finish())
+            quote! {
+                &#root::schema::Description::of(#root::schema::Shape::Opaque { name: #opaque })
+            }
         } else {
             self.refuse_itself(field)?;
             let kind = &field.ty;
@@ -117,9 +125,9 @@ impl Body<'_> {
             } else {
                 quote!(false)
             });
-            quote!(<#kind as #root::schema::Schema>::FINGERPRINT)
+            quote!(<#kind as #root::schema::Schema>::DESCRIPTION)
         };
-        Ok(quote!(.field(#name, #shape) #(#layout_steps)*))
+        Ok(quote!(#root::schema::Field { name: #name, of: #of, layout: &[#(#layout),*] }))
     }
 
     /// A type inside itself would need its own fingerprint to compute its fingerprint.

@@ -1,87 +1,310 @@
-//! Dynamic events of a registered type become typed ones: on the control thread, because reading
-//! JSON allocates and the workers do not.
+//! Events in another form than their handlers read become typed ones: dynamic events of a
+//! registered type, and archives of older versions. On the control thread, because both allocate
+//! and the workers do not.
 //!
-//! receiver → [`JsonOnly`] ring → [`Converter`] (control thread) → local ring → receiver →
-//! handlers.
+//! receiver → handler: not readable → [`Unread`] ring → [`Converter`] (control thread) → local
+//! ring → receiver → handlers.
+
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wireloom_dataplane::agent::Agent;
-use wireloom_dataplane::dispatch::{Origin, Subscriber, Verdict};
+use wireloom_dataplane::dispatch::{Origin, Subscriber, Verdict, Wanted};
 use wireloom_dataplane::inbound::{Inbound, RingSubscriber, read_inbound};
 use wireloom_ring::{Consumer, Records, record_spacing};
-use wireloom_wire::{Encoding, Frame, FrameFlags, FrameHeader};
+use wireloom_wire::{Encoding, EventTypeId, Fingerprint, Frame, FrameFlags, FrameHeader};
 
-use crate::encode::{EncodeError, Scratch};
+use crate::encode::{EncodeError, Scratch, encode_growing};
+use crate::event::{Event, Version, each_version, read, serves};
 use crate::json::{JsonCodec, JsonError};
+use crate::outcome::{Refused, SubscribeError};
+use crate::shared::Shared;
 use crate::writer::{RingWriter, Visible, Way, head};
 
-/// Takes the JSON events of a type, and passes on the others.
-#[derive(Debug)]
-pub(crate) struct JsonOnly(pub(crate) RingSubscriber);
+/// Differences told of two schemas; the rest is counted.
+const DIFFERENCES_TOLD: usize = 8;
 
-impl Subscriber for JsonOnly {
+/// Versions of event types that a node remembers, for its reasons; more are not told apart by name.
+const VERSIONS_MAX: usize = 4_096;
+
+/// What a node knows of the schemas of event types.
+#[derive(Debug, Default)]
+pub(crate) struct Schemas {
+    versions: HashMap<(EventTypeId, Fingerprint), Version>,
+    /// Types whose older versions are converted already.
+    served: HashSet<EventTypeId>,
+    /// What became of events that had to be converted, by type.
+    pub(crate) converted: Vec<(&'static str, Arc<Converted>)>,
+}
+
+impl Schemas {
+    /// Why a frame's schema was refused, field by field where both are known.
+    pub(crate) fn refusal(
+        &self,
+        event_type: &str,
+        theirs: Fingerprint,
+        own: Fingerprint,
+    ) -> String {
+        let id = wireloom_wire::event_type_id(event_type);
+        let known = |fingerprint| self.versions.get(&(id, fingerprint));
+        let named = |fingerprint: Fingerprint| match known(fingerprint) {
+            Some(version) => format!("version {} ({:08x})", version.number, fingerprint.0),
+            None => format!("schema {:08x}", fingerprint.0),
+        };
+        let mut text = format!("{} came, {} is read here", named(theirs), named(own));
+        let (Some(there), Some(here)) = (known(theirs), known(own)) else {
+            text +=
+                ": what differs is not known, the other one is not among the types of this node";
+            return text;
+        };
+        let differences = here.differences(there);
+        let mut separator = ": ";
+        for difference in differences.iter().take(DIFFERENCES_TOLD) {
+            text += &format!("{separator}{difference}");
+            separator = "; ";
+        }
+        match differences.len() {
+            0 => text += ": the fields are the same, what they mean is not",
+            more if more > DIFFERENCES_TOLD => {
+                text += &format!("; and {} more", more - DIFFERENCES_TOLD);
+            }
+            _ => {}
+        }
+        text
+    }
+}
+
+/// What became of the events of one type that had to be converted; written by the control thread.
+#[derive(Debug, Default)]
+pub(crate) struct Converted {
+    pub(crate) refused: AtomicU64,
+    /// Why the last one was refused.
+    last: Mutex<Option<String>>,
+}
+
+impl Converted {
+    fn refuse(&self, reason: String) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
+    }
+
+    pub(crate) fn last(&self) -> Option<String> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+type Convert = fn(&Frame<'_>, &mut [u8], &mut Scratch) -> Result<usize, JsonError>;
+
+/// How events of a type in one other form become what its handlers read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Conversion {
+    /// From their JSON.
+    Json(JsonCodec),
+    /// From archives of older versions.
+    Older { fingerprint: Fingerprint, serves: fn(Fingerprint) -> bool, convert: Convert },
+}
+
+impl Conversion {
+    fn older<E: Event>() -> Self {
+        Self::Older {
+            fingerprint: E::FINGERPRINT32,
+            serves: serves::<E>,
+            convert: |frame, into, scratch| {
+                let event = read::<E>(frame.header.fingerprint, frame.payload());
+                // The front lets through none that is not served.
+                let event: E = event.ok_or(EncodeError::Refused)??;
+                Ok(encode_growing(&event, into, scratch)?)
+            },
+        }
+    }
+
+    fn takes(&self, header: &FrameHeader) -> bool {
+        match self {
+            Self::Json(_) => header.encoding == Encoding::Json,
+            Self::Older { fingerprint, serves, .. } => {
+                header.encoding == Encoding::Rkyv
+                    && header.fingerprint != *fingerprint
+                    && serves(header.fingerprint)
+            }
+        }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        match self {
+            Self::Json(codec) => codec.fingerprint(),
+            Self::Older { fingerprint, .. } => *fingerprint,
+        }
+    }
+
+    /// Writes the archive that handlers read. A conversion of the user's that panics is an error.
+    fn write(
+        &self,
+        frame: &Frame<'_>,
+        into: &mut [u8],
+        scratch: &mut Scratch,
+    ) -> Result<usize, Unconvertible> {
+        let converted = catch_unwind(AssertUnwindSafe(|| match self {
+            Self::Json(codec) => codec.archive_from_json(frame.payload(), into, scratch),
+            Self::Older { convert, .. } => convert(frame, into, scratch),
+        }));
+        match converted {
+            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Err(error)) => Err(Unconvertible::Error(error)),
+            Err(_) => Err(Unconvertible::Panicked),
+        }
+    }
+}
+
+/// Why an event could not be converted.
+#[derive(Debug, thiserror::Error)]
+enum Unconvertible {
+    #[error(transparent)]
+    Error(JsonError),
+    #[error("the conversion of an older version panicked")]
+    Panicked,
+}
+
+/// Takes the events that a conversion is for, and passes on the others.
+#[derive(Debug)]
+struct Unread {
+    ring: RingSubscriber,
+    conversion: Conversion,
+}
+
+impl Subscriber for Unread {
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
-        match frame.header.encoding {
-            Encoding::Json => self.0.on_event(frame, origin),
-            _ => Verdict::Passed,
+        if self.conversion.takes(&frame.header) {
+            self.ring.on_event(frame, origin)
+        } else {
+            Verdict::Passed
         }
     }
 
     fn end_cycle(&mut self) {
-        self.0.end_cycle();
+        self.ring.end_cycle();
     }
 }
 
-/// The task that converts one type.
+/// The task that converts the events of one type from one receiver.
 #[derive(Debug)]
-pub(crate) struct Converter {
-    codec: JsonCodec,
+struct Converter {
     from: Consumer,
-    back: RingWriter,
-    scratch: Scratch,
-}
-
-impl Converter {
-    pub(crate) fn new(codec: JsonCodec, from: Consumer, back: RingWriter) -> Self {
-        Self { codec, from, back, scratch: Scratch::default() }
-    }
+    to: Back,
 }
 
 impl Agent for Converter {
     fn name(&self) -> &'static str {
-        "json-converter"
+        "converter"
     }
 
     fn do_work(&mut self, _now_ns: u64) -> usize {
-        let Self { codec, from, back, scratch } = self;
+        let Self { from, to, .. } = self;
         let batch = from.read();
         let mut taken = 0;
         for record in Records::new(batch) {
-            if let Some(Inbound::Event(frame, origin)) = read_inbound(record) {
-                let header = FrameHeader {
-                    event_type: codec.type_id(),
-                    fingerprint: codec.fingerprint(),
-                    encoding: Encoding::Rkyv,
-                    flags: FrameFlags::empty(),
-                    ..frame.header
-                };
-                let head = head(header, frame.trace(), frame.deadline());
-                let outcome = back.write(Way::Local(origin), &head, Visible::Now, |into| {
-                    codec.archive_from_json(frame.payload(), into, scratch).map_err(|error| {
-                        match error {
-                            JsonError::Encode(error) => error,
-                            _ => EncodeError::Refused,
-                        }
-                    })
-                });
-                if outcome == Err(crate::Refused::BackPressured) {
-                    // The worker is behind: this record again, next cycle.
-                    break;
-                }
+            if let Some(Inbound::Event(frame, origin)) = read_inbound(record)
+                && !to.convert(&frame, origin)
+            {
+                // The worker is behind: this record again, next cycle.
+                break;
             }
             taken += record_spacing(record.len());
         }
         let taken = taken.min(batch.len());
         from.release(taken);
         taken
+    }
+}
+
+/// The way back of converted events.
+#[derive(Debug)]
+struct Back {
+    conversion: Conversion,
+    writer: RingWriter,
+    scratch: Scratch,
+    converted: Arc<Converted>,
+}
+
+impl Back {
+    /// Converts one event; false when the worker is behind and the event must wait.
+    fn convert(&mut self, frame: &Frame<'_>, origin: Origin) -> bool {
+        let header = FrameHeader {
+            fingerprint: self.conversion.fingerprint(),
+            encoding: Encoding::Rkyv,
+            flags: FrameFlags::empty(),
+            ..frame.header
+        };
+        let head = head(header, frame.trace(), frame.deadline());
+        let mut why = None;
+        let (conversion, scratch) = (&self.conversion, &mut self.scratch);
+        let outcome = self.writer.write(Way::Local(origin), &head, Visible::Now, |into| {
+            conversion.write(frame, into, scratch).map_err(|error| match error {
+                Unconvertible::Error(JsonError::Encode(error)) => error,
+                other => {
+                    why = Some(other.to_string());
+                    EncodeError::Refused
+                }
+            })
+        });
+        match outcome {
+            Ok(()) => {}
+            Err(Refused::BackPressured) => return false,
+            Err(refused) => self.converted.refuse(why.unwrap_or_else(|| refused.to_string())),
+        }
+        true
+    }
+}
+
+impl Shared {
+    /// Remembers what the versions of a type look like, for the reasons of refusals.
+    pub(crate) fn know_versions<E: Event>(&self) {
+        let versions = &mut self.books().schemas.versions;
+        each_version::<E>(&mut |version| {
+            if versions.len() < VERSIONS_MAX {
+                versions.insert((E::TYPE_ID, version.fingerprint), version);
+            }
+        });
+    }
+
+    /// Has events of the versions that `E` is made from converted, once for the node.
+    pub(crate) fn serve_older<E: Event>(&self) -> Result<(), SubscribeError> {
+        self.know_versions::<E>();
+        if E::OLDER.is_empty() || !self.books().schemas.served.insert(E::TYPE_ID) {
+            return Ok(());
+        }
+        self.convert::<E>("older versions", Conversion::older::<E>())
+    }
+
+    pub(crate) fn register_json<E>(&self) -> Result<(), SubscribeError>
+    where
+        E: Event + serde::Serialize + serde::de::DeserializeOwned,
+    {
+        self.know_type(E::TYPE_ID, E::TYPE)?;
+        self.know_versions::<E>();
+        let codec = JsonCodec::of::<E>();
+        if self.books().codecs.insert(E::TYPE_ID, codec).is_some() {
+            return Ok(());
+        }
+        self.convert::<E>("json conversion", Conversion::Json(codec))
+    }
+
+    /// Puts a conversion between every receiver and the control thread.
+    fn convert<E: Event>(&self, what: &str, conversion: Conversion) -> Result<(), SubscribeError> {
+        let wake = self.control_wake();
+        let converted = Arc::<Converted>::default();
+        self.books().schemas.converted.push((E::TYPE, Arc::clone(&converted)));
+        for receiver in 0..self.receivers() {
+            let (ring, from) = self.inbound(what, wake.clone())?;
+            let writer = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
+            let (scratch, converted) = (Scratch::default(), Arc::clone(&converted));
+            let to = Back { conversion, writer, scratch, converted };
+            self.add_task(Box::new(Converter { from, to }))?;
+            let unread = Box::new(Unread { ring, conversion });
+            let at = (receiver, Wanted::Unread(vec![E::TYPE_ID]));
+            self.subscribe(self.next_subscription(), at, unread)?;
+        }
+        Ok(())
     }
 }

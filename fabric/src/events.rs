@@ -1,9 +1,43 @@
-//! Events that Wireloom itself publishes; ordinary events, open to every subscriber.
+//! Events of the user's design, ready to use; ordinary events, open to every publisher and
+//! subscriber. Wireloom itself publishes the first two, and exceptions.
+//!
+//! A field that ends in `_ns` or `_ms` is a time since the Unix epoch (or a span) in that unit.
+//! Released bytes do not change: `fabric/tests/golden/` keeps those of every version.
+//!
+//! | type | struct | priority | group |
+//! |---|---|---|---|
+//! | `heartbeat` | [`Heartbeat`] | normal | [`DISCOVERY_GROUP`](crate::DISCOVERY_GROUP) |
+//! | `service-announcement` | [`ServiceAnnouncement`] | high | |
+//! | `discovery` | [`Discovery`] | high | [`DISCOVERY_GROUP`](crate::DISCOVERY_GROUP) |
+//! | `user-interaction` | [`UserInteraction`] | normal | |
+//! | `ui-state-change` | [`UiStateChange`] | normal | |
+//! | `performance-metric` | [`PerformanceMetric`] | low | |
+//! | `debug` | [`DebugMessage`] | background | 224.1.1.2:9000 |
+//! | `error` | [`ErrorReport`] | critical | |
+//! | `exception` | [`Exception`] | critical | |
+//! | `server-crash` | [`ServerCrash`] | critical | |
+//! | `system-ready` | [`SystemReady`] | high | 224.1.1.1:9000 |
 
+pub mod debug;
+pub mod discovery;
+pub mod error;
 pub mod exception;
 pub mod heartbeat;
+pub mod performance_metric;
+pub mod server_crash;
 pub mod service_announcement;
+pub mod system_ready;
+pub mod ui_state_change;
+pub mod user_interaction;
 
+pub use debug::DebugMessage;
+pub use discovery::Discovery;
+pub use error::ErrorReport;
 pub use exception::Exception;
 pub use heartbeat::Heartbeat;
+pub use performance_metric::PerformanceMetric;
+pub use server_crash::ServerCrash;
 pub use service_announcement::ServiceAnnouncement;
+pub use system_ready::SystemReady;
+pub use ui_state_change::UiStateChange;
+pub use user_interaction::UserInteraction;

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rkyv::Archived;
 use wireloom_dataplane::dispatch::{Lost, Origin, Subscriber, SubscriptionId, Verdict};
-use wireloom_wire::{Encoding, Frame};
+use wireloom_wire::{Encoding, Fingerprint, Frame};
 
 use crate::decode::access;
 use crate::envelope::Envelope;
-use crate::event::Event;
+use crate::event::{Event, serves};
 use crate::reports::Reports;
 
 /// What became of one handler's events; written by its worker alone, on cache lines of its own.
@@ -43,16 +43,31 @@ impl HandlerCounters {
         self.mismatch.fetch_max(gone.mismatch.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Checks a frame's schema against `E`'s and counts both fingerprints when they differ.
+    /// Checks a frame's schema against `E`'s: one comparison when they are the same.
     #[inline]
-    pub(crate) fn admits<E: Event>(&self, frame: &Frame<'_>) -> bool {
-        let (theirs, own) = (frame.header.fingerprint, E::FINGERPRINT32);
-        if theirs == own {
-            return true;
+    pub(crate) fn admit<E: Event>(&self, frame: &Frame<'_>) -> Result<(), Verdict> {
+        let theirs = frame.header.fingerprint;
+        if theirs == E::FINGERPRINT32 { Ok(()) } else { Err(self.other_schema::<E>(theirs)) }
+    }
+
+    /// An older version that `E` is made from must be converted; any other schema is refused, and
+    /// both fingerprints are kept.
+    #[cold]
+    fn other_schema<E: Event>(&self, theirs: Fingerprint) -> Verdict {
+        if serves::<E>(theirs) {
+            return Verdict::Unconverted;
         }
-        self.mismatch.store(u64::from(theirs.0) << 32 | u64::from(own.0), Ordering::Relaxed);
+        let mismatch = u64::from(theirs.0) << 32 | u64::from(E::FINGERPRINT32.0);
+        self.mismatch.store(mismatch, Ordering::Relaxed);
         Self::bump(&self.refused);
-        false
+        Verdict::WrongSchema
+    }
+
+    /// The last schema refused, and this handler's own.
+    #[allow(clippy::cast_possible_truncation, reason = "each half is what is meant")]
+    pub(crate) fn schemas(&self) -> [Fingerprint; 2] {
+        let mismatch = self.mismatch.load(Ordering::Relaxed);
+        [mismatch >> 32, mismatch].map(|half| Fingerprint(half as u32))
     }
 
     /// Gives a frame's event to `take` if it is one of `E`; says and counts what became of it.
@@ -69,8 +84,8 @@ impl HandlerCounters {
             Encoding::Json => return Verdict::Unconverted,
             Encoding::Raw => return self.count(Verdict::WrongEncoding),
         }
-        if !self.admits::<E>(frame) {
-            return Verdict::WrongSchema;
+        if let Err(verdict) = self.admit::<E>(frame) {
+            return verdict;
         }
         let Ok(event) = access::<E>(frame.payload()) else {
             return self.count(Verdict::BadArchive);
@@ -184,6 +199,6 @@ impl<H: FnMut(&Lost) + Send + 'static> Subscriber for LostHandler<H> {
     }
 
     fn on_panic(&mut self, id: SubscriptionId, what: &(dyn Any + Send)) {
-        self.reports.tell_panic(id, "lost", 1, what);
+        self.reports.tell_panic(id, "", 1, what);
     }
 }

@@ -24,6 +24,11 @@ use crate::subscription::Subscription;
 #[doc(inline)]
 pub use wireloom_derive::handlers;
 
+/// The samples of the guide compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/handlers.md")]
+struct Guide;
+
 /// An object whose methods are handlers. [`macro@handlers`] writes it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no handlers",
@@ -137,6 +142,7 @@ impl<T: Handlers> Methods<'_, T> {
         mut method: impl FnMut(&mut T, &Archived<E>, &Envelope<'_>) -> Verdict + Send + 'static,
     ) -> Result<(), SubscribeError> {
         self.shared.know_type(E::TYPE_ID, E::TYPE)?;
+        self.shared.serve_older::<E>()?;
         let counters = self.counters::<E>();
         let panics = Panics::new::<E>(&counters, &self.shared.reports);
         let call = Box::new(move |object: &mut T, frame: &Frame<'_>, origin: &Origin| {

@@ -31,6 +31,7 @@ impl Shared {
         (subscriber, counters): (Box<dyn Subscriber>, Arc<HandlerCounters>),
     ) -> Result<(), SubscribeError> {
         self.know_type(E::TYPE_ID, E::TYPE)?;
+        self.serve_older::<E>()?;
         self.subscribe(id, (receiver, Wanted::Types(vec![E::TYPE_ID])), subscriber)?;
         self.account(E::TYPE, counters);
         Ok(())

@@ -28,8 +28,10 @@ const REASON_BYTES_MAX: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// The text is not JSON, or not the JSON of this event.
-    #[error("line {line} column {column}: {reason}")]
+    #[error("line {line} column {column}: {}{reason}", named(.field))]
     Text {
+        /// The field that was being read, as `legs[2].price`; empty when it was none.
+        field: String,
         /// Line of the text, from 1.
         line: usize,
         /// Column in bytes, from 1; 0 when the text ended before it began.
@@ -182,12 +184,31 @@ fn archive_of<E: Event + DeserializeOwned>(
     into: &mut [u8],
     scratch: &mut Scratch,
 ) -> Result<usize, JsonError> {
-    let event: E = serde_json::from_slice(json).map_err(|error| JsonError::Text {
+    Ok(encode(&event_of::<E>(json)?, into, scratch)?)
+}
+
+fn event_of<E: DeserializeOwned>(json: &[u8]) -> Result<E, JsonError> {
+    serde_json::from_slice(json).map_err(|error| JsonError::Text {
+        field: field_of::<E>(json),
         line: error.line(),
         column: error.column(),
         reason: reason(&error),
-    })?;
-    Ok(encode(&event, into, scratch)?)
+    })
+}
+
+/// The field that `json` is wrong at: it is read once more, by a reader that keeps the path.
+#[cold]
+fn field_of<E: DeserializeOwned>(json: &[u8]) -> String {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    match serde_path_to_error::deserialize::<_, E>(&mut reader) {
+        Err(error) if error.path().iter().next().is_some() => plain(&error.path().to_string()),
+        _ => String::new(),
+    }
+}
+
+/// The field as the beginning of a reason.
+fn named(field: &str) -> String {
+    if field.is_empty() { String::new() } else { format!("{field}: ") }
 }
 
 fn json_of<E: Event + Serialize>(payload: &[u8], text: &mut Text<'_>) -> Result<(), JsonError> {
@@ -202,17 +223,30 @@ fn json_of<E: Event + Serialize>(payload: &[u8], text: &mut Text<'_>) -> Result<
 }
 
 /// What went wrong, without the place (which is told apart) and not longer than a line or two.
-fn reason(error: &serde_json::Error) -> String {
+pub(crate) fn reason(error: &serde_json::Error) -> String {
     let mut reason = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     if let Some(end) = reason.strip_suffix(&place).map(str::len) {
         reason.truncate(end);
     }
-    if reason.len() > REASON_BYTES_MAX {
-        reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-        reason.push('…');
+    plain(&reason)
+}
+
+/// A text from outside as it may be shown: control characters escaped, shortened if long.
+fn plain(text: &str) -> String {
+    let mut shown = String::new();
+    for one in text.chars() {
+        if shown.len() >= REASON_BYTES_MAX {
+            shown.push('…');
+            break;
+        }
+        if one.is_control() {
+            shown.extend(one.escape_unicode());
+        } else {
+            shown.push(one);
+        }
     }
-    reason
+    shown
 }
 
 /// Appends to a vector until the room is used up.

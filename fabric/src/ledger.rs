@@ -95,6 +95,10 @@ pub struct Handled {
     /// The last schema mismatch: their fingerprint and ours, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema_mismatch: Option<[String; 2]>,
+    /// Why the last one was refused whose reason is known: which field of the schema differs, or
+    /// where its JSON is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
 }
 
 /// What one worker thread has done since it started.
@@ -198,7 +202,14 @@ impl Shared {
             if mismatch > 0 {
                 let hex = |fingerprint: u64| format!("{:08x}", fingerprint & 0xffff_ffff);
                 handled.schema_mismatch = Some([hex(mismatch >> 32), hex(mismatch)]);
+                let [theirs, own] = counters.schemas();
+                handled.refusal = Some(books.schemas.refusal(name, theirs, own));
             }
+        }
+        for (name, converted) in &books.schemas.converted {
+            let handled = ledger.handlers.entry((*name).to_owned()).or_default();
+            handled.refused += read(&converted.refused);
+            handled.refusal = converted.last().or_else(|| handled.refusal.take());
         }
         for (name, counters) in &books.rings {
             let ringed = ledger.rings.entry(name.clone()).or_default();

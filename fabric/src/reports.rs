@@ -13,7 +13,6 @@ use wireloom_dataplane::wake::Wake;
 
 use crate::event::Event;
 use crate::events::Exception;
-use crate::events::exception::ERROR_COLLECTOR;
 use crate::router::Router;
 use crate::shared::Shared;
 use crate::target::Target;
@@ -21,6 +20,9 @@ use crate::target::Target;
 /// A handler that has panicked so many times in a row is not called any more: each panic costs its
 /// worker some microseconds and a line on stderr, and the other handlers wait for that.
 pub(crate) const PANICS_MAX: u32 = 16;
+
+/// The service that takes exceptions of a whole cluster.
+const ERROR_COLLECTOR: &str = "error-collector";
 
 /// Exceptions published in a second.
 const EXCEPTIONS_A_SECOND: u32 = 10;
@@ -68,7 +70,7 @@ impl Reports {
         taken
     }
 
-    /// A handler of `event_type` has panicked, so many times in a row.
+    /// A handler of `event_type` (none for gaps) has panicked, so many times in a row.
     #[cold]
     pub(crate) fn tell_panic(
         &self,
@@ -138,16 +140,21 @@ impl ReportDesk {
             return;
         }
         self.told_in_second += 1;
+        let untold = match std::mem::take(&mut self.untold) {
+            0 => String::new(),
+            untold => format!(", {untold} panics before it untold"),
+        };
+        let ended = if ended { ", ended" } else { "" };
         let exception = Exception {
+            component: if panic.event_type.is_empty() { "handler of gaps" } else { "handler" }
+                .to_owned(),
+            message: format!(
+                "{} (handler {}, {} in a row{ended}{untold})",
+                panic.message, panic.id.0, panic.in_a_row
+            ),
+            event_type: panic.event_type.to_owned(),
             node: shared.name().to_owned(),
-            node_id: shared.id().0,
-            component: panic.event_type.to_owned(),
-            handler: panic.id.0,
-            message: panic.message,
-            unix_ms: shared.unix_ns() / 1_000_000,
-            in_a_row: panic.in_a_row,
-            ended,
-            untold: std::mem::take(&mut self.untold),
+            timestamp_ns: shared.unix_ns(),
         };
         let router = self.router.get_or_insert_with(|| Router::new(Arc::clone(shared)));
         // Refused here, or without a collector, it is what the counters say still.

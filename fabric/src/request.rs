@@ -237,7 +237,7 @@ impl Router {
         let shared = Arc::clone(self.shared());
         shared.attend_replies()?;
         let event_type = event_type_id(&request_name(Q::TYPE));
-        let targets = match self.targets_of(target.borrow(), event_type) {
+        let targets = match self.targets_of(target.borrow(), (event_type, Q::PRIORITY)) {
             Err(Refused::NoRoute(NoRoute::NobodyInterested)) => {
                 return Err(RequestError::NoResponder { request: Q::TYPE });
             }

@@ -9,12 +9,18 @@
 //! discriminants, the fingerprints of the fields' types, the attributes of rkyv that change bytes,
 //! and the archive format. It does not cover the type's own name, comments or visibility, so moving
 //! and renaming a type keeps its fingerprint.
+//!
+//! Where two fingerprints differ, [`lines`] and [`differences`] say which field it is.
 
+mod lines;
+mod shape;
 mod types;
+
+pub use lines::{Difference, LINES_MAX, Line, differences, lines};
+pub use shape::{Description, Field, Fields, Form, Shape, Variant};
 
 use rkyv::primitive::ArchivedUsize;
 use wireloom_wire::Fingerprint;
-use xxhash_rust::const_xxh3::xxh3_64;
 
 #[doc(inline)]
 pub use wireloom_derive::Schema;
@@ -76,6 +82,19 @@ const _: () = assert!(align_of::<rkyv::Archived<u64>>() == 8, "feature unaligned
 /// }
 /// ```
 ///
+/// By hand, for a type whose bytes you archive yourself:
+///
+/// ```
+/// use wireloom::{Schema, schema::Shape};
+///
+/// struct Celsius(f32);
+///
+/// impl Schema for Celsius {
+///     const SHAPE: Shape = Shape::Opaque { name: "celsius-v1" };
+/// }
+/// # let _ = Celsius(0.0);
+/// ```
+///
 /// A list whose elements have no bytes is refused: a few bytes from outside could announce any
 /// number of them.
 ///
@@ -94,90 +113,31 @@ const _: () = assert!(align_of::<rkyv::Archived<u64>>() == 8, "feature unaligned
     note = "usize: use u32 or u64; HashMap: use BTreeMap; Rc or Arc: use Box"
 )]
 pub trait Schema {
-    /// The fingerprint of this shape. Equal in every build that has the same shape and [`FORMAT`].
-    const FINGERPRINT: u64;
+    /// What the type looks like.
+    const SHAPE: Shape;
 
     /// Whether the archive of a value is the value alone, nothing beside it: then its length is the
     /// same for every value, and a payload of any other length is refused. `false` is always safe.
     const FLAT: bool = false;
+
+    /// The fingerprint of the shape: equal in every build that has the same shape and [`FORMAT`].
+    /// It follows from the shape; do not say another.
+    const FINGERPRINT: u64 = Self::SHAPE.fingerprint();
+
+    /// The shape with its fingerprint, to be named by the shapes of other types. It follows from
+    /// both; do not say another.
+    const DESCRIPTION: &'static Description =
+        &Description { fingerprint: Self::FINGERPRINT, shape: Self::SHAPE };
 }
 
-/// Folds the parts of a shape into a fingerprint, in order. Every step is `const`.
-///
-/// The derive macro writes these calls; write them by hand only to implement [`Schema`] for a type
-/// whose bytes you archive yourself.
-///
-/// ```
-/// use wireloom::{Schema, schema::Shape};
-///
-/// struct Celsius(f32);
-///
-/// impl Schema for Celsius {
-///     const FINGERPRINT: u64 = Shape::of("celsius").text("v1").finish();
-/// }
-/// ```
-#[derive(Clone, Copy, Debug)]
+/// The fingerprint of a version of an event: that of its shape, and from version 2 on the version
+/// too, so that one shape whose meaning has changed is another schema.
 #[must_use]
-pub struct Shape(u64);
-
-impl Shape {
-    /// Starts a shape of this kind (`"struct"`, `"enum"`, or a name of your own).
-    pub const fn of(kind: &str) -> Self {
-        Self(xxh3_64(FORMAT.as_bytes())).text(kind)
+pub const fn versioned(fingerprint: u64, version: u32) -> u64 {
+    if version <= 1 {
+        return fingerprint;
     }
-
-    /// Adds a word. Two words never fold to what one longer word folds to.
-    pub const fn text(self, text: &str) -> Self {
-        self.number(xxh3_64(text.as_bytes()))
-    }
-
-    /// Adds a number: xxh3-64 over what is folded so far and the number, both little-endian.
-    pub const fn number(self, number: u64) -> Self {
-        let (folded, added) = (self.0.to_le_bytes(), number.to_le_bytes());
-        let mut block = [0; 16];
-        let mut at = 0;
-        while at < 8 {
-            block[at] = folded[at];
-            block[at + 8] = added[at];
-            at += 1;
-        }
-        Self(xxh3_64(&block))
-    }
-
-    /// Opens an enum of `count` variants.
-    pub const fn variants(self, count: usize) -> Self {
-        self.text("variants").number(count as u64)
-    }
-
-    /// Adds an enum's next variant; its discriminant, if written, and its fields follow.
-    pub const fn variant(self, name: &str) -> Self {
-        self.text("variant").text(name)
-    }
-
-    /// Adds the explicit discriminant of the variant just added.
-    pub const fn discriminant(self, value: i64) -> Self {
-        self.text("discriminant").number(u64::from_le_bytes(value.to_le_bytes()))
-    }
-
-    /// Opens the `count` fields of a struct or variant; `kind` is `named`, `tuple` or `unit`.
-    pub const fn fields(self, kind: &str, count: usize) -> Self {
-        self.text(kind).number(count as u64)
-    }
-
-    /// Adds a field: its name (its place in a tuple) and its type's fingerprint.
-    pub const fn field(self, name: &str, fingerprint: u64) -> Self {
-        self.text(name).number(fingerprint)
-    }
-
-    /// Adds an attribute that changes how the type or field just added is archived.
-    pub const fn layout(self, attribute: &str) -> Self {
-        self.text("layout").text(attribute)
-    }
-
-    /// The fingerprint.
-    pub const fn finish(self) -> u64 {
-        self.0
-    }
+    shape::fold_version(fingerprint, version)
 }
 
 /// The fingerprint as frames carry it: the low 32 bits, and never [`Fingerprint::NONE`].

@@ -15,7 +15,7 @@ use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{Commands, LocalRing, ReceiverCommand, SenderCommand};
 use wireloom_dataplane::counters::{Counter, CounterMeaning, Counters};
 use wireloom_dataplane::direct::DirectUse;
-use wireloom_dataplane::dispatch::{Standing, SubscriptionId, Wanted};
+use wireloom_dataplane::dispatch::{Standing, SubscriptionId};
 use wireloom_dataplane::flow::{FlowControl, Watch};
 use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
 use wireloom_dataplane::launch::{ReceiverPort, SenderPort};
@@ -30,9 +30,8 @@ use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
 
 use crate::builder::Sizes;
 use crate::cluster::Cluster;
-use crate::convert::{Converter, JsonOnly};
+use crate::convert::Schemas;
 use crate::dominant::Dominant;
-use crate::event::Event;
 use crate::handler::HandlerCounters;
 use crate::json::JsonCodec;
 use crate::ledger::WorkerReport;
@@ -41,6 +40,7 @@ use crate::paths::Paths;
 use crate::peers::Peer;
 use crate::reports::Reports;
 use crate::request::exchange::Exchange;
+use crate::rules::{RuleBook, RuleSet};
 use crate::writer::{Handed, RingWriter};
 
 /// How long control waits for a worker to take a command before it calls it stalled.
@@ -78,7 +78,9 @@ pub(crate) struct Books {
     /// Rings that asked for huge pages and got ordinary ones.
     small_rings: usize,
     types: HashMap<EventTypeId, String>,
-    codecs: HashMap<EventTypeId, JsonCodec>,
+    pub(crate) codecs: HashMap<EventTypeId, JsonCodec>,
+    /// What is known of event types' schemas here, and who converts events to them.
+    pub(crate) schemas: Schemas,
     pub(crate) installed: HashMap<SubscriptionId, Vec<(usize, Standing)>>,
 }
 
@@ -88,6 +90,7 @@ pub(crate) struct Shared {
     id: NodeId,
     pub(crate) sizes: Sizes,
     pub(crate) reliable: ReliableSettings,
+    pub(crate) rules: RuleBook,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
@@ -116,7 +119,7 @@ pub(crate) fn id_of(name: &str) -> NodeId {
 impl Shared {
     pub(crate) fn new(
         name: String,
-        (sizes, reliable): (Sizes, ReliableSettings),
+        (sizes, reliable, rules): (Sizes, ReliableSettings, RuleSet),
         control: Control,
     ) -> Self {
         let plane = &control.plane;
@@ -127,6 +130,7 @@ impl Shared {
             name,
             sizes,
             reliable,
+            rules: RuleBook::new(rules),
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),
@@ -341,7 +345,7 @@ impl Shared {
     }
 
     /// The largest datagram the path to an address takes, as far as is known.
-    fn path_bytes(&self, address: SocketAddr) -> usize {
+    pub(crate) fn path_bytes(&self, address: SocketAddr) -> usize {
         let known = self.sizes.path_bytes.or_else(|| path_packet_bytes(address));
         known.unwrap_or(Sizes::unknown_path_bytes()).min(DATAGRAM_BYTES_MAX)
     }
@@ -443,35 +447,17 @@ impl Shared {
         }
     }
 
-    pub(crate) fn register_json<E>(&self) -> Result<(), SubscribeError>
-    where
-        E: Event + serde::Serialize + serde::de::DeserializeOwned,
-    {
-        self.know_type(E::TYPE_ID, E::TYPE)?;
-        if self.books().codecs.insert(E::TYPE_ID, JsonCodec::of::<E>()).is_some() {
-            return Ok(());
-        }
-        let wake = {
-            let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-            control.as_ref().and_then(|control| control.wake().cloned())
-        };
-        for receiver in 0..self.receivers() {
-            let (ring, consumer) = self.inbound("json conversion", wake.clone())?;
-            let back = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
-            let converter = Converter::new(JsonCodec::of::<E>(), consumer, back);
-            self.add_task(Box::new(converter))?;
-            let at = (receiver, Wanted::Types(vec![E::TYPE_ID]));
-            self.subscribe(self.next_subscription(), at, Box::new(JsonOnly(ring)))?;
-        }
-        Ok(())
-    }
-
     pub(crate) fn codec(&self, id: EventTypeId) -> Option<JsonCodec> {
         self.books().codecs.get(&id).copied()
     }
 
     pub(crate) fn type_name(&self, id: EventTypeId) -> Option<String> {
         self.books().types.get(&id).cloned()
+    }
+
+    /// The types this node has met, by name.
+    pub(crate) fn known_types(&self) -> Vec<(EventTypeId, String)> {
+        self.books().types.iter().map(|(id, name)| (*id, name.clone())).collect()
     }
 
     pub(crate) fn add_task(&self, task: Task) -> Result<(), SubscribeError> {
@@ -488,6 +474,12 @@ impl Shared {
     pub(crate) fn to_receiver(&self, receiver: usize, command: ReceiverCommand) -> Result<(), ()> {
         let port = &self.receivers[receiver];
         command_to(&port.commands, port.wake.as_ref(), command)
+    }
+
+    /// What wakes the control thread; `None` when it is closed or driven by the caller.
+    pub(crate) fn control_wake(&self) -> Option<Arc<Wake>> {
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.as_ref().and_then(|control| control.wake().cloned())
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -18,7 +18,9 @@ use crate::decode::access;
 use crate::envelope::Envelope;
 use crate::event::Event;
 use crate::handler::HandlerCounters;
+use crate::matching::PatternRing;
 use crate::outcome::SubscribeError;
+use crate::pattern::TypePattern;
 use crate::shared::Shared;
 
 /// What a subscriber of a type takes from its ring.
@@ -159,8 +161,10 @@ struct TypedRing<E> {
 impl<E: Event> Front for TypedRing<E> {
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
         match frame.header.encoding {
-            Encoding::Rkyv if self.counters.admits::<E>(frame) => self.ring.on_event(frame, origin),
-            Encoding::Rkyv => Verdict::WrongSchema,
+            Encoding::Rkyv => match self.counters.admit::<E>(frame) {
+                Ok(()) => self.ring.on_event(frame, origin),
+                Err(verdict) => verdict,
+            },
             Encoding::Json => Verdict::Unconverted,
             Encoding::Raw => self.counters.count(Verdict::WrongEncoding),
         }
@@ -186,6 +190,7 @@ pub struct Subscriber<E> {
 
 impl<E: Event> Subscriber<E> {
     pub(crate) fn new(shared: &Arc<Shared>) -> Result<Self, SubscribeError> {
+        shared.serve_older::<E>()?;
         let at_worker = Arc::new(HandlerCounters::default());
         let inlet = Inlet::new(shared, &[E::TYPE], |ring| {
             let counters = Arc::clone(&at_worker);
@@ -276,6 +281,14 @@ pub struct AnySubscriber {
 impl AnySubscriber {
     pub(crate) fn new(shared: &Arc<Shared>, types: &[&str]) -> Result<Self, SubscribeError> {
         Ok(Self { inlet: Inlet::new(shared, types, |ring| Box::new(ring))? })
+    }
+
+    pub(crate) fn matching(
+        shared: &Arc<Shared>,
+        patterns: &[TypePattern],
+    ) -> Result<Self, SubscribeError> {
+        let front = |ring| PatternRing::boxed(shared, ring, patterns);
+        Ok(Self { inlet: Inlet::new(shared, &[], front)? })
     }
 
     /// Takes up to `limit` events (and notices); returns how many there were. Never waits.

@@ -2,8 +2,9 @@
 //! shape, which changes with everything that changes the bytes and with nothing else.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use wireloom::event::{EventTypeId, Fingerprint, Priority};
+use wireloom::event::{EventTypeId, Fingerprint, Key, Priority};
 use wireloom::events::Heartbeat;
 use wireloom::schema::{FORMAT, fingerprint32};
 use wireloom::{Event, Schema};
@@ -148,7 +149,7 @@ fn types_of_the_standard_library_differ() {
         ("other map", BTreeMap::<u16, u8>::FINGERPRINT),
         ("set", std::collections::BTreeSet::<u8>::FINGERPRINT),
         ("nonzero", std::num::NonZeroU8::FINGERPRINT),
-        ("duration", std::time::Duration::FINGERPRINT),
+        ("duration", Duration::FINGERPRINT),
         ("ip", std::net::IpAddr::FINGERPRINT),
     ]);
 }
@@ -169,8 +170,7 @@ fn golden_fingerprints() {
     assert_eq!(Heartbeat::TYPE_ID, wireloom_wire::event_type_id("heartbeat"));
 }
 
-/// The same number by another way: the words that the documentation of `Shape` promises, hashed at
-/// run time.
+/// The same number by another way: the words that a shape folds, in order, hashed at run time.
 #[test]
 fn a_fingerprint_can_be_computed_by_hand() {
     let fold = |words: &[u64]| {
@@ -227,6 +227,74 @@ fn the_constants_of_an_event() {
     assert_ne!(EverythingSaid::TYPE_ID, EventTypeId(0));
     assert_eq!(EverythingSaid::FINGERPRINT32, fingerprint32(EverythingSaid::FINGERPRINT));
     assert_eq!(Heartbeat::TYPE, "heartbeat");
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "reading", deadline = "250ms", key = "sensor", version = 2)]
+struct Reading {
+    sensor: u32,
+    value: f64,
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "named-reading", key = "0")]
+struct NamedReading(String, f64);
+
+#[test]
+fn deadline_key_and_version_are_known_by_type() {
+    assert_eq!(Reading::DEADLINE, Some(Duration::from_millis(250)));
+    assert_eq!((Reading::VERSION, Reading::KEY), (2, Some("sensor")));
+    assert_eq!((EverythingSaid::VERSION, EverythingSaid::KEY), (1, None));
+    assert_eq!(EverythingSaid::DEADLINE, None);
+    assert_eq!(NamedReading::KEY, Some("0"));
+    // One shape under another version is another schema; version 1 is the shape alone.
+    assert_eq!(
+        Reading::FINGERPRINT32,
+        fingerprint32(wireloom::schema::versioned(Reading::FINGERPRINT, 2))
+    );
+    assert_ne!(Reading::FINGERPRINT32, fingerprint32(Reading::FINGERPRINT));
+}
+
+#[test]
+fn a_key_follows_its_field_alone() {
+    let reading = |sensor, value| Reading { sensor, value };
+    assert_eq!(reading(7, 1.0).key(), reading(7, 2.0).key());
+    assert_ne!(reading(7, 1.0).key(), reading(8, 1.0).key());
+    assert_eq!(EverythingSaid { r#type: 1 }.key(), None);
+    // Whatever the width of a number or the type of a text.
+    assert_eq!(reading(7, 0.0).key(), Some(Key::key(&7_u8)));
+    assert_eq!(Key::key(&-1_i8), Key::key(&-1_i64));
+    assert_eq!(NamedReading("a".into(), 0.0).key(), Some(Key::key("a")));
+    // Nodes of other builds choose by these numbers.
+    assert_eq!(Key::key(&7_u8), 5_175_499_747_093_961_662);
+    assert_eq!(Key::key("tram 7"), 13_259_251_189_334_442_261);
+}
+
+#[test]
+fn an_archive_has_the_key_of_its_event() {
+    fn same<E: Event>(event: &E) {
+        let mut bytes = rkyv::util::AlignedVec::<16>::new();
+        bytes.resize(256, 0);
+        let length = wireloom::encode::encode(event, &mut bytes, &mut Default::default());
+        let length = length.expect("fits");
+        let archived = wireloom::decode::access::<E>(&bytes[..length]).expect("just encoded");
+        assert!(event.key().is_some());
+        assert_eq!(E::key_of(archived), event.key());
+    }
+    macro_rules! keyed {
+        ($($kind:ty = $value:expr;)+) => {$({
+            #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+            #[event(type = "keyed", key = "about")]
+            struct Keyed { about: $kind }
+            same(&Keyed { about: $value });
+        })+};
+    }
+    keyed! {
+        bool = true; char = 'ß'; u8 = 200; u16 = 60_000; u32 = 1 << 31; u64 = u64::MAX;
+        u128 = u128::MAX; i8 = -1; i16 = -2; i32 = -3; i64 = i64::MIN; i128 = -5;
+        String = "a text beyond eight bytes".into(); Box<str> = "boxed".into();
+        [u8; 4] = [1, 2, 3, 4];
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ fn a_codec_knows_its_event() {
 
 fn text_error(json: &str) -> (usize, usize, String) {
     match to_archive(JsonCodec::of::<Tick>(), json.as_bytes(), 256) {
-        Err(JsonError::Text { line, column, reason }) => (line, column, reason),
+        Err(JsonError::Text { line, column, reason, .. }) => (line, column, reason),
         other => panic!("{json}: {other:?}"),
     }
 }

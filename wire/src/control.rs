@@ -27,7 +27,7 @@ use crate::priority::{Encoding, LANES, Lane, Priority};
 use crate::{ALIGNMENT, align_up};
 
 /// The version of what nodes say on a link: both sides must speak the same.
-pub const LINK_PROTOCOL: u16 = 2;
+pub const LINK_PROTOCOL: u16 = 3;
 
 /// Streams that one hello can open: two a lane, one of packets of events and one of pieces.
 pub const HELLO_STREAMS_MAX: usize = 2 * LANES;

@@ -4,7 +4,9 @@
 mod cluster;
 mod config;
 mod demo;
+mod jtag_bridge;
 mod program;
 mod publish;
+mod rules;
 mod subscribe;
 mod usage;

@@ -1,28 +1,27 @@
-//! A link that a peer dialled: first a stranger who must say hello, then the streams of a peer.
+//! The half of a line by which a peer's events come: first a stranger who must say hello, then the
+//! streams of a peer.
 //!
 //! What a stranger can make this node hold is one hello, for a bounded time, among a bounded number
-//! of strangers. A packet is read only when it can be handed over: when the local ring is full, the
-//! socket is left alone, and TCP tells the peer.
+//! of strangers. A packet is taken only when it can be handed over: when the local ring is full,
+//! the socket is left alone, and TCP tells the peer. Where the line carries this node's events too,
+//! the peer's word on them may stand behind, so that packets are set aside up to a bound.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::net::SocketAddr;
 
-use wireloom_dataplane::counters::Counter;
+use wireloom_dataplane::counters::{Counter, Counters};
 use wireloom_wire::{
     Block, CONTROL_PACKET_BYTES_MAX, Control, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, NodeId,
     Packet, PacketFlags, Refusal, Status, StreamPoint,
 };
 
-use super::speech::Speech;
-use super::{Cycle, Identity, Times};
-use crate::framing::{Remainder, Unit, next_packet, next_unit};
+use super::line::Line;
+use super::{BORROWED_BYTES_MAX, Cycle, Identity, Times, lane_bit};
+use crate::framing::{Unit, next_packet, next_unit};
 use crate::incoming::reassembly::Moment;
 use crate::incoming::{Admission, Inbox, Streams, Unopened};
 use crate::outgoing::PACKET_BYTES_MAX;
-use crate::sockets::{Ready, SocketId, Sockets};
-
-/// Reads of one socket in a duty cycle, so that others come round.
-const READS_PER_CYCLE: usize = 4;
+use crate::sockets::{SocketId, Sockets};
 
 /// Bytes taken from a stranger at a time.
 const STRANGER_BYTES: usize = 4 << 10;
@@ -30,8 +29,8 @@ const STRANGER_BYTES: usize = 4 << 10;
 /// Bytes that wait to be written to a peer before its news wait too: it does not read them.
 pub(super) const SPEECH_BYTES_MAX: usize = 4 << 10;
 
-/// A socket is looked at unasked for so long after it brought something.
-const HOT_NS: u64 = 1_000_000;
+/// Packets set aside of one line while the local ring is full.
+pub(super) const ASIDE_BYTES_MAX: usize = 2 * BORROWED_BYTES_MAX;
 
 /// Keep-alive intervals after which a silent peer is taken to be gone.
 const SILENT_INTERVALS: u64 = 3;
@@ -41,6 +40,9 @@ const SILENT_INTERVALS: u64 = 3;
 struct Peer {
     node: NodeId,
     incarnation: u64,
+    listens: SocketAddr,
+    /// The lanes of its streams of small events, a bit each.
+    lanes: u8,
     streams: [Option<usize>; HELLO_STREAMS_MAX],
 }
 
@@ -53,28 +55,31 @@ enum Stage {
     Ended,
 }
 
-/// The link.
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// It was handed over.
+    News,
+    /// It is taken, and was none for the handlers.
+    Nothing,
+    /// It stays: there is no room for it.
+    Stays,
+    /// The half has ended.
+    Ended,
+}
+
+/// The half.
 #[derive(Debug)]
 pub(super) struct Accepted {
     socket: SocketId,
     stage: Stage,
     peer: Option<Peer>,
-    remainder: Remainder,
-    /// The two sides agreed on blocks; how much was handed over of the block at the front of the
-    /// remainder.
+    /// The two sides agreed on blocks; how much was handed over of the block that stays.
     compresses: bool,
     block_taken: usize,
-    /// The local ring had no room for the packet at the front of the remainder.
-    blocked: bool,
-    speech: Speech,
-    readable: bool,
-    writable: bool,
-    /// The end of the stream is behind what can be read.
-    ends: bool,
+    /// Packets and blocks set aside, for which the local ring has no room.
+    aside: Vec<u8>,
     until_ns: u64,
-    heard_ns: u64,
-    /// When the last bytes were read; packets are often followed by others.
-    read_ns: u64,
 }
 
 /// The streams of a hello, each with the first packet wanted.
@@ -84,126 +89,82 @@ pub(super) type Wanted = [StreamPoint; HELLO_STREAMS_MAX];
 pub(super) type Into<'a> = (&'a mut Inbox, &'a mut Streams, Moment);
 
 impl Accepted {
-    pub(super) fn new(socket: SocketId, until_ns: u64) -> Self {
+    pub(super) const fn new(socket: SocketId, until_ns: u64) -> Self {
         Self {
             socket,
             stage: Stage::Stranger,
             peer: None,
-            remainder: Remainder::default(),
             compresses: false,
             block_taken: 0,
-            blocked: false,
-            speech: Speech::default(),
-            readable: true,
-            writable: true,
-            ends: false,
+            aside: Vec::new(),
             until_ns,
-            heard_ns: 0,
-            read_ns: 0,
         }
-    }
-
-    pub(super) const fn socket(&self) -> SocketId {
-        self.socket
     }
 
     pub(super) fn is_stranger(&self) -> bool {
         self.stage == Stage::Stranger
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.stage == Stage::Open
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.stage == Stage::Ended
     }
 
-    /// Whether packets came so lately that it is worth a look whether there are more.
-    pub(super) fn is_hot(&self, now_ns: u64) -> bool {
-        self.stage == Stage::Open && now_ns.saturating_sub(self.read_ns) < HOT_NS
+    /// Whether packets wait for room.
+    pub(super) const fn has_aside(&self) -> bool {
+        !self.aside.is_empty()
     }
 
-    /// Looks at the socket in this cycle without having been told that there is anything.
-    pub(super) const fn look(&mut self) {
-        self.readable = true;
+    /// Whether this is the peer that listens there, and its streams have these lanes.
+    pub(super) fn is_of(&self, listens: SocketAddr, lanes: u8) -> bool {
+        let same = |peer: Peer| (peer.listens, peer.lanes) == (listens, lanes);
+        self.is_open() && self.peer.is_some_and(same)
     }
 
-    /// Whether there is something to read and something to do with it.
-    pub(super) fn wants_tending(&self) -> bool {
-        matches!(self.stage, Stage::Stranger | Stage::Open) && (self.readable || self.blocked)
-    }
-
-    pub(super) const fn on_ready(&mut self, ready: Ready) {
-        self.readable |= ready.readable;
-        self.writable |= ready.writable;
-        self.ends |= ready.ends;
-    }
-
-    pub(super) fn deadline_ns(&self, times: Times) -> u64 {
+    pub(super) fn deadline_ns(&self, line: &Line, times: Times) -> u64 {
         match self.stage {
             Stage::Stranger | Stage::Leaving => self.until_ns,
-            Stage::Open => self.heard_ns.saturating_add(SILENT_INTERVALS * times.keep_alive_ns),
+            Stage::Open => line.heard_ns().saturating_add(SILENT_INTERVALS * times.keep_alive_ns),
             Stage::Ended => 0,
         }
     }
 
-    /// Reads what the stranger says first. `meet` answers a hello.
+    /// Reads the hello that a stranger says first, or that stands at the front of the line. `meet`
+    /// answers it. Packets may follow.
     pub(super) fn read_hello<S: Sockets>(
         &mut self,
+        line: &mut Line,
         cycle: &mut Cycle<'_, S>,
         meet: impl FnOnce(&Hello<'_>, &mut Self) -> Result<Wanted, Refusal>,
     ) {
         let scratch = std::mem::take(&mut cycle.scratch);
-        let filled = self.fill(cycle, scratch, STRANGER_BYTES);
+        let filled = if std::mem::take(&mut line.greets) {
+            line.remainder.restore(scratch)
+        } else {
+            line.fill(cycle, scratch, STRANGER_BYTES)
+        };
         match next_packet(&scratch[..filled], CONTROL_PACKET_BYTES_MAX) {
-            Ok(None) => self.remainder.keep(&scratch[..filled]),
+            Ok(None) => line.remainder.keep(&scratch[..filled]),
             Ok(Some(packet)) => {
                 let length = packet.header.length as usize;
                 match Control::of(&packet) {
                     Some(Control::Hello(hello)) => match meet(&hello, self) {
-                        Ok(wanted) => self.welcome(&hello, wanted, cycle),
-                        Err(refusal) => self.refuse(refusal, cycle),
+                        Ok(wanted) => self.welcome((&hello, wanted), line, cycle),
+                        Err(refusal) => self.refuse(refusal, line, cycle),
                     },
-                    _ => self.refuse(Refusal::Malformed, cycle),
+                    _ => self.refuse(Refusal::Malformed, line, cycle),
                 }
-                self.remainder.keep(&scratch[length..filled]);
+                line.remainder.keep(&scratch[length..filled]);
             }
-            Err(_) => self.refuse(Refusal::Malformed, cycle),
+            Err(_) => self.refuse(Refusal::Malformed, line, cycle),
+        }
+        if line.has_ended() {
+            self.stage = Stage::Ended;
         }
         cycle.scratch = scratch;
-    }
-
-    /// Puts what was left before and what can be read now into `scratch`; gives how much.
-    fn fill<S: Sockets>(
-        &mut self,
-        cycle: &mut Cycle<'_, S>,
-        scratch: &mut [u8],
-        bytes_max: usize,
-    ) -> usize {
-        let kept = self.remainder.restore(scratch);
-        let room = scratch.len().min(kept.saturating_add(bytes_max));
-        if !self.readable || kept == room {
-            return kept;
-        }
-        match cycle.sockets.read(self.socket, &mut scratch[kept..room]) {
-            Ok(0) => {
-                self.readable = false;
-                self.stage = Stage::Ended;
-                kept
-            }
-            Ok(bytes) => {
-                // What fills the room may go on; an end behind it must still be read.
-                self.readable = self.ends || bytes == room - kept;
-                self.read_ns = cycle.now_ns;
-                kept + bytes
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.readable = false;
-                kept
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => kept,
-            Err(_) => {
-                self.stage = Stage::Ended;
-                kept
-            }
-        }
     }
 
     /// Whether this node talks to who says this hello.
@@ -239,7 +200,7 @@ impl Accepted {
     /// Opens the streams of a hello, and ends the links of this peer that this one replaces.
     pub(super) fn open_streams(
         &mut self,
-        (hello, counters): (&Hello<'_>, &wireloom_dataplane::counters::Counters),
+        (hello, counters): (&Hello<'_>, &Counters),
         streams: &mut Streams,
         others: &mut BTreeMap<SocketId, Self>,
     ) -> Result<Wanted, Refusal> {
@@ -264,19 +225,30 @@ impl Accepted {
                 link.supersede(counters);
             }
         }
-        let (node, incarnation) = (hello.node, hello.incarnation);
-        self.peer = Some(Peer { node, incarnation, streams: places });
+        let small = hello.streams().iter().filter(|point| !point.pieces);
+        self.peer = Some(Peer {
+            node: hello.node,
+            incarnation: hello.incarnation,
+            listens: hello.listens,
+            lanes: small.fold(0, |lanes, point| lanes | lane_bit(point.lane)),
+            streams: places,
+        });
         Ok(wanted)
     }
 
-    fn supersede(&mut self, counters: &wireloom_dataplane::counters::Counters) {
+    fn supersede(&mut self, counters: &Counters) {
         if self.stage == Stage::Open {
             counters.add(Counter::LinksSuperseded, 1);
             self.stage = Stage::Ended;
         }
     }
 
-    fn welcome<S: Sockets>(&mut self, hello: &Hello<'_>, wanted: Wanted, cycle: &Cycle<'_, S>) {
+    fn welcome<S: Sockets>(
+        &mut self,
+        (hello, wanted): (&Hello<'_>, Wanted),
+        line: &mut Line,
+        cycle: &Cycle<'_, S>,
+    ) {
         self.compresses = hello.compresses && cycle.identity.compresses;
         let welcome = Hello {
             streams: wanted,
@@ -284,91 +256,75 @@ impl Accepted {
             compresses: self.compresses,
             ..cycle.identity.hello()
         };
-        self.say(Control::Welcome(welcome), cycle);
+        say(Control::Welcome(welcome), line, cycle);
         cycle.counters.add(Counter::LinksOpened, 1);
-        self.heard_ns = cycle.now_ns;
+        line.hear(cycle.now_ns);
+        (line.was_greeted, line.takes_blocks) = (true, self.compresses);
         self.stage = Stage::Open;
     }
 
-    fn refuse<S: Sockets>(&mut self, refusal: Refusal, cycle: &Cycle<'_, S>) {
+    /// Says why not. A line of ours goes on without this half.
+    fn refuse<S: Sockets>(&mut self, refusal: Refusal, line: &mut Line, cycle: &Cycle<'_, S>) {
         cycle.counters.add(counter_of(refusal), 1);
-        self.say(Control::Refusal(refusal), cycle);
-        self.stage = Stage::Leaving;
+        say(Control::Refusal(refusal), line, cycle);
+        self.stage = if line.is_ours() { Stage::Ended } else { Stage::Leaving };
     }
 
-    fn say<S: Sockets>(&mut self, control: Control<'_>, cycle: &Cycle<'_, S>) {
-        let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
-        let length = control.encode(cycle.identity.node, &mut packet);
-        self.speech.say(&packet[..length]);
-    }
-
-    /// Reads packets and hands them over, as long as there is room; returns how many.
-    pub(super) fn read_packets<S: Sockets>(
+    /// Takes the packets and the blocks that were set aside, as far as there is room now; gives how
+    /// many packets were handed over.
+    pub(super) fn take_aside<S: Sockets>(
         &mut self,
         cycle: &mut Cycle<'_, S>,
-        mut into: Into<'_>,
+        into: &mut Into<'_>,
     ) -> usize {
-        let mut handed = 0;
-        for _ in 0..READS_PER_CYCLE {
-            let ready = self.readable || self.blocked || self.remainder.len() > 0;
-            if self.stage != Stage::Open || !ready || into.0.is_full() {
-                break;
-            }
-            let scratch = std::mem::take(&mut cycle.scratch);
-            let filled = if self.blocked {
-                self.remainder.restore(scratch)
-            } else {
-                self.fill(cycle, scratch, usize::MAX)
-            };
-            if self.stage == Stage::Ended {
-                cycle.counters.add(Counter::LinksCut, 1);
-            }
-            self.blocked = false;
-            let (taken, packets) = self.take_packets(&scratch[..filled], cycle, &mut into);
-            self.remainder.keep(&scratch[taken..filled]);
-            cycle.scratch = scratch;
+        if into.0.is_full() {
+            return 0;
+        }
+        let bytes = std::mem::take(&mut self.aside);
+        let (mut at, mut handed) = (0, 0);
+        while self.is_open()
+            && let Ok(Some(unit)) = next_unit(&bytes[at..], PACKET_BYTES_MAX, self.compresses)
+        {
+            let (whole, packets) = self.take(&unit, cycle, into);
             handed += packets;
-            if !self.readable {
+            if !whole {
                 break;
             }
+            at += unit.length();
+        }
+        self.aside = bytes;
+        self.aside.drain(..at);
+        if self.aside.is_empty() {
+            self.aside = Vec::new();
         }
         handed
     }
 
-    /// Hands over the packets at the front of `bytes`; gives the bytes taken and the packets.
-    fn take_packets<S: Sockets>(
+    /// Sets a packet or block aside for which there is no room; false when there is none for that
+    /// either.
+    pub(super) fn set_aside(&mut self, bytes: &[u8]) -> bool {
+        let fits = self.aside.len() + bytes.len() <= ASIDE_BYTES_MAX;
+        if fits {
+            self.aside.extend_from_slice(bytes);
+        }
+        fits
+    }
+
+    /// Takes a packet or a block; gives whether all of it is taken, and how many packets were
+    /// handed over.
+    pub(super) fn take<S: Sockets>(
         &mut self,
-        bytes: &[u8],
+        unit: &Unit<'_>,
         cycle: &mut Cycle<'_, S>,
         into: &mut Into<'_>,
-    ) -> (usize, usize) {
-        let (mut at, mut handed) = (0, 0);
-        loop {
-            match next_unit(&bytes[at..], PACKET_BYTES_MAX, self.compresses) {
-                Ok(None) => return (at, handed),
-                Ok(Some(Unit::Block(block))) => {
-                    self.heard_ns = cycle.now_ns;
-                    let (whole, packets) = self.take_block(&block, cycle, into);
-                    handed += packets;
-                    if !whole {
-                        return (at, handed);
-                    }
-                    at += block.length;
-                }
-                Ok(Some(Unit::Packet(packet))) => {
-                    self.heard_ns = cycle.now_ns;
-                    match self.take_packet(&packet, cycle, into) {
-                        Some(true) => handed += 1,
-                        Some(false) => {}
-                        None => return (at, handed),
-                    }
-                    at += packet.header.length as usize;
-                }
-                Err(_) => {
-                    self.break_off(cycle);
-                    return (at, handed);
-                }
-            }
+    ) -> (bool, usize) {
+        match unit {
+            Unit::Block(block) => self.take_block(block, cycle, into),
+            Unit::Packet(packet) => match self.take_packet(packet, cycle, into) {
+                Taken::News => (true, 1),
+                Taken::Nothing => (true, 0),
+                Taken::Stays | Taken::Ended => (false, 0),
+            },
         }
     }
 
@@ -387,11 +343,11 @@ impl Accepted {
         let whole = loop {
             match next_packet(&packets[self.block_taken..], PACKET_BYTES_MAX) {
                 Ok(Some(packet)) => match self.take_packet(&packet, cycle, into) {
-                    Some(news) => {
-                        handed += usize::from(news);
+                    Taken::Stays | Taken::Ended => break false,
+                    taken => {
+                        handed += usize::from(taken == Taken::News);
                         self.block_taken += packet.header.length as usize;
                     }
-                    None => break false,
                 },
                 Ok(None) if self.block_taken == packets.len() => break true,
                 Ok(None) | Err(_) => {
@@ -408,13 +364,12 @@ impl Accepted {
         (whole, handed)
     }
 
-    /// One packet: true when it was handed over, `None` when it stays or the link has ended.
     fn take_packet<S: Sockets>(
         &mut self,
         packet: &Packet<'_>,
         cycle: &Cycle<'_, S>,
         (inbox, streams, moment): &mut Into<'_>,
-    ) -> Option<bool> {
+    ) -> Taken {
         let header = &packet.header;
         let sequenced = header.flags.without(PacketFlags::CHECKSUMMED) == PacketFlags::SEQUENCED;
         let key = (header.source, header.session, header.lane);
@@ -426,46 +381,43 @@ impl Accepted {
         let stream = place.filter(|_| sequenced).and_then(|p| Some((p, streams.at(p)?)));
         let Some((place, stream)) = stream else {
             self.break_off(cycle);
-            return None;
+            return Taken::Ended;
         };
         match stream.admit(header) {
             Admission::Question => {
                 stream.ask();
-                Some(false)
+                Taken::Nothing
             }
             Admission::Duplicate => {
                 cycle.counters.add(Counter::PacketsDuplicate, 1);
-                Some(false)
+                Taken::Nothing
             }
             Admission::Next if stream.is_of_pieces() => {
                 let taken = inbox.take_piece(packet, (place, stream), *moment);
                 if taken.is_err() {
                     self.break_off(cycle);
-                    return None;
+                    return Taken::Ended;
                 }
-                Some(true)
+                Taken::News
             }
             Admission::Next => match inbox.hand(packet, (place, stream), moment.unix_ns) {
-                Ok(true) => Some(true),
-                Ok(false) => {
-                    self.blocked = true;
-                    None
-                }
+                Ok(true) => Taken::News,
+                Ok(false) => Taken::Stays,
                 // The receiver has ended, and its node with it.
                 Err(_) => {
                     self.stage = Stage::Ended;
-                    None
+                    Taken::Ended
                 }
             },
             Admission::Broken => {
                 self.break_off(cycle);
-                None
+                Taken::Ended
             }
         }
     }
 
     /// Ends the link: an event in pieces was begun, and nothing more of it comes.
-    pub(super) fn give_up_silent(&mut self, counters: &wireloom_dataplane::counters::Counters) {
+    pub(super) fn give_up_silent(&mut self, counters: &Counters) {
         if self.stage == Stage::Open {
             counters.add(Counter::LinksSilent, 1);
             self.stage = Stage::Ended;
@@ -477,49 +429,53 @@ impl Accepted {
         self.stage = Stage::Ended;
     }
 
-    /// Tells the peer how far its streams have come; returns how many words were said.
-    pub(super) fn speak<S: Sockets>(
-        &mut self,
+    /// Says how far the peer's streams have come, where there is room to say it; returns how many
+    /// words were said.
+    pub(super) fn tell<S: Sockets>(
+        &self,
+        line: &mut Line,
         cycle: &mut Cycle<'_, S>,
         streams: &mut Streams,
     ) -> usize {
-        let mut said = 0;
-        let until_ns = cycle.now_ns.saturating_sub(cycle.patience_ns);
-        if let Some(peer) = &self.peer
-            && self.stage == Stage::Open
-        {
-            for place in peer.streams.iter().flatten() {
-                let Some(stream) = streams.at(*place) else { continue };
-                if self.speech.len() > SPEECH_BYTES_MAX {
-                    continue;
-                }
-                let (source, session, lane) = stream.key();
-                let news = stream.news(until_ns, cycle.says_all);
-                let Some((next_sequence, window_bytes)) = news else {
-                    cycle.due_ns = cycle.due_ns.min(stream.due_ns());
-                    continue;
-                };
-                let status = Status { source, session, lane, next_sequence, window_bytes };
-                self.speech.say(&status.encode());
-                cycle.counters.add(Counter::StatusesSent, 1);
-                said += 1;
+        let Some(peer) = self.peer.as_ref().filter(|_| self.is_open()) else { return 0 };
+        let (mut said, until_ns) = (0, cycle.now_ns.saturating_sub(cycle.patience_ns));
+        for place in peer.streams.iter().flatten() {
+            let Some(stream) = streams.at(*place) else { continue };
+            if !line.has_room_for_words() {
+                continue;
             }
+            let (source, session, lane) = stream.key();
+            let Some((next_sequence, window_bytes)) = stream.news(until_ns, cycle.says_all) else {
+                cycle.due_ns = cycle.due_ns.min(stream.due_ns());
+                continue;
+            };
+            let status = Status { source, session, lane, next_sequence, window_bytes };
+            line.say(&status.encode());
+            cycle.counters.add(Counter::StatusesSent, 1);
+            said += 1;
         }
-        if !self.speech.is_empty() && self.writable && self.stage != Stage::Ended {
-            match self.speech.write(cycle.sockets, self.socket) {
-                Ok(written) => self.writable = written,
-                Err(_) => self.stage = Stage::Ended,
-            }
-        }
-        if self.stage == Stage::Leaving && self.speech.is_empty() {
-            self.stage = Stage::Ended;
+        said
+    }
+
+    /// Tells the peer what there is to tell, and ends with the line when everything is said.
+    pub(super) fn speak<S: Sockets>(
+        &mut self,
+        line: &mut Line,
+        cycle: &mut Cycle<'_, S>,
+        streams: &mut Streams,
+    ) -> usize {
+        let said = self.tell(line, cycle, streams);
+        match line.speak(cycle.sockets) {
+            Ok(spoken) if spoken && self.stage == Stage::Leaving => line.end(),
+            Ok(_) => {}
+            Err(_) => line.end(),
         }
         said
     }
 
     /// Ends strangers that say nothing, and peers that have been silent for long.
-    pub(super) fn watch_time<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) {
-        if cycle.now_ns < self.deadline_ns(cycle.times) {
+    pub(super) fn watch_time<S: Sockets>(&mut self, line: &mut Line, cycle: &mut Cycle<'_, S>) {
+        if self.has_ended() || cycle.now_ns < self.deadline_ns(line, cycle.times) {
             return;
         }
         match self.stage {
@@ -527,7 +483,7 @@ impl Accepted {
             Stage::Open => cycle.counters.add(Counter::LinksSilent, 1),
             Stage::Leaving | Stage::Ended => {}
         }
-        self.stage = Stage::Ended;
+        line.end();
     }
 
     /// Leaves its streams; they wait for another link.
@@ -536,6 +492,12 @@ impl Accepted {
             streams.leave(place, self.socket);
         }
     }
+}
+
+fn say<S>(control: Control<'_>, line: &mut Line, cycle: &Cycle<'_, S>) {
+    let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
+    let length = control.encode(cycle.identity.node, &mut packet);
+    line.say(&packet[..length]);
 }
 
 const fn counter_of(refusal: Refusal) -> Counter {

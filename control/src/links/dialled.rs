@@ -1,18 +1,23 @@
-//! A link this node dialled: it carries the streams of one peer (or some of their lanes) there, and
-//! the peer's word on how far they have come back.
+//! A link to a peer: it carries the streams of one peer (or some of their lanes) there, and the
+//! peer's word on how far they have come back. It dials a line of its own, or borrows the one that
+//! the peer dialled for the same lanes.
 //!
 //! ```text
 //!           events                    open            welcome
 //!  Idle ───────────▶ Dialling ───────────▶ Greeting ───────────▶ Open
-//!    ▲                  │ fails               │ fails              │ cut, silent, broken
+//!    ▲ ╲                │ fails           ▲   │ fails              │ cut, silent, broken
+//!    │  ╲ a line to borrow ───────────────┘   │                    │
 //!    │  no events       ▼                     ▼                    ▼
-//!    └───────────── Waiting (a pause with jitter), or given up after so many attempts
+//!    └───────────── Waiting (a pause with jitter), or given up after so many attempts, and so long
 //! ```
+//!
+//! On a borrowed line little is on its way at a time, so that the peer can always set it aside and
+//! read on to the word it waits for. Who has more to say dials a line of its own.
 
 mod blocks;
 mod plan;
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -22,23 +27,16 @@ use wireloom_wire::{
     SessionId, Status, StreamPoint,
 };
 
-use super::speech::Speech;
-use super::{Cycle, Sessions};
+use super::line::Line;
+use super::{BORROWED_BYTES_MAX, Cycle, Sessions, lane_bit};
 use crate::backoff::Backoff;
-use crate::framing::{Remainder, next_packet};
 use crate::outgoing::{Feed, Outgoing, Pieces};
 use crate::settings::{ReliableSettings, ns};
-use crate::sockets::{Ready, SocketId, Sockets};
+use crate::sockets::{SocketId, Sockets};
 use crate::tally::Undelivered;
 
 /// Writes of one link in a duty cycle, so that others come round.
 const WRITES_PER_CYCLE: usize = 8;
-
-/// Reads of one link in a duty cycle, for the same reason.
-const READS_PER_CYCLE: usize = 4;
-
-/// Bytes of statuses read at a time.
-const READ_BYTES: usize = 16 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -76,13 +74,13 @@ pub(super) struct Dialled {
     turn: usize,
     stage: Stage,
     socket: Option<SocketId>,
+    /// The peer dialled the line.
+    borrowed: bool,
+    /// The next line is to be its own.
+    wants_own: bool,
+    /// What the peer said ends the attempt.
+    failed: Option<Ended>,
     backoff: Backoff,
-    speech: Speech,
-    remainder: Remainder,
-    readable: bool,
-    writable: bool,
-    /// The end of the stream is behind what can be read.
-    ends: bool,
     wrote_ns: u64,
     /// Since when the peer owes a word; `None` when it owes none.
     owed_since_ns: Option<u64>,
@@ -104,12 +102,10 @@ impl Dialled {
             turn: 0,
             stage: Stage::Idle,
             socket: None,
+            borrowed: false,
+            wants_own: false,
+            failed: None,
             backoff,
-            speech: Speech::default(),
-            remainder: Remainder::default(),
-            readable: false,
-            writable: false,
-            ends: false,
             wrote_ns: 0,
             owed_since_ns: None,
             given_up: None,
@@ -153,10 +149,33 @@ impl Dialled {
         !self.streams.iter().any(Outgoing::is_fed) && !self.large.iter().any(Pieces::is_pending)
     }
 
-    pub(super) const fn on_ready(&mut self, ready: Ready) {
-        self.readable |= ready.readable;
-        self.writable |= ready.writable;
-        self.ends |= ready.ends;
+    /// The lanes it carries, a bit each.
+    pub(super) fn lanes(&self) -> u8 {
+        self.streams.iter().fold(0, |lanes, stream| lanes | lane_bit(stream.lane()))
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.stage == Stage::Open && self.half_written().is_none()
+    }
+
+    /// Whether events wait that were not made packets yet.
+    pub(super) fn has_more(&self) -> bool {
+        self.stage == Stage::Open && self.streams.iter().any(Outgoing::has_more)
+    }
+
+    /// Whether it is about to dial, and would as well use a line of the peer's.
+    pub(super) fn would_borrow(&self, now_ns: u64) -> bool {
+        let dials = match self.stage {
+            Stage::Idle => self.is_pending(),
+            Stage::Waiting { until_ns } => now_ns >= until_ns,
+            _ => false,
+        };
+        dials && !self.wants_own
+    }
+
+    /// Leaves a borrowed line as soon as it can, for one of its own.
+    pub(super) const fn want_own(&mut self) {
+        self.wants_own |= self.borrowed;
     }
 
     /// The peer has just shown that it is there: the next attempt is made now, as the first.
@@ -201,68 +220,111 @@ impl Dialled {
         }
     }
 
-    /// One duty cycle.
-    pub(super) fn tend<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> usize {
-        match self.advance(cycle) {
+    /// One duty cycle, with its line where it has one.
+    pub(super) fn tend<S: Sockets>(
+        &mut self,
+        mut line: Option<&mut Line>,
+        cycle: &mut Cycle<'_, S>,
+    ) -> usize {
+        match self.advance(line.as_deref_mut(), cycle) {
             Ok(work) => work,
             Err(ended) => {
-                self.end(ended, cycle);
+                self.end(ended, line, cycle);
                 1
             }
         }
     }
 
-    fn advance<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<usize, Ended> {
+    fn advance<S: Sockets>(
+        &mut self,
+        line: Option<&mut Line>,
+        cycle: &mut Cycle<'_, S>,
+    ) -> Result<usize, Ended> {
+        if let Some(ended) = self.failed.take() {
+            return Err(ended);
+        }
         let now_ns = cycle.now_ns;
-        match self.stage {
-            Stage::Idle if self.is_pending() => self.dial(cycle),
-            Stage::Waiting { until_ns } if now_ns >= until_ns => self.dial(cycle),
-            Stage::Idle | Stage::Waiting { .. } => Ok(0),
-            Stage::Dialling { until_ns } => self.watch_dialling(until_ns, cycle),
-            Stage::Greeting { until_ns } => {
-                let work = self.read(cycle)?;
-                self.speak(cycle)?;
-                if self.stage != Stage::Open && now_ns >= until_ns {
-                    return Err(Ended::Silent);
-                }
-                Ok(work)
+        match (self.stage, line.filter(|line| !line.has_ended())) {
+            (Stage::Idle, _) if self.is_pending() => self.dial(cycle),
+            (Stage::Waiting { until_ns }, _) if now_ns >= until_ns => self.dial(cycle),
+            (Stage::Idle | Stage::Waiting { .. }, _) => Ok(0),
+            (Stage::Dialling { .. }, None) => Err(Ended::Unreachable),
+            (_, None) => Err(Ended::Cut),
+            (Stage::Dialling { until_ns }, Some(line)) => {
+                self.watch_dialling(until_ns, line, cycle)
             }
-            Stage::Open => {
-                let work = self.read(cycle)? + self.write(cycle)?;
-                self.watch_time(cycle)?;
-                Ok(work)
+            (Stage::Greeting { .. } | Stage::Open, Some(line)) if self.may_leave() => {
+                cycle.counters.add(Counter::LinksParted, 1);
+                line.set_writer(None);
+                self.interrupt();
+                Ok(1)
+            }
+            (Stage::Greeting { until_ns }, Some(line)) => {
+                line.speak(cycle.sockets)?;
+                if now_ns >= until_ns { Err(Ended::Silent) } else { Ok(0) }
+            }
+            (Stage::Open, Some(line)) => {
+                let work = self.write(line, cycle)?;
+                self.watch_time(line, cycle)?;
+                Ok(work + usize::from(self.may_leave()))
             }
         }
     }
 
+    /// Dials a line of its own.
     fn dial<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<usize, Ended> {
         cycle.counters.add(Counter::LinksDialled, 1);
         let socket = cycle.sockets.dial(self.peer).map_err(|_| Ended::Unreachable)?;
         self.socket = Some(socket);
-        (self.readable, self.writable, self.ends) = (false, false, false);
+        self.wants_own = false;
         let until_ns = cycle.now_ns.saturating_add(cycle.times.connect_ns);
         self.stage = Stage::Dialling { until_ns };
         Ok(1)
     }
 
+    /// Goes by the line that the peer dialled for the same lanes.
+    pub(super) fn borrow<S: Sockets>(&mut self, line: &mut Line, cycle: &Cycle<'_, S>) {
+        cycle.counters.add(Counter::LinksBorrowed, 1);
+        self.socket = Some(line.socket());
+        self.borrowed = true;
+        line.look_behind();
+        let until_ns = cycle.now_ns.saturating_add(cycle.times.connect_ns);
+        self.stage = Stage::Greeting { until_ns };
+        self.say_hello(line, cycle);
+    }
+
+    /// Whether it leaves the borrowed line now, with which others go on, to dial one of its own.
+    /// What was written and is not acknowledged is written again, from where the peer wants it.
+    fn may_leave(&self) -> bool {
+        self.borrowed && self.wants_own && self.half_written().is_none()
+    }
+
+    fn interrupt(&mut self) {
+        (self.socket, self.borrowed) = (None, false);
+        self.owed_since_ns = None;
+        self.streams.iter_mut().for_each(Outgoing::interrupt);
+        self.large.iter_mut().for_each(Pieces::interrupt);
+        self.stage = Stage::Idle;
+    }
+
     fn watch_dialling<S: Sockets>(
         &mut self,
         until_ns: u64,
+        line: &mut Line,
         cycle: &mut Cycle<'_, S>,
     ) -> Result<usize, Ended> {
-        let Some(socket) = self.socket else { return Err(Ended::Unreachable) };
-        let open =
-            self.writable && cycle.sockets.is_open(socket).map_err(|_| Ended::Unreachable)?;
+        let open = line.is_writable()
+            && cycle.sockets.is_open(line.socket()).map_err(|_| Ended::Unreachable)?;
         if !open {
             return if cycle.now_ns >= until_ns { Err(Ended::Unreachable) } else { Ok(0) };
         }
         self.stage = Stage::Greeting { until_ns };
-        self.say_hello(cycle);
-        self.speak(cycle)?;
+        self.say_hello(line, cycle);
+        line.speak(cycle.sockets)?;
         Ok(1)
     }
 
-    fn say_hello<S: Sockets>(&mut self, cycle: &Cycle<'_, S>) {
+    fn say_hello<S: Sockets>(&mut self, line: &mut Line, cycle: &Cycle<'_, S>) {
         let mut hello = cycle.identity.hello();
         let small = self.streams.iter().map(|stream| StreamPoint {
             lane: stream.lane(),
@@ -282,75 +344,25 @@ impl Dialled {
         }
         let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
         let length = Control::Hello(hello).encode(cycle.identity.node, &mut packet);
-        self.speech.forget();
-        self.speech.say(&packet[..length]);
-    }
-
-    /// Writes what was said; false while some of it is left.
-    fn speak<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<bool, Ended> {
-        let Some(socket) = self.socket else { return Ok(false) };
-        if self.speech.is_empty() {
-            return Ok(true);
-        }
-        if !self.writable {
-            return Ok(false);
-        }
+        line.say(&packet[..length]);
+        line.owes_answer = true;
         self.wrote_ns = cycle.now_ns;
-        self.writable = self.speech.write(cycle.sockets, socket)?;
-        Ok(self.writable)
     }
 
-    fn read<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<usize, Ended> {
-        let Some(socket) = self.socket else { return Ok(0) };
-        let mut work = 0;
-        for _ in 0..READS_PER_CYCLE {
-            if !self.readable {
-                break;
-            }
-            let scratch = std::mem::take(&mut cycle.scratch);
-            let kept = self.remainder.restore(scratch);
-            let taken = match cycle.sockets.read(socket, &mut scratch[kept..kept + READ_BYTES]) {
-                Ok(0) => Err(Ended::Cut),
-                Ok(bytes) => {
-                    work += 1;
-                    self.readable = self.ends || bytes == READ_BYTES;
-                    self.take_words(&scratch[..kept + bytes], cycle)
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    self.remainder.keep(&scratch[..kept]);
-                    Ok(())
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    self.remainder.keep(&scratch[..kept]);
-                    Ok(())
-                }
-                Err(_) => Err(Ended::Cut),
-            };
-            cycle.scratch = scratch;
-            taken?;
+    /// The peer's word came by the line.
+    pub(super) fn on_word<S: Sockets>(&mut self, packet: &Packet<'_>, cycle: &mut Cycle<'_, S>) {
+        let heard = match self.stage {
+            Stage::Open => self.on_status(packet, cycle),
+            _ => self.on_answer(packet, cycle),
+        };
+        if let Err(ended) = heard {
+            self.failed.get_or_insert(ended);
         }
-        Ok(work)
     }
 
-    fn take_words<S: Sockets>(
-        &mut self,
-        bytes: &[u8],
-        cycle: &mut Cycle<'_, S>,
-    ) -> Result<(), Ended> {
-        let mut at = 0;
-        while let Some(packet) =
-            next_packet(&bytes[at..], CONTROL_PACKET_BYTES_MAX).map_err(|_| Ended::Broken)?
-        {
-            at += packet.header.length as usize;
-            if self.stage == Stage::Open {
-                self.on_status(&packet, cycle)?;
-            } else {
-                self.on_answer(&packet, cycle)?;
-            }
-        }
-        self.remainder.keep(&bytes[at..]);
-        Ok(())
+    /// What came by the line can be nobody's word.
+    pub(super) fn on_broken(&mut self) {
+        self.failed.get_or_insert(Ended::Broken);
     }
 
     fn on_answer<S: Sockets>(
@@ -361,6 +373,11 @@ impl Dialled {
         match Control::of(packet) {
             Some(Control::Welcome(welcome)) => self.resume(&welcome, cycle),
             Some(Control::Refusal(refusal)) => Err(Ended::Refused(refusal)),
+            // On what went by this line before the link left it and came back.
+            None if self.borrowed => {
+                cycle.counters.add(Counter::StatusesUnknown, 1);
+                Ok(())
+            }
             _ => Err(Ended::Broken),
         }
     }
@@ -435,53 +452,65 @@ impl Dialled {
     }
 
     /// Writes events until there are none, the socket takes no more, or it is the others' turn.
-    fn write<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<usize, Ended> {
-        let Some(socket) = self.socket else { return Ok(0) };
-        if !self.speak(cycle)? {
-            return Ok(0);
-        }
+    /// What is said goes before them.
+    fn write<S: Sockets>(
+        &mut self,
+        line: &mut Line,
+        cycle: &mut Cycle<'_, S>,
+    ) -> Result<usize, Ended> {
         let mut work = 0;
         for _ in 0..WRITES_PER_CYCLE {
-            if !self.writable {
+            if !line.is_writable() {
                 break;
             }
-            let plan = self.plan();
+            let mut plan = self.plan();
+            if self.borrowed {
+                self.keep_small(&mut plan);
+            }
+            if self.half_written().is_some() && line.said_bytes() > 0 {
+                // A socket that is always full takes packets in parts: words come between them.
+                plan.truncate(1);
+            }
             if plan.is_empty() {
+                line.speak(cycle.sockets)?;
                 break;
             }
-            let packed = self.write_block(&plan, socket, cycle)?;
+            let packed = self.write_block(&plan, line, cycle)?;
             work += packed;
-            if packed > 0 {
-                if self.speak(cycle)? {
-                    continue;
-                }
-                break;
+            if packed > 0 || !line.is_writable() {
+                continue;
             }
-            let (mut slices, mut bytes) = (Vec::with_capacity(2 * plan.len()), 0);
-            for (stream, ahead) in &plan {
-                for part in self.unwritten(*stream, *ahead) {
-                    if !part.is_empty() {
-                        slices.push(IoSlice::new(part));
-                        bytes += part.len();
-                    }
-                }
-            }
-            let written = match cycle.sockets.write(socket, &slices) {
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.into()),
-            };
-            self.writable = written == bytes;
+            let parts = plan.iter().flat_map(|(stream, ahead)| self.unwritten(*stream, *ahead));
+            let written = line.write(cycle.sockets, 2 * plan.len(), parts)?;
             work += written;
             cycle.counters.add(Counter::BytesSent, written as u64);
             self.wrote(&plan, written, cycle);
+            line.set_half_written(self.half_written().is_some());
         }
         Ok(work)
     }
 
+    /// Takes out of a plan what would be too much on a borrowed line; the rest waits for another.
+    fn keep_small(&mut self, plan: &mut Vec<(usize, usize)>) {
+        let mut bytes: usize = self.streams.iter().map(Outgoing::unacknowledged_bytes).sum();
+        let small = self.streams.len();
+        let begun = usize::from(self.half_written().is_some());
+        let mut fits = |(stream, ahead): &(usize, usize)| {
+            bytes += self.unwritten(*stream, *ahead).iter().map(|part| part.len()).sum::<usize>();
+            *stream < small && bytes <= BORROWED_BYTES_MAX
+        };
+        // The rest of what was begun goes in any case, and nothing else by a line that is left.
+        let kept = if self.wants_own { 0 } else { plan.iter().take_while(|p| fits(p)).count() };
+        self.wants_own |= kept.max(begun) < plan.len();
+        plan.truncate(kept.max(begun));
+    }
+
     /// The peer owes a word for too long; or nothing was said for so long that it is asked.
-    fn watch_time<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<(), Ended> {
+    fn watch_time<S: Sockets>(
+        &mut self,
+        line: &mut Line,
+        cycle: &mut Cycle<'_, S>,
+    ) -> Result<(), Ended> {
         let (now_ns, times) = (cycle.now_ns, cycle.times);
         let is_late = |since_ns: u64| now_ns.saturating_sub(since_ns) >= times.ack_ns;
         if self.owed_since_ns.is_some_and(is_late) {
@@ -489,18 +518,18 @@ impl Dialled {
         }
         let is_idle = now_ns.saturating_sub(self.wrote_ns) >= times.keep_alive_ns;
         let is_whole = self.half_written().is_none();
-        if is_idle && is_whole && self.speech.is_empty() {
+        if is_idle && is_whole && line.said_bytes() == 0 {
             let question = self.streams.first().map(Outgoing::question);
-            self.speech.say(&question.unwrap_or([0; PACKET_HEADER_BYTES]));
+            line.say(&question.unwrap_or([0; PACKET_HEADER_BYTES]));
             self.wrote_ns = now_ns;
             self.owed_since_ns.get_or_insert(now_ns);
-            self.speak(cycle)?;
+            line.speak(cycle.sockets)?;
         }
         Ok(())
     }
 
     /// An attempt, or an open link, has ended.
-    fn end<S: Sockets>(&mut self, ended: Ended, cycle: &mut Cycle<'_, S>) {
+    fn end<S: Sockets>(&mut self, ended: Ended, line: Option<&mut Line>, cycle: &mut Cycle<'_, S>) {
         let open = self.stage == Stage::Open;
         let counter = match ended {
             Ended::Unreachable => Counter::LinksUnreachable,
@@ -511,20 +540,24 @@ impl Dialled {
             Ended::Broken => Counter::LinksBroken,
         };
         cycle.counters.add(counter, 1);
-        if let Some(socket) = self.socket.take() {
-            cycle.sockets.close(socket);
+        // A peer that does not take events by a line of its own may take them by one of ours; what
+        // it sends by that line goes on.
+        let is_apart = matches!(ended, Ended::Refused(_) | Ended::Silent);
+        let parted = self.borrowed && is_apart && self.half_written().is_none();
+        self.wants_own = parted;
+        if let Some(line) = line {
+            line.set_writer(None);
+            if !parted {
+                line.end();
+            }
         }
-        self.speech.forget();
-        self.remainder = Remainder::default();
-        self.owed_since_ns = None;
-        self.streams.iter_mut().for_each(Outgoing::interrupt);
-        self.large.iter_mut().for_each(Pieces::interrupt);
-        self.stage = Stage::Idle;
+        self.interrupt();
         if !self.is_pending() {
             return;
         }
-        let pause_ns = self.backoff.fail();
-        if self.backoff.failures() >= cycle.times.attempts {
+        let (times, now_ns) = (cycle.times, cycle.now_ns);
+        let pause_ns = self.backoff.fail(now_ns);
+        if self.backoff.is_used_up(times.attempts, times.undelivered_ns, now_ns) {
             self.backoff.reset();
             self.given_up = Some(match ended {
                 Ended::Unreachable => Undelivered::Unreachable,
@@ -533,7 +566,7 @@ impl Dialled {
                 Ended::Broken => Undelivered::Protocol,
             });
         } else {
-            self.stage = Stage::Waiting { until_ns: cycle.now_ns.saturating_add(pause_ns) };
+            self.stage = Stage::Waiting { until_ns: now_ns.saturating_add(pause_ns) };
         }
     }
 }

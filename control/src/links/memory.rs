@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wireloom_wire::{BLOCK_BYTES_MAX, LANES};
 
-use super::accepted::SPEECH_BYTES_MAX;
+use super::accepted::{ASIDE_BYTES_MAX, SPEECH_BYTES_MAX};
 use super::{INBOX_BYTES, SCRATCH_BYTES};
 use crate::compression::COMPRESSION_BYTES;
 use crate::incoming::reassembly::EVENTS_PER_NODE;
@@ -43,7 +43,7 @@ impl AcceptedMost {
             ("reliable links: packets of peers on their way to the handlers", inbox),
             (
                 "reliable links: packets begun and words owed of each link accepted at a time",
-                accepted * (SCRATCH_BYTES + SPEECH_BYTES_MAX),
+                accepted * (SCRATCH_BYTES + ASIDE_BYTES_MAX + SPEECH_BYTES_MAX),
             ),
             (
                 "reliable links: large events that come in pieces, until they were handled",
@@ -78,7 +78,8 @@ mod tests {
         assert_eq!(packing - sum(3), COMPRESSION_BYTES + 3 * 2 * BLOCK_BYTES_MAX);
         most.note(2);
         most.note(1);
-        let links = 2 * (SCRATCH_BYTES + SPEECH_BYTES_MAX + LANES * (128 << 10));
+        let words = SPEECH_BYTES_MAX + ASIDE_BYTES_MAX;
+        let links = 2 * (SCRATCH_BYTES + words + LANES * (128 << 10));
         assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES + large + links);
         let deaf = ReliableSettings { listens: false, ..settings.clone() };
         let deaf: usize = most.memory(&deaf, 0).iter().map(|(_, of)| of).sum();

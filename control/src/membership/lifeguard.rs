@@ -73,6 +73,8 @@ impl Membership {
             let refused = self.foca.apply_many(update, true, &mut self.outbox).is_err();
             self.counts.refused_malformed += u64::from(refused);
             self.absorb(packet_bytes);
+            // Its refutation does not wait for the next probe.
+            self.news_soon();
             return Ok(());
         }
         let known = self.entries.lives(&suspect) && self.entries.lives(&origin);

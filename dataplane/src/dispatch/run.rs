@@ -15,6 +15,8 @@ pub struct Run<'r, 'a> {
     event_type: EventTypeId,
     /// An event was given and its verdict has not come.
     given: bool,
+    /// The event that ended the run: it must be made readable first.
+    unread: Option<Frame<'a>>,
     taken: u16,
     delivered: u64,
     counters: &'r Counters,
@@ -27,7 +29,7 @@ impl<'r, 'a> Run<'r, 'a> {
         event_type: EventTypeId,
         counters: &'r Counters,
     ) -> Self {
-        Self { frames, event_type, given: false, taken: 0, delivered: 0, counters }
+        Self { frames, event_type, given: false, unread: None, taken: 0, delivered: 0, counters }
     }
 
     /// Gives each event to `take` and notes what it says.
@@ -42,6 +44,10 @@ impl<'r, 'a> Run<'r, 'a> {
             self.given = false;
             match counter_of(verdict) {
                 Some(Counter::EventsDelivered) => self.delivered += 1,
+                Some(Counter::EventsUnconverted) => {
+                    self.unread = Some(frame);
+                    return;
+                }
                 other => self.counters.add(other.unwrap_or(Counter::EventsUnsubscribed), 1),
             }
         }
@@ -55,14 +61,15 @@ impl<'r, 'a> Run<'r, 'a> {
         std::mem::take(&mut self.given)
     }
 
-    /// Ends the run; returns the events taken. One that nobody looked at counts as passed over.
-    pub(super) fn end(mut self) -> u16 {
+    /// Ends the run; returns the events taken, and the last of them if it must be made readable
+    /// first. One that nobody looked at counts as passed over.
+    pub(super) fn end(mut self) -> (u16, Option<Frame<'a>>) {
         if self.taken == 0 && self.frames.next_of(self.event_type).is_some() {
             self.taken = 1;
             self.counters.add(Counter::EventsUnsubscribed, 1);
         }
         self.counters.add(Counter::EventsDelivered, self.delivered);
-        self.taken
+        (self.taken, self.unread)
     }
 }
 

@@ -180,3 +180,58 @@ fn a_subscriber_that_takes_nothing_does_not_stop_the_packet() {
     assert_eq!(deliver_all(&mut dispatch, &[7; 3], &counters), [1, 1, 1]);
     assert_eq!(counters.read(Counter::EventsUnsubscribed), 3);
 }
+
+/// Reads every second event of a packet; the others are in a form it does not know.
+struct Choosy;
+
+impl Subscriber for Choosy {
+    fn on_event(&mut self, frame: &Frame<'_>, _origin: &Origin) -> Verdict {
+        if frame.header.sequence.is_multiple_of(2) {
+            Verdict::Delivered
+        } else {
+            Verdict::Unconverted
+        }
+    }
+}
+
+/// Takes nothing after all.
+struct Passing;
+
+impl Subscriber for Passing {
+    fn on_event(&mut self, _frame: &Frame<'_>, _origin: &Origin) -> Verdict {
+        Verdict::Passed
+    }
+}
+
+#[test]
+fn what_nobody_could_read_goes_once_to_those_who_make_it_readable() {
+    let mut dispatch = Dispatch::new();
+    let unread = || Wanted::Unread(vec![EventTypeId(7)]);
+    let add = |dispatch: &mut Dispatch, id, wanted, subscriber: Box<dyn Subscriber>| {
+        let subscription = Subscription { id: SubscriptionId(id), wanted, subscriber };
+        dispatch.add(Box::new(subscription)).expect("room");
+    };
+    add(&mut dispatch, 1, types(&[7]), Box::new(Choosy));
+    let counters = Counters::default();
+    // Nobody is there to do it.
+    assert_eq!(deliver_all(&mut dispatch, &[7; 4], &counters), [2, 2]);
+    assert_eq!(counters.read(Counter::EventsUnconverted), 2);
+    assert_eq!(counters.read(Counter::EventsDelivered), 2);
+    // Whoever passes leaves it to the next; runs go on between.
+    let converted = subscribe(&mut dispatch, 2, unread());
+    add(&mut dispatch, 3, unread(), Box::new(Passing));
+    assert_eq!(deliver_all(&mut dispatch, &[7; 5], &counters), [2, 2, 1]);
+    assert_eq!(converted.load(Ordering::Relaxed), 2);
+    assert_eq!(counters.read(Counter::EventsDelivered), 7);
+    // Two who cannot read it, and somebody who takes everything: it is converted once.
+    add(&mut dispatch, 4, types(&[7]), Box::new(Choosy));
+    subscribe(&mut dispatch, 5, Wanted::Every);
+    assert_eq!(deliver_all(&mut dispatch, &[7; 4], &counters), [1, 1, 1, 1]);
+    assert_eq!(converted.load(Ordering::Relaxed), 4);
+    // It is not asked for what others can read, nor for other types, nor when it has left.
+    deliver_all(&mut dispatch, &[8, 8], &counters);
+    assert!(dispatch.remove(SubscriptionId(2)).is_some());
+    deliver_all(&mut dispatch, &[7; 4], &counters);
+    assert_eq!(converted.load(Ordering::Relaxed), 4);
+    assert_eq!(counters.read(Counter::EventsUnconverted), 2, "somebody took everything");
+}

@@ -1,10 +1,22 @@
-//! A handler's panic, told to whoever looks after the program.
+//! Something failed that nobody expected.
 
 use crate::event::Event;
 
-/// A handler has panicked. Published by the node it ran on, to this process and, where the cluster
-/// has one, reliably to a member that offers the service
-/// [`ERROR_COLLECTOR`](crate::events::exception::ERROR_COLLECTOR); ten a second at most.
+/// A failure that the program did not foresee, such as a handler that panicked; the handlers beside
+/// it go on. Critical: without a rule that says otherwise it goes by TCP, reliably.
+///
+/// ```
+/// use wireloom::events::Exception;
+///
+/// let exception = Exception {
+///     component: "handler".into(),
+///     message: "index out of bounds: the len is 3 but the index is 7".into(),
+///     event_type: "user-interaction".into(),
+///     node: "analytics-01".into(),
+///     timestamp_ns: 1_700_000_000_000_000_000,
+/// };
+/// # let _ = exception;
+/// ```
 #[derive(
     Clone,
     Debug,
@@ -17,27 +29,16 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
-#[event(type = "exception", priority = "high", crate = "crate")]
+#[event(type = "exception", priority = "critical", crate = "crate")]
 pub struct Exception {
-    /// The node's name.
-    pub node: String,
-    /// The node's id, as packets carry it.
-    pub node_id: u64,
-    /// The event type whose handler it was; `lost` for a handler of gaps.
+    /// The part of the program that failed.
     pub component: String,
-    /// The handler: the number of its subscription.
-    pub handler: u64,
-    /// What it panicked with, the first 512 bytes.
+    /// What was said as it failed.
     pub message: String,
-    /// When: milliseconds since the Unix epoch.
-    pub unix_ms: u64,
-    /// How many times it has panicked without taking an event in between, this time included.
-    pub in_a_row: u32,
-    /// Whether its subscription was ended for that.
-    pub ended: bool,
-    /// Panics of this node before this one that were not told, because there were too many.
-    pub untold: u64,
+    /// Type name of the event that was being handled; empty when none was.
+    pub event_type: String,
+    /// Name of the node it happened on.
+    pub node: String,
+    /// When it happened: nanoseconds since the Unix epoch.
+    pub timestamp_ns: u64,
 }
-
-/// The service that takes exceptions of a whole cluster.
-pub const ERROR_COLLECTOR: &str = "error-collector";

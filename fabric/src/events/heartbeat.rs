@@ -24,7 +24,7 @@ const PROC_BYTES_MAX: u64 = 64 * 1024;
     serde::Serialize,
     serde::Deserialize,
 )]
-#[event(type = "heartbeat", priority = "normal", crate = "crate")]
+#[event(type = "heartbeat", priority = "normal", multicast = "239.255.87.76:9076", crate = "crate")]
 pub struct Heartbeat {
     /// The node's name.
     pub node: String,

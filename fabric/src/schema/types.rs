@@ -16,7 +16,7 @@ use super::{Schema, Shape};
 macro_rules! flat {
     ($($kind:ty = $name:literal),+ $(,)?) => {$(
         impl Schema for $kind {
-            const FINGERPRINT: u64 = Shape::of($name).finish();
+            const SHAPE: Shape = Shape::Named { name: $name };
             const FLAT: bool = true;
         }
     )+};
@@ -37,58 +37,62 @@ flat! {
 }
 
 impl Schema for String {
-    const FINGERPRINT: u64 = Shape::of("string").finish();
+    const SHAPE: Shape = Shape::Named { name: "string" };
 }
 
 impl Schema for str {
-    const FINGERPRINT: u64 = Shape::of("str").finish();
+    const SHAPE: Shape = Shape::Named { name: "str" };
 }
 
 impl<T: Schema + ?Sized> Schema for Box<T> {
-    const FINGERPRINT: u64 = Shape::of("box").number(T::FINGERPRINT).finish();
+    const SHAPE: Shape = Shape::Made { name: "box", of: &[T::DESCRIPTION], count: None };
 }
 
 impl<T: Schema + Archive> Schema for [T] {
-    const FINGERPRINT: u64 = {
+    const SHAPE: Shape = {
         // Otherwise a few bytes from outside could announce four thousand million elements.
         assert!(size_of::<T::Archived>() != 0, "a list of a type without bytes has no bound");
-        Shape::of("slice").number(T::FINGERPRINT).finish()
+        Shape::Made { name: "slice", of: &[T::DESCRIPTION], count: None }
     };
 }
 
 impl<T: Schema + Archive> Schema for Vec<T> {
-    const FINGERPRINT: u64 = Shape::of("vec").number(<[T]>::FINGERPRINT).finish();
+    const SHAPE: Shape = Shape::Made { name: "vec", of: &[<[T]>::DESCRIPTION], count: None };
 }
 
 impl<T: Schema> Schema for Option<T> {
-    const FINGERPRINT: u64 = Shape::of("option").number(T::FINGERPRINT).finish();
+    const SHAPE: Shape = Shape::Made { name: "option", of: &[T::DESCRIPTION], count: None };
     const FLAT: bool = T::FLAT;
 }
 
 impl<T: Schema, const N: usize> Schema for [T; N] {
-    const FINGERPRINT: u64 = Shape::of("array").number(T::FINGERPRINT).number(N as u64).finish();
+    const SHAPE: Shape =
+        Shape::Made { name: "array", of: &[T::DESCRIPTION], count: Some(N as u64) };
     const FLAT: bool = T::FLAT;
 }
 
 impl<T: Schema> Schema for BTreeSet<T> {
-    const FINGERPRINT: u64 = Shape::of("btree-set").number(T::FINGERPRINT).finish();
+    const SHAPE: Shape = Shape::Made { name: "btree-set", of: &[T::DESCRIPTION], count: None };
 }
 
 impl<K: Schema, V: Schema> Schema for BTreeMap<K, V> {
-    const FINGERPRINT: u64 =
-        Shape::of("btree-map").number(K::FINGERPRINT).number(V::FINGERPRINT).finish();
+    const SHAPE: Shape =
+        Shape::Made { name: "btree-map", of: &[K::DESCRIPTION, V::DESCRIPTION], count: None };
 }
 
 impl<T: ?Sized> Schema for PhantomData<T> {
-    const FINGERPRINT: u64 = Shape::of("phantom").finish();
+    const SHAPE: Shape = Shape::Named { name: "phantom" };
     const FLAT: bool = true;
 }
 
 macro_rules! tuples {
     ($($name:literal: $($kind:ident)+;)+) => {$(
         impl<$($kind: Schema),+> Schema for ($($kind,)+) {
-            const FINGERPRINT: u64 =
-                Shape::of($name)$(.number(<$kind as Schema>::FINGERPRINT))+.finish();
+            const SHAPE: Shape = Shape::Made {
+                name: $name,
+                of: &[$(<$kind as Schema>::DESCRIPTION),+],
+                count: None,
+            };
             const FLAT: bool = true $(&& <$kind as Schema>::FLAT)+;
         }
     )+};

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use wireloom::{Target, WaitError};
 
-use crate::{PATIENCE, Tick, Tock, start};
+use crate::{PATIENCE, Tick, Tock, eventually, start};
 
 #[test]
 fn the_first_wanted_event_is_given_owned_and_none_before_the_call() {
     let node = start("node");
     let mut router = node.router();
     router.route(&Tick { number: 1 }, Target::Local).expect("accepted");
+    eventually("dispatched", || node.ledger().received.unsubscribed == 1);
     let expected = node.expect::<Tick>().expect("subscribes");
     for number in [2, 3] {
         router.route(&Tick { number }, Target::Local).expect("accepted");

@@ -145,16 +145,42 @@ fn a_hello_one_byte_at_a_time_is_a_hello_and_half_of_one_expires() {
     assert!(refusal(&said).is_none());
     eventually("the answer to the question", || counted(&desk, "statuses_sent") == 1);
 
-    // Sixty-four strangers who never finish: a sixty-fifth is shed at once, all expire.
+    // Sixty-four strangers who never finish, and a sixty-fifth: the first is shed, the others expire.
     let mut strangers: Vec<TcpStream> = (0..65).map(|_| dial(&desk)).collect();
     for stranger in &mut strangers {
         let _ = stranger.write_all(&bytes[..20]);
     }
-    eventually("the shedding", || counted(&desk, "handshakes_shed") >= 1);
+    eventually("the shedding", || counted(&desk, "handshakes_shed") == 1);
+    strangers[1].set_read_timeout(Some(Duration::from_millis(1))).expect("a timeout");
+    assert!(answer(&mut strangers[0]).is_empty());
+    assert!(strangers[1].read(&mut [0]).is_err(), "the second stays");
+    strangers[1].set_read_timeout(Some(PATIENCE)).expect("a timeout");
     for stranger in &mut strangers {
         assert!(answer(stranger).is_empty());
     }
     eventually("the deadline", || counted(&desk, "handshakes_expired") >= 64);
+}
+
+#[test]
+fn who_says_hello_at_once_gets_in_among_strangers_that_do_not() {
+    let patient = || ReliableSettings { connect_timeout: PATIENCE, ..ReliableSettings::default() };
+    let desk = node("desk").reliable(patient()).start().expect("starts");
+    let feed = node("feed").reliable(patient()).start().expect("starts");
+    // Every other one says half a hello.
+    let half = &encoded(&Control::Hello(hello("half")))[..20];
+    let _strangers: Vec<TcpStream> = (0..64)
+        .map(|stranger| {
+            let mut stream = dial(&desk);
+            stream.write_all(if stranger % 2 == 0 { half } else { &[] }).expect("sent");
+            stream
+        })
+        .collect();
+    let mut honest =
+        feed.publisher::<Numbered>(&Target::Reliable(desk.address())).expect("a route");
+    let accepted = honest.publish(&Numbered::new(1)).expect("accepted");
+    let receipt = honest.receipt(accepted).expect("reliable");
+    assert_eq!(receipt.wait(PATIENCE / 4), Delivery::Delivered);
+    assert_eq!((counted(&desk, "handshakes_shed"), counted(&desk, "handshakes_expired")), (1, 0));
 }
 
 #[test]

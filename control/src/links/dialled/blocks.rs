@@ -1,10 +1,8 @@
 //! Writing packets as a compressed block, on links whose two sides agreed on it.
 //!
 //! To its streams a block's packets are written once the block is begun: what is left of it waits
-//! with the small packets, before which nothing else is written. A link that ends in the middle of
+//! with what is said, before which nothing else is written. A link that ends in the middle of
 //! it resumes as any other.
-
-use std::io::{self, IoSlice};
 
 use wireloom_dataplane::counters::Counter;
 use wireloom_wire::BLOCK_PACKETS_BYTES_MAX;
@@ -12,7 +10,8 @@ use wireloom_wire::BLOCK_PACKETS_BYTES_MAX;
 use super::{Dialled, Ended};
 use crate::compression::PACKED_BYTES_MIN;
 use crate::links::Cycle;
-use crate::sockets::{SocketId, Sockets};
+use crate::links::line::Line;
+use crate::sockets::Sockets;
 
 /// After a block that would not have been shorter, so many writes go as they are.
 const PLAIN_WRITES: u32 = 16;
@@ -23,7 +22,7 @@ impl Dialled {
     pub(super) fn write_block<S: Sockets>(
         &mut self,
         plan: &[(usize, usize)],
-        socket: SocketId,
+        line: &mut Line,
         cycle: &mut Cycle<'_, S>,
     ) -> Result<usize, Ended> {
         if !self.compresses || self.half_written().is_some() {
@@ -41,7 +40,8 @@ impl Dialled {
             }
             (packets, bytes) = (packets + 1, bytes + length);
         }
-        if bytes < PACKED_BYTES_MIN {
+        // What was said goes before, and is away: words are not to wait for one block after another.
+        if bytes < PACKED_BYTES_MIN || !line.speak(cycle.sockets)? {
             return Ok(0);
         }
         let plan = &plan[..packets];
@@ -50,14 +50,8 @@ impl Dialled {
             self.plain_writes = PLAIN_WRITES;
             return Ok(0);
         };
-        let (written, full) = match cycle.sockets.write(socket, &[IoSlice::new(block)]) {
-            Ok(written) => (written, written < block.len()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, true),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => (0, false),
-            Err(error) => return Err(error.into()),
-        };
-        self.writable = !full;
-        self.speech.say(&block[written..]);
+        let written = line.write(cycle.sockets, 1, std::iter::once(block))?;
+        line.say_rest(&block[written..]);
         cycle.counters.add(Counter::BytesSent, block.len() as u64);
         cycle.counters.add(Counter::BlocksSent, 1);
         cycle.counters.add(Counter::BytesPacked, bytes as u64);
