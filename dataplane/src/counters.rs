@@ -215,6 +215,17 @@ counters! {
     ReassembliesAbandoned "reassemblies_abandoned" "events"
         "Events in pieces of which nothing more came in time; their memory was freed, and they \
          begin anew when their sender comes back.";
+    RequestsTimedOut "requests_timed_out" "requests"
+        "Requests of this node that nothing was heard of in time.";
+    RequestsDenied "requests_denied" "requests"
+        "Requests of other nodes that were told that no reply comes, and why.";
+    RepliesLate "replies_late" "replies"
+        "Replies to requests that nobody waits for any more; dropped.";
+    RepliesDuplicate "replies_duplicate" "replies"
+        "Replies to requests that had one already, of a second node or come twice; dropped.";
+    RepliesShed "replies_shed" "replies"
+        "Replies that found the way to the control thread full, or no way to the requester; it \
+         waits in vain.";
     ReturnsLeaked "returns_leaked" "returns"
         "Things given back to control that found its queue full and were leaked instead of \
          freed on a worker.";

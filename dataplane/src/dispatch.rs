@@ -4,13 +4,16 @@
 //! receiver; control changes it by commands. A subscriber runs on the receiver's worker: it must
 //! return quickly and may not block.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 mod run;
 
 pub use run::Run;
 
-use wireloom_wire::{EventTypeId, Frame, Frames, NodeId, SessionId};
+use wireloom_wire::{EventTypeId, ExchangeKind, Frame, FrameFlags, Frames, NodeId, SessionId};
 
 use crate::counters::{Counter, Counters};
 use crate::limits::{SUBSCRIPTIONS_MAX, TYPE_SLOTS};
@@ -91,6 +94,13 @@ pub trait Subscriber: Send {
     /// The end of a duty cycle in which this subscriber was called: make staged records visible,
     /// wake whoever waits for them.
     fn end_cycle(&mut self) {}
+
+    /// One of the calls above has panicked, with this. The event is counted; the subscriber, known
+    /// as `id`, is called again for the next one.
+    #[cold]
+    fn on_panic(&mut self, id: SubscriptionId, what: &(dyn Any + Send)) {
+        let _ = (id, what);
+    }
 }
 
 /// What a subscriber asks for.
@@ -105,6 +115,9 @@ pub enum Wanted {
     Unread(Vec<EventTypeId>),
     /// No events, only word of gaps.
     Gaps,
+    /// Requests ([`ExchangeKind::Request`]) whose type nobody asked for by its id. One subscriber of
+    /// a receiver; a second takes its place.
+    Unanswered,
 }
 
 /// A subscriber and what it asked for.
@@ -115,6 +128,66 @@ pub struct Subscription {
     pub wanted: Wanted,
     /// Who takes the events.
     pub subscriber: Box<dyn Subscriber>,
+    standing: Standing,
+}
+
+/// Where a subscription stands, to be asked from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Standing(Arc<AtomicU8>);
+
+impl Standing {
+    const INSTALLED: u8 = 1;
+    const ENDED: u8 = 2;
+
+    /// It is in its receiver's table, or was: events taken from now on reach it.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= Self::INSTALLED
+    }
+
+    /// It is out of the table: it is not running and will not be called again, and what it did can
+    /// be seen by whoever reads `true`.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::ENDED
+    }
+}
+
+impl Subscription {
+    /// To be given to a receiver.
+    #[must_use]
+    pub fn new(id: SubscriptionId, wanted: Wanted, subscriber: Box<dyn Subscriber>) -> Self {
+        Self { id, wanted, subscriber, standing: Standing::default() }
+    }
+
+    /// To be asked from elsewhere.
+    #[must_use]
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+}
+
+impl Subscription {
+    /// Lets the subscriber tell of its own panic. What it panicked with is the user's: its drop may
+    /// panic again, and then it is leaked.
+    #[cold]
+    #[inline(never)]
+    fn tell_panic(&mut self, what: Box<dyn Any + Send>) {
+        let (id, subscriber) = (self.id, &mut self.subscriber);
+        let told = catch_unwind(AssertUnwindSafe(move || {
+            subscriber.on_panic(id, &*what);
+            drop(what);
+        }));
+        if let Err(again) = told {
+            std::mem::forget(again);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.standing.0.store(Standing::ENDED, Ordering::Release);
+    }
 }
 
 impl std::fmt::Debug for Subscription {
@@ -163,6 +236,8 @@ pub(crate) struct Dispatch {
     free_entries: Vec<u32>,
     /// The chain of those who want every type.
     every: Option<u32>,
+    /// Who is given requests that nobody answers.
+    unanswered: Option<u32>,
     called: Vec<u32>,
 }
 
@@ -179,6 +254,7 @@ impl Dispatch {
             entries: Vec::with_capacity(SUBSCRIPTIONS_MAX),
             free_entries: Vec::with_capacity(SUBSCRIPTIONS_MAX),
             every: None,
+            unanswered: None,
             called: Vec::with_capacity(SUBSCRIPTIONS_MAX),
         }
     }
@@ -212,7 +288,7 @@ impl Dispatch {
             Wanted::Every => (true, &[], false),
             Wanted::Types(types) => (false, types, false),
             Wanted::Unread(types) => (false, types, true),
-            Wanted::Gaps => (false, &[], false),
+            Wanted::Gaps | Wanted::Unanswered => (false, &[], false),
         };
         let types = types.iter().map(|id| id.0).filter(|id| *id != 0);
         let types = types.map(move |id| if unread { Chain::UnreadOf(id) } else { Chain::Of(id) });
@@ -246,6 +322,10 @@ impl Dispatch {
             };
             *self.head_mut(chain) = Some(index);
         }
+        if subscription.wanted == Wanted::Unanswered {
+            self.unanswered = Some(entry);
+        }
+        subscription.standing.0.store(Standing::INSTALLED, Ordering::Release);
         self.entries[entry as usize] = Some(Entry { subscription, called: false });
         Ok(())
     }
@@ -258,8 +338,12 @@ impl Dispatch {
         for chain in Self::chains_of(&removed.subscription.wanted) {
             self.unlink(chain, entry);
         }
+        if self.unanswered == Some(entry) {
+            self.unanswered = None;
+        }
         self.free_entries.push(entry);
         self.called.retain(|called| *called != entry);
+        removed.subscription.standing.0.store(Standing::ENDED, Ordering::Release);
         Some(removed.subscription)
     }
 
@@ -303,11 +387,18 @@ impl Dispatch {
             entry.called = true;
             self.called.push(index);
         }
-        let subscriber = &mut entry.subscription.subscriber;
+        let subscription = &mut *entry.subscription;
         let mut run = Run::new(frames, event_type, counters);
-        while catch_unwind(AssertUnwindSafe(|| subscriber.on_run(&mut run, origin))).is_err()
-            && run.panicked()
-        {}
+        loop {
+            let subscriber = &mut subscription.subscriber;
+            match catch_unwind(AssertUnwindSafe(|| subscriber.on_run(&mut run, origin))) {
+                Ok(()) => break,
+                Err(what) => subscription.tell_panic(what),
+            }
+            if !run.panicked() {
+                break;
+            }
+        }
         let (taken, unread) = run.end();
         if let Some(frame) = unread {
             counters.add(self.convert(&frame, origin).unwrap_or(Counter::EventsUnconverted), 1);
@@ -345,7 +436,10 @@ impl Dispatch {
                 let counter = match verdict.map(run::counter_of) {
                     Ok(Some(counter)) => counter,
                     Ok(None) => continue,
-                    Err(_) => Counter::EventsHandlerPanicked,
+                    Err(what) => {
+                        entry.subscription.tell_panic(what);
+                        Counter::EventsHandlerPanicked
+                    }
                 };
                 unread |= counter == Counter::EventsUnconverted;
                 // Delivered to one is delivered; otherwise the first real reason stands.
@@ -355,6 +449,9 @@ impl Dispatch {
                     outcome = Some(counter);
                 }
             }
+        }
+        if typed.is_none() && frame.header.flags.contains(FrameFlags::CORRELATION) {
+            self.leave_unanswered(frame, origin);
         }
         let converted = if unread { self.convert(frame, origin) } else { None };
         match (outcome, converted) {
@@ -382,10 +479,29 @@ impl Dispatch {
             match verdict.map(run::counter_of) {
                 Ok(None) => {}
                 Ok(taken) => return taken,
-                Err(_) => return Some(Counter::EventsHandlerPanicked),
+                Err(what) => {
+                    entry.subscription.tell_panic(what);
+                    return Some(Counter::EventsHandlerPanicked);
+                }
             }
         }
         None
+    }
+
+    /// A request that only those who want every type have seen, if anybody.
+    #[cold]
+    fn leave_unanswered(&mut self, frame: &Frame<'_>, origin: &Origin) {
+        let is_request = frame.correlation().is_some_and(|of| of.kind == ExchangeKind::Request);
+        let entry = self.unanswered.filter(|_| is_request);
+        let Some(entry) = entry.and_then(|index| self.entries[index as usize].as_mut()) else {
+            return;
+        };
+        let subscriber = &mut entry.subscription.subscriber;
+        // It is the node's own; what it says does not change what became of the event.
+        let told = catch_unwind(AssertUnwindSafe(|| subscriber.on_event(frame, origin)));
+        if let Err(what) = told {
+            entry.subscription.tell_panic(what);
+        }
     }
 
     /// Tells every subscriber of a gap.
@@ -398,7 +514,9 @@ impl Dispatch {
             }
             let subscriber = &mut entry.subscription.subscriber;
             // A panic here is the subscriber's own; its gap stays counted by the receiver.
-            let _ = catch_unwind(AssertUnwindSafe(|| subscriber.on_lost(lost)));
+            if let Err(what) = catch_unwind(AssertUnwindSafe(|| subscriber.on_lost(lost))) {
+                entry.subscription.tell_panic(what);
+            }
         }
     }
 
@@ -408,7 +526,9 @@ impl Dispatch {
             if let Some(entry) = self.entries[index as usize].as_mut() {
                 entry.called = false;
                 let subscriber = &mut entry.subscription.subscriber;
-                let _ = catch_unwind(AssertUnwindSafe(|| subscriber.end_cycle()));
+                if let Err(what) = catch_unwind(AssertUnwindSafe(|| subscriber.end_cycle())) {
+                    entry.subscription.tell_panic(what);
+                }
             }
         }
     }

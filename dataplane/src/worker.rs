@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 use crate::agent::Agent;
@@ -113,6 +113,12 @@ impl Worker {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Which thread it is; `None` when it has ended.
+    #[must_use]
+    pub fn thread(&self) -> Option<ThreadId> {
+        self.thread.as_ref().map(|running| running.thread().id())
     }
 
     /// Asks the worker to finish what it holds and end. Returns at once; dropping waits.

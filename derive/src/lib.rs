@@ -6,10 +6,11 @@
 //!
 //! | file | what lives there |
 //! |---|---|
-//! | `lib.rs` | the two entry points |
+//! | `lib.rs` | the entry points |
 //! | `event.rs` | `impl Event`: type name, priority, group, deadline, key, versions |
 //! | `schema.rs` | `impl Schema`: the shape of a struct or enum |
 //! | `attributes.rs` | reading `#[event(…)]` and `#[schema(…)]`, and the words of the errors |
+//! | `handlers.rs` | `#[handlers]`: methods of an `impl` block as handlers |
 //! | `duration.rs` | lengths of time in attributes |
 //! | `layout.rs` | which of rkyv's own attributes change the bytes |
 #![forbid(unsafe_code)]
@@ -17,11 +18,12 @@
 mod attributes;
 mod duration;
 mod event;
+mod handlers;
 mod layout;
 mod schema;
 
 use proc_macro::TokenStream;
-use syn::{DeriveInput, Error, parse_macro_input};
+use syn::{DeriveInput, Error, ItemImpl, parse_macro_input};
 
 /// Implements `wireloom::Event` and `wireloom::Schema` for a struct or enum.
 ///
@@ -81,4 +83,33 @@ pub fn derive_event(input: TokenStream) -> TokenStream {
 pub fn derive_schema(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);
     schema::expand(&input).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// Makes handlers of the methods of an `impl` block that are marked `#[on]`: `Node::install` gives
+/// them the events of their types until the guard it returns is dropped.
+///
+/// What a method takes, its signature says:
+///
+/// | signature | what it is |
+/// |---|---|
+/// | `#[on] fn name(&mut self, event: &Archived<E>)` | a handler, with the event in place |
+/// | `#[on] fn name(&mut self, event: E)` | the same with the owned event, which is built for it |
+/// | `… , envelope: &Envelope<'_>)` | with what travelled beside the event |
+/// | `#[on(once)] fn …` | for the first event and no other |
+/// | `#[on] fn name(&mut self, request: &Archived<Q>) -> R` | a responder: `R` or `Result<R, F>` |
+///
+/// Several methods may take one type; they run in the order in which they stand. No two methods of
+/// an object run at a time. Other methods of the block stay as they are.
+///
+/// `#[handlers(crate = "…")]` says where the crate `wireloom` is, for code that re-exports it.
+///
+/// # Errors
+///
+/// A wrong method is a compile error at the word that is wrong: no event, `&E` in place of
+/// `&Archived<E>`, `self` by value, `async`, type parameters, an unknown word in `#[on(…)]`, a
+/// responder that answers once, a block without `#[on]`, a block of a trait.
+#[proc_macro_attribute]
+pub fn handlers(arguments: TokenStream, block: TokenStream) -> TokenStream {
+    let block = parse_macro_input!(block as ItemImpl);
+    handlers::expand(arguments.into(), block).unwrap_or_else(Error::into_compile_error).into()
 }

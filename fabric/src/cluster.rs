@@ -209,7 +209,7 @@ impl Cluster {
         let types = match wanted {
             Wanted::Every => None,
             Wanted::Types(types) => Some(types.clone()),
-            Wanted::Unread(_) | Wanted::Gaps => return,
+            Wanted::Unread(_) | Wanted::Gaps | Wanted::Unanswered => return,
         };
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(id, types);
         self.say_interest();
@@ -250,7 +250,7 @@ impl Joined {
 }
 
 /// The address packets to `to` leave from.
-fn route_source(to: SocketAddr) -> Option<IpAddr> {
+pub(crate) fn route_source(to: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr =
         if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).ok()?;

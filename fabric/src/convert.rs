@@ -315,7 +315,8 @@ impl Shared {
             let (scratch, converted) = (Scratch::default(), Arc::clone(&converted));
             let to = Back { conversion, writer, scratch, converted };
             self.add_task(Box::new(Converter { from, to }))?;
-            self.subscribe(receiver, Wanted::Unread(vec![E::TYPE_ID]), unread)?;
+            let at = (receiver, Wanted::Unread(vec![E::TYPE_ID]));
+            self.subscribe(self.next_subscription(), at, unread)?;
         }
         Ok(())
     }

@@ -90,6 +90,8 @@ pub struct Handled {
     pub delivered: u64,
     /// Refused: schema, encoding or archive.
     pub refused: u64,
+    /// Over which the handler panicked.
+    pub panicked: u64,
     /// The last schema mismatch: their fingerprint and ours, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema_mismatch: Option<[String; 2]>,
@@ -195,6 +197,7 @@ impl Shared {
             let handled = ledger.handlers.entry((*name).to_owned()).or_default();
             handled.delivered += read(&counters.delivered);
             handled.refused += read(&counters.refused);
+            handled.panicked += read(&counters.panicked);
             let mismatch = read(&counters.mismatch);
             if mismatch > 0 {
                 let hex = |fingerprint: u64| format!("{:08x}", fingerprint & 0xffff_ffff);

@@ -10,7 +10,9 @@
 //! - A [`Target`] says where an event goes; a [`Router`] routes any event to any target, a
 //!   [`Publisher`] one type to one target in a hot loop.
 //! - A **handler** ([`Node::on`]) runs on the receiving worker with the event in place; a
-//!   [`Subscriber`] takes events from a ring on its own thread (one copy).
+//!   [`Subscriber`] takes events from a ring on its own thread (one copy). Methods of an object are
+//!   handlers by [`macro@handlers`]; [`Router::request`] asks a node that answers by
+//!   [`Node::respond`].
 //! - A node's figures come from a profile, a file, the environment or the command line: [`config`].
 //! - Every call has an outcome with a name ([`Accepted`] or [`Refused`]); every event that was
 //!   accepted is delivered or has a reason in the [`Ledger`]. Events missing on the way are told
@@ -68,6 +70,8 @@ pub mod event;
 pub mod events;
 mod explain;
 mod handler;
+mod handlers;
+mod installed;
 pub mod json;
 pub mod jtag;
 mod large;
@@ -83,13 +87,17 @@ mod peers;
 mod plan;
 mod publisher;
 mod receipt;
+mod reports;
+mod request;
 mod router;
 mod rules;
 pub mod schema;
 mod select;
 mod shared;
 mod subscriber;
+mod subscription;
 mod target;
+mod wait;
 mod writer;
 
 pub use builder::{NodeBuilder, NodeError};
@@ -98,6 +106,7 @@ pub use cluster::DISCOVERY_GROUP;
 pub use envelope::Envelope;
 pub use event::Event;
 pub use explain::{Considered, Explanation};
+pub use handlers::{Handlers, Methods, handlers};
 pub use ledger::{Handled, Ledger, Published, Received, Reliable, Ringed, WorkerReport};
 pub use members::{NotReady, Ready};
 pub use node::Node;
@@ -105,12 +114,16 @@ pub use outcome::{Accepted, NoRoute, Refused, SubscribeError};
 pub use pattern::{PatternError, TypePattern};
 pub use publisher::{Burst, Publisher};
 pub use receipt::Receipt;
+pub use request::responder::Answer;
+pub use request::{Failure, PendingReply, RequestError};
 pub use router::{Batch, Router};
 pub use rules::{Question, RULES_MAX, Rule, RuleSet};
 pub use schema::Schema;
 pub use select::{DEBUG_GROUP, DEFAULT_GROUP, Step, Transport};
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
+pub use subscription::Subscription;
 pub use target::{Target, TargetError};
+pub use wait::{Expected, WaitError};
 pub use wireloom_control::membership::{
     Change, Counts as ClusterCounts, Identity, Interest, Member, MemberState, Record, RecordError,
 };

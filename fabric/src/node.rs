@@ -4,22 +4,17 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rkyv::Archived;
 use wireloom_control::simulated::SimulatedStreams;
 use wireloom_control::{Control, DeadLetter, LinksCommand, LinksPlan};
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
-use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
 use wireloom_dataplane::flow::FlowControl;
 use wireloom_dataplane::io::simulated::{SimulatedNetwork, SimulatedTransmit};
 use wireloom_dataplane::launch::simulate;
 use wireloom_wire::{Encoding, EventTypeId, NodeId};
 
 use crate::builder::{NodeBuilder, NodeError, Setup};
-
-use crate::envelope::Envelope;
 use crate::event::Event;
-use crate::handler::{LostHandler, TypedHandler};
 use crate::json::JsonError;
 use crate::ledger::{Ledger, WorkerReport};
 use crate::outcome::{Refused, SubscribeError};
@@ -79,6 +74,8 @@ impl Node {
     fn of(shared: Shared) -> Self {
         let shared = Arc::new(shared);
         shared.follow_links();
+        shared.attend_reports();
+        shared.attend_requests();
         Self { shared }
     }
 
@@ -102,7 +99,10 @@ impl Node {
         let seed = plane.clock.now_ns() ^ plan.node.0;
         let plan = LinksPlan { seed, ..plan };
         let control = Control::attend(plane, &mut invoker, plan, sockets);
-        (Self { shared: Arc::new(setup.share(control)) }, invoker, way_out)
+        let shared = Arc::new(setup.share(control));
+        shared.attend_reports();
+        shared.attend_requests();
+        (Self { shared }, invoker, way_out)
     }
 
     /// The node's name.
@@ -178,55 +178,6 @@ impl Node {
         }
     }
 
-    /// Runs `handler` for every event of type `E` that reaches this node, on the receiving worker,
-    /// with the event in place. It must return quickly: while it runs, nothing is received.
-    ///
-    /// # Errors
-    /// See [`SubscribeError`].
-    pub fn on<E: Event>(
-        &self,
-        handler: impl FnMut(&Archived<E>, &Envelope<'_>) + Send + 'static,
-    ) -> Result<SubscriptionId, SubscribeError> {
-        match self.shared.receivers() {
-            1 => self.shared.subscribe_one::<E>(0, TypedHandler::<E, _>::new(handler)),
-            many => Err(SubscribeError::OneHandlerManyReceivers(many)),
-        }
-    }
-
-    /// As [`Node::on`] for a node with several receivers: makes a handler for each of them.
-    ///
-    /// # Errors
-    /// See [`SubscribeError`].
-    pub fn on_each<E: Event, H>(
-        &self,
-        mut make: impl FnMut(usize) -> H,
-    ) -> Result<Vec<SubscriptionId>, SubscribeError>
-    where
-        H: FnMut(&Archived<E>, &Envelope<'_>) + Send + 'static,
-    {
-        (0..self.shared.receivers())
-            .map(|receiver| {
-                let handler = TypedHandler::<E, H>::new(make(receiver));
-                self.shared.subscribe_one::<E>(receiver, handler)
-            })
-            .collect()
-    }
-
-    /// Runs `handler` for every gap in a stream this node hears, before the stream's next event is
-    /// handled, on the receiving worker.
-    ///
-    /// # Errors
-    /// See [`SubscribeError`].
-    pub fn on_lost(
-        &self,
-        handler: impl FnMut(&Lost) + Send + Clone + 'static,
-    ) -> Result<(), SubscribeError> {
-        for receiver in 0..self.shared.receivers() {
-            self.shared.subscribe_lost(receiver, LostHandler::new(handler.clone()))?;
-        }
-        Ok(())
-    }
-
     /// Runs `handler` for every reliable event that was given up, with what is known of it: on the
     /// control thread, so it may take its time but must not block. A second handler replaces the
     /// first. Events may be among them whose acknowledgement alone was lost.
@@ -238,14 +189,6 @@ impl Node {
         handler: impl FnMut(&DeadLetter<'_>) + Send + 'static,
     ) -> Result<(), Refused> {
         self.shared.to_links(LinksCommand::OnUndelivered(Box::new(handler)))
-    }
-
-    /// Ends a subscription made by [`Node::on`].
-    ///
-    /// # Errors
-    /// [`SubscribeError::Stalled`] when the workers take no commands.
-    pub fn off(&self, subscription: SubscriptionId) -> Result<(), SubscribeError> {
-        self.shared.unsubscribe(subscription)
     }
 
     /// A subscriber of type `E` behind a ring: its owner polls events on its own thread. One copy,

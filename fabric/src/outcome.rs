@@ -155,6 +155,9 @@ pub enum SubscribeError {
     /// Another type of this node has a name with the same 32-bit id.
     #[error("the event types {0:?} and {1:?} have the same id: rename one of them")]
     TypeIdCollision(String, String),
+    /// Another responder of this node answers the type.
+    #[error("this node already answers {0} requests: end that responder first")]
+    AlreadyAnswered(&'static str),
     /// The subscription table is full.
     #[error("this node already has its {0} subscriptions")]
     Exhausted(usize),

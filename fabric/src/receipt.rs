@@ -104,7 +104,8 @@ impl Drop for Receipt {
     }
 }
 
-struct Unpark(Thread);
+/// Wakes a thread that waits for a promise.
+pub(crate) struct Unpark(pub(crate) Thread);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use rkyv::Archived;
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_wire::{
-    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, LANES, PlainFrame, Priority,
-    SessionId, TraceContext, event_type_id,
+    Encoding, EventTypeId, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, LANES, PlainFrame,
+    Priority, SessionId, TraceContext, event_type_id,
 };
 
 use crate::choose::{Aim, Chooser};
@@ -18,6 +18,7 @@ use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
 use crate::peers::ReliableRing;
 use crate::plan::{Known, PlanIndex, Plans, Spill, Ways};
 use crate::receipt::Receipt;
+use crate::request::exchange::Part;
 use crate::select::{Asked, Size};
 use crate::shared::{Link, Shared};
 use crate::target::Target;
@@ -402,6 +403,48 @@ impl Router {
         })?;
         self.sequence += 1;
         Ok(Accepted { sequence, place: self.rings.place(way, priority) })
+    }
+
+    /// Routes a part of an exchange: numbered and timed here, otherwise as it says.
+    pub(crate) fn route_exchange(
+        &mut self,
+        part: &Part<'_>,
+        target: &Target,
+        mut payload: impl FnMut(&mut [u8], &mut Scratch) -> Result<usize, EncodeError>,
+    ) -> Result<Accepted, Refused> {
+        let sequence = self.sequence;
+        let timestamp_ns = self.shared.unix_ns();
+        let header = FrameHeader { sequence, timestamp_ns, ..part.header };
+        let head = head(header, self.trace, part.deadline_ns).with_correlation(part.correlation);
+        let (way, priority) = (self.known.way(&self.shared, target)?, part.header.priority);
+        let (scratch, place) = (&mut self.scratch, (way, priority, Visible::Now));
+        self.rings.write(&self.shared, place, &head, |into| payload(into, scratch))?;
+        self.sequence += 1;
+        Ok(Accepted { sequence, place: self.rings.place(way, priority) })
+    }
+
+    /// The targets with an address that a request's target means now, one unless it is many. What
+    /// leaves its transport open goes by TCP when it is critical.
+    pub(crate) fn targets_of(
+        &mut self,
+        target: &Target,
+        (event_type, priority): (EventTypeId, Priority),
+    ) -> Result<Vec<Target>, Refused> {
+        let by_tcp = priority == Priority::Critical;
+        match self.chooser.aim(&self.shared, (target, event_type), by_tcp)? {
+            Aim::One(found) => Ok(vec![found]),
+            Aim::Each(found) => Ok(found),
+        }
+    }
+
+    /// The node it routes for.
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The deadline that events routed now have.
+    pub(crate) const fn deadline_ns(&self) -> Option<u64> {
+        self.deadline_ns
     }
 
     /// The receipt of an event that this router accepted; `None` unless its target was reliable.

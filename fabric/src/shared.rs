@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use wireloom_control::{Control, LinksPort, ReliableSettings, Task};
@@ -14,15 +15,16 @@ use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::command::{Commands, LocalRing, ReceiverCommand, SenderCommand};
 use wireloom_dataplane::counters::{Counter, CounterMeaning, Counters};
 use wireloom_dataplane::direct::DirectUse;
-use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId, Wanted};
+use wireloom_dataplane::dispatch::{Standing, SubscriptionId};
 use wireloom_dataplane::flow::{FlowControl, Watch};
 use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
 use wireloom_dataplane::launch::{ReceiverPort, SenderPort};
-use wireloom_dataplane::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX, SUBSCRIPTIONS_MAX};
+use wireloom_dataplane::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX};
 use wireloom_dataplane::link::{Link as SenderLink, LinkConfig, LinkCounters, LinkId};
 use wireloom_dataplane::outbound::Outbound;
 use wireloom_dataplane::socket::path_packet_bytes;
 use wireloom_dataplane::wake::Wake;
+use wireloom_dataplane::worker::Worker;
 use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
 use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
 
@@ -30,18 +32,19 @@ use crate::builder::Sizes;
 use crate::cluster::Cluster;
 use crate::convert::Schemas;
 use crate::dominant::Dominant;
-use crate::event::Event;
-use crate::handler::{HandlerCounters, LostHandler};
+use crate::handler::HandlerCounters;
 use crate::json::JsonCodec;
 use crate::ledger::WorkerReport;
 use crate::outcome::{NoRoute, Refused, SubscribeError};
 use crate::paths::Paths;
 use crate::peers::Peer;
+use crate::reports::Reports;
+use crate::request::exchange::Exchange;
 use crate::rules::{RuleBook, RuleSet};
 use crate::writer::{Handed, RingWriter};
 
 /// How long control waits for a worker to take a command before it calls it stalled.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const COMMAND_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A link as routers know it.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +81,7 @@ pub(crate) struct Books {
     pub(crate) codecs: HashMap<EventTypeId, JsonCodec>,
     /// What is known of event types' schemas here, and who converts events to them.
     pub(crate) schemas: Schemas,
-    receiver_of: HashMap<SubscriptionId, usize>,
+    pub(crate) installed: HashMap<SubscriptionId, Vec<(usize, Standing)>>,
 }
 
 #[derive(Debug)]
@@ -95,10 +98,16 @@ pub(crate) struct Shared {
     receivers: Vec<ReceiverPort>,
     pub(crate) links: LinksPort,
     sessions: u32,
-    subscriptions: AtomicU64,
+    pub(crate) subscriptions: AtomicU64,
     books: Mutex<Books>,
     pub(crate) control: Mutex<Option<Control>>,
     pub(crate) cluster: Cluster,
+    /// The requests of this node that are under way, and what it answers.
+    pub(crate) exchange: Arc<Exchange>,
+    /// From handlers on workers to the control thread.
+    pub(crate) reports: Arc<Reports>,
+    /// The workers' threads, which cannot wait for themselves.
+    pub(crate) workers: Vec<ThreadId>,
     direct: OnceLock<Arc<DirectUse>>,
 }
 
@@ -132,6 +141,9 @@ impl Shared {
             sessions: (random >> 33) as u32,
             subscriptions: AtomicU64::new(1),
             books: Mutex::new(Books::default()),
+            exchange: Arc::new(Exchange::new(control.wake().cloned())),
+            reports: Arc::new(Reports::new(control.wake().cloned())),
+            workers: plane.workers.iter().filter_map(Worker::thread).collect(),
             control: Mutex::new(Some(control)),
             direct: OnceLock::new(),
             cluster: Cluster::default(),
@@ -190,7 +202,8 @@ impl Shared {
     pub(crate) fn counters(&self) -> Vec<(&'static CounterMeaning, u64)> {
         let mut sums: Vec<(&'static CounterMeaning, u64)> = Vec::new();
         let (sender, receivers) = self.worker_counters();
-        for counters in receivers.chain([sender, &*self.links.counters]) {
+        let control = [sender, &*self.links.counters, &self.exchange.counters];
+        for counters in receivers.chain(control) {
             for (meaning, value) in counters.non_zero() {
                 match sums.iter_mut().find(|(known, _)| *known == meaning) {
                     Some((_, sum)) => *sum += value,
@@ -404,53 +417,6 @@ impl Shared {
     /// Changes what happens when the peer at a target takes no more.
     pub(crate) fn set_flow(&self, link: LinkId, flow: FlowControl) -> Result<(), Refused> {
         self.to_sender(SenderCommand::SetFlow(link, flow))
-    }
-
-    pub(crate) fn subscribe_one<E: Event>(
-        &self,
-        receiver: usize,
-        (subscriber, counters): (Box<dyn Subscriber>, Arc<HandlerCounters>),
-    ) -> Result<SubscriptionId, SubscribeError> {
-        self.know_type(E::TYPE_ID, E::TYPE)?;
-        self.serve_older::<E>()?;
-        let id = self.subscribe(receiver, Wanted::Types(vec![E::TYPE_ID]), subscriber)?;
-        self.books().handlers.push((E::TYPE, counters));
-        Ok(id)
-    }
-
-    pub(crate) fn subscribe_lost(
-        &self,
-        receiver: usize,
-        handler: LostHandler,
-    ) -> Result<SubscriptionId, SubscribeError> {
-        self.subscribe(receiver, Wanted::Gaps, handler.boxed())
-    }
-
-    /// Installs a subscriber on one receiver.
-    pub(crate) fn subscribe(
-        &self,
-        receiver: usize,
-        wanted: Wanted,
-        subscriber: Box<dyn Subscriber>,
-    ) -> Result<SubscriptionId, SubscribeError> {
-        let id = SubscriptionId(self.subscriptions.fetch_add(1, Ordering::Relaxed));
-        let mut books = self.books();
-        if books.receiver_of.len() >= SUBSCRIPTIONS_MAX {
-            return Err(SubscribeError::Exhausted(SUBSCRIPTIONS_MAX));
-        }
-        self.cluster.want(id, &wanted);
-        let subscription = Box::new(Subscription { id, wanted, subscriber });
-        self.to_receiver(receiver, ReceiverCommand::Subscribe(subscription))
-            .map_err(|()| SubscribeError::Stalled)?;
-        books.receiver_of.insert(id, receiver);
-        Ok(id)
-    }
-
-    pub(crate) fn unsubscribe(&self, id: SubscriptionId) -> Result<(), SubscribeError> {
-        let Some(receiver) = self.books().receiver_of.remove(&id) else { return Ok(()) };
-        self.cluster.no_longer_want(id);
-        self.to_receiver(receiver, ReceiverCommand::Unsubscribe(id))
-            .map_err(|()| SubscribeError::Stalled)
     }
 
     /// A ring from one receiver to a subscriber's thread.

@@ -88,7 +88,9 @@ impl Inlet {
         let what = if types.is_empty() { "every type".into() } else { types.join(" ") };
         for receiver in 0..shared.receivers() {
             let (ring, consumer) = shared.inbound(&what, Some(Arc::clone(&inlet.wake)))?;
-            inlet.subscriptions.push(shared.subscribe(receiver, wanted.clone(), front(ring))?);
+            let id = shared.next_subscription();
+            shared.subscribe(id, (receiver, wanted.clone()), front(ring))?;
+            inlet.subscriptions.push(id);
             inlet.rings.push(consumer);
         }
         Ok(inlet)
@@ -195,7 +197,9 @@ impl<E: Event> Subscriber<E> {
             Box::new(TypedRing::<E> { ring, counters, event: PhantomData })
         })?;
         let counters = Arc::new(HandlerCounters::default());
-        shared.books().handlers.extend([(E::TYPE, at_worker), (E::TYPE, Arc::clone(&counters))]);
+        for counters in [at_worker, Arc::clone(&counters)] {
+            shared.account(E::TYPE, counters);
+        }
         Ok(Self { inlet, counters, event: PhantomData })
     }
 

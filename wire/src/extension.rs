@@ -7,10 +7,12 @@
 //! TRACE    ├─ trace id, 16 B ───────────────┼─ span id, 8 B ─┼─ sampled ─┼─ 7 × 0 ─┤   32 B
 //! DEADLINE ├─ u64, ns since the Unix epoch ─┼─ 8 × 0 ────────┤                         16 B
 //! NAMED    ├─ u8 n ─┼─ n bytes of UTF-8 ────┼─ zeros to 16 ──┤              16 to 256 B
+//! CORRELATION: see `correlation.rs`                                            32 B
 //! ```
 
 use crate::align_up;
 use crate::bytes::{all_zero, u64_at};
+use crate::correlation::{CORRELATION_BYTES, Correlation};
 use crate::flags::FrameFlags;
 use crate::frame::FRAME_HEADER_BYTES;
 use crate::reason::FrameError;
@@ -90,18 +92,35 @@ pub(crate) fn check(frame: &[u8], flags: FrameFlags) -> Result<usize, FrameError
     {
         return Err(FrameError::Extension);
     }
-    let offset = name_offset(flags);
-    if !flags.contains(FrameFlags::NAMED) {
-        return Ok(offset);
+    let mut offset = name_offset(flags);
+    if flags.contains(FrameFlags::NAMED) {
+        let name_bytes = usize::from(*frame.get(offset).ok_or(FrameError::Length)?);
+        let end = offset + name_extension_bytes(name_bytes);
+        let extension = frame.get(offset..end).ok_or(FrameError::Length)?;
+        let (name, padding) = extension[1..].split_at(name_bytes);
+        if name.is_empty() || !all_zero(padding) || core::str::from_utf8(name).is_err() {
+            return Err(FrameError::Extension);
+        }
+        offset = end;
     }
-    let name_bytes = usize::from(*frame.get(offset).ok_or(FrameError::Length)?);
-    let payload_offset = offset + name_extension_bytes(name_bytes);
-    let extension = frame.get(offset..payload_offset).ok_or(FrameError::Length)?;
-    let (name, padding) = extension[1..].split_at(name_bytes);
-    if name.is_empty() || !all_zero(padding) || core::str::from_utf8(name).is_err() {
-        return Err(FrameError::Extension);
+    if flags.contains(FrameFlags::CORRELATION) {
+        let bytes = frame.get(offset..).and_then(|rest| rest.first_chunk());
+        Correlation::decode(bytes.ok_or(FrameError::Length)?).ok_or(FrameError::Extension)?;
+        offset += CORRELATION_BYTES;
     }
-    Ok(payload_offset)
+    Ok(offset)
+}
+
+/// What ties a checked frame to others.
+pub(crate) fn correlation(frame: &[u8], flags: FrameFlags) -> Option<Correlation> {
+    if !flags.contains(FrameFlags::CORRELATION) {
+        return None;
+    }
+    let mut offset = name_offset(flags);
+    if flags.contains(FrameFlags::NAMED) {
+        offset += name_extension_bytes(usize::from(*frame.get(offset)?));
+    }
+    Correlation::decode(frame.get(offset..)?.first_chunk()?)
 }
 
 /// The trace extension, if the flags announce it.

@@ -69,22 +69,18 @@ impl FrameFlags {
     pub const COMPRESSED: Self = Self(16);
     /// The name of the event's type follows: 16 to 256 bytes.
     pub const NAMED: Self = Self(32);
-    /// Reserved: ties a reply to its request. Refused in version 1.
+    /// What ties a reply to its request follows: 32 bytes.
     pub const CORRELATION: Self = Self(64);
     /// Reserved: a key by which events are ordered, kept latest, or spread. Refused in version 1.
     pub const KEYED: Self = Self(128);
 
     /// The flags that a version-1 receiver takes.
-    pub const SUPPORTED: Self = Self(Self::TRACE.0 | Self::DEADLINE.0 | Self::NAMED.0);
+    pub const SUPPORTED: Self =
+        Self(Self::TRACE.0 | Self::DEADLINE.0 | Self::NAMED.0 | Self::CORRELATION.0);
 
     /// The flags that have a meaning, and no room for it yet in version 1, or not in a datagram.
-    pub const RESERVED: Self = Self(
-        Self::SIGNED.0
-            | Self::FRAGMENT.0
-            | Self::COMPRESSED.0
-            | Self::CORRELATION.0
-            | Self::KEYED.0,
-    );
+    pub const RESERVED: Self =
+        Self(Self::SIGNED.0 | Self::FRAGMENT.0 | Self::COMPRESSED.0 | Self::KEYED.0);
 
     /// Every flag with its name, from the lowest bit.
     pub const NAMES: [(Self, &'static str); 8] = [
@@ -231,9 +227,9 @@ mod tests {
         assert_eq!(flags.to_string(), "CHECKSUMMED|SEALED|KEY_PHASE");
         assert_eq!(flags.unsupported().to_string(), "SEALED|KEY_PHASE");
         assert_eq!(PacketFlags::empty().to_string(), "none");
-        let flags = FrameFlags::from_bits(0x4041);
-        assert_eq!(flags.to_string(), "TRACE|CORRELATION|0x4000");
-        assert_eq!(flags.unsupported().to_string(), "CORRELATION|0x4000");
+        let flags = FrameFlags::from_bits(0x4081);
+        assert_eq!(flags.to_string(), "TRACE|KEYED|0x4000");
+        assert_eq!(flags.unsupported().to_string(), "KEYED|0x4000");
         assert!(!flags.is_empty() && FrameFlags::default().is_empty());
     }
 }

@@ -13,6 +13,7 @@
 use core::iter::FusedIterator;
 
 use crate::bytes::{put, u16_at, u32_at, u64_at};
+use crate::correlation::{CORRELATION_BYTES, Correlation};
 use crate::extension::{self, DEADLINE_BYTES, TRACE_BYTES, TraceContext, name_extension_bytes};
 use crate::flags::FrameFlags;
 use crate::ids::{EventTypeId, Fingerprint};
@@ -114,7 +115,9 @@ impl FrameHeader {
         let trace = if flags.contains(FrameFlags::TRACE) { TRACE_BYTES } else { 0 };
         let deadline = if flags.contains(FrameFlags::DEADLINE) { DEADLINE_BYTES } else { 0 };
         let named = flags.contains(FrameFlags::NAMED);
-        trace + deadline + if named { name_extension_bytes(name.len()) } else { 0 }
+        let named = if named { name_extension_bytes(name.len()) } else { 0 };
+        let correlated = flags.contains(FrameFlags::CORRELATION);
+        trace + deadline + named + if correlated { CORRELATION_BYTES } else { 0 }
     }
 }
 
@@ -187,6 +190,13 @@ impl<'a> Frame<'a> {
     #[must_use]
     pub fn name(&self) -> Option<&'a str> {
         extension::name(self.bytes, self.header.flags)
+    }
+
+    /// What ties the event to a request or a reply, if it is one.
+    #[inline]
+    #[must_use]
+    pub fn correlation(&self) -> Option<Correlation> {
+        extension::correlation(self.bytes, self.header.flags)
     }
 }
 

@@ -6,6 +6,7 @@
 use core::fmt;
 
 use crate::align_up;
+use crate::correlation::{CORRELATION_BYTES, Correlation};
 use crate::extension::{NAME_BYTES_MAX, TraceContext};
 use crate::flags::FrameFlags;
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, SEQUENCE_OFFSET};
@@ -45,6 +46,7 @@ pub struct FrameEncoder<'a> {
     trace: TraceContext,
     deadline_ns: u64,
     name: &'a str,
+    correlation: Option<&'a Correlation>,
 }
 
 /// The header of frames that differ in nothing but sequence and time, written ready: for a
@@ -122,6 +124,7 @@ impl<'a> FrameEncoder<'a> {
             trace: TraceContext { trace_id: [0; 16], span_id: [0; 8], sampled: false },
             deadline_ns: 0,
             name: "",
+            correlation: None,
         }
     }
 
@@ -157,6 +160,15 @@ impl<'a> FrameEncoder<'a> {
         Ok(self)
     }
 
+    /// Adds what ties the event to a request or a reply.
+    #[inline]
+    #[must_use]
+    pub const fn with_correlation(mut self, correlation: &'a Correlation) -> Self {
+        self.correlation = Some(correlation);
+        self.header.flags = self.header.flags.with(FrameFlags::CORRELATION);
+        self
+    }
+
     /// Where the payload begins: a multiple of 16, at least 32.
     #[inline]
     #[must_use]
@@ -177,7 +189,7 @@ impl<'a> FrameEncoder<'a> {
         let Some(front) = into.get_mut(..offset) else {
             return Err(EncodeError::Room { needed: offset, given });
         };
-        // At most 32 + 32 + 16 + 256 bytes.
+        // At most 32 + 32 + 16 + 256 + 32 bytes.
         let length = u32::try_from(offset).unwrap_or(u32::MAX);
         let (head, extensions) = front.split_at_mut(FRAME_HEADER_BYTES);
         head.copy_from_slice(&FrameHeader { length, ..self.header }.encode());
@@ -205,6 +217,9 @@ impl<'a> FrameEncoder<'a> {
         name[0] = u8::try_from(name_bytes).unwrap_or(u8::MAX);
         name[1..=name_bytes].copy_from_slice(self.name.as_bytes());
         put(FrameFlags::NAMED, &name[..=name_bytes], align_up(1 + name_bytes));
+        if let Some(correlation) = self.correlation {
+            put(FrameFlags::CORRELATION, &correlation.encode(), CORRELATION_BYTES);
+        }
     }
 
     /// Writes the length of the frame at the front of `frame`, its payload being `payload_bytes`

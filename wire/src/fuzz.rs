@@ -113,6 +113,10 @@ fn encodes_the_same(frame: &Frame<'_>) {
     if let Some(name) = frame.name() {
         encoder = encoder.with_name(name).expect("a name that was decoded can be encoded");
     }
+    let correlation = frame.correlation();
+    if let Some(correlation) = &correlation {
+        encoder = encoder.with_correlation(correlation);
+    }
     let mut scratch = [0xff; SCRATCH_BYTES];
     let payload_offset = frame.bytes().len() - frame.payload().len();
     assert_eq!(encoder.payload_offset(), payload_offset);

@@ -29,6 +29,7 @@ mod block;
 mod bytes;
 mod checksum;
 mod control;
+mod correlation;
 mod extension;
 mod flags;
 mod frame;
@@ -53,6 +54,7 @@ pub use control::{
     CONTROL_PACKET_BYTES_MAX, Control, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, Refusal,
     StreamPoint,
 };
+pub use correlation::{Correlation, ExchangeKind, ReplyWay};
 pub use extension::{NAME_BYTES_MAX, TraceContext};
 pub use flags::{FrameFlags, PacketFlags};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Frames};

@@ -17,7 +17,7 @@ impl Subscriber for Counting {
 fn subscribe(dispatch: &mut Dispatch, id: u64, wanted: Wanted) -> Arc<AtomicU64> {
     let count = Arc::new(AtomicU64::new(0));
     let subscriber = Box::new(Counting(Arc::clone(&count)));
-    let subscription = Subscription { id: SubscriptionId(id), wanted, subscriber };
+    let subscription = Subscription::new(SubscriptionId(id), wanted, subscriber);
     dispatch.add(Box::new(subscription)).expect("room");
     count
 }
@@ -78,7 +78,7 @@ fn a_full_table_refuses_and_room_comes_back() {
     let all: Vec<u32> = (1..=index_of(SUBSCRIPTIONS_MAX)).collect();
     subscribe(&mut dispatch, 1, types(&all));
     let subscriber = Box::new(Counting(Arc::default()));
-    let one = Subscription { id: SubscriptionId(2), wanted: types(&[1]), subscriber };
+    let one = Subscription::new(SubscriptionId(2), types(&[1]), subscriber);
     let refused = dispatch.add(Box::new(one)).expect_err("no place is left");
     assert_eq!(refused.id, SubscriptionId(2));
     assert!(dispatch.remove(SubscriptionId(1)).is_some());
@@ -162,11 +162,7 @@ fn a_run_ends_with_its_type_and_types_of_several_go_one_by_one() {
 #[test]
 fn a_panic_costs_its_own_event_and_the_run_goes_on() {
     let mut dispatch = Dispatch::new();
-    let subscription = Subscription {
-        id: SubscriptionId(1),
-        wanted: types(&[7]),
-        subscriber: Box::new(Touchy(0)),
-    };
+    let subscription = Subscription::new(SubscriptionId(1), types(&[7]), Box::new(Touchy(0)));
     dispatch.add(Box::new(subscription)).expect("room");
     let counters = Counters::default();
     assert_eq!(deliver_all(&mut dispatch, &[7; 10], &counters), [10]);
@@ -178,8 +174,7 @@ fn a_panic_costs_its_own_event_and_the_run_goes_on() {
 #[test]
 fn a_subscriber_that_takes_nothing_does_not_stop_the_packet() {
     let mut dispatch = Dispatch::new();
-    let subscription =
-        Subscription { id: SubscriptionId(1), wanted: types(&[7]), subscriber: Box::new(Blind) };
+    let subscription = Subscription::new(SubscriptionId(1), types(&[7]), Box::new(Blind));
     dispatch.add(Box::new(subscription)).expect("room");
     let counters = Counters::default();
     assert_eq!(deliver_all(&mut dispatch, &[7; 3], &counters), [1, 1, 1]);
@@ -213,7 +208,7 @@ fn what_nobody_could_read_goes_once_to_those_who_make_it_readable() {
     let mut dispatch = Dispatch::new();
     let unread = || Wanted::Unread(vec![EventTypeId(7)]);
     let add = |dispatch: &mut Dispatch, id, wanted, subscriber: Box<dyn Subscriber>| {
-        let subscription = Subscription { id: SubscriptionId(id), wanted, subscriber };
+        let subscription = Subscription::new(SubscriptionId(id), wanted, subscriber);
         dispatch.add(Box::new(subscription)).expect("room");
     };
     add(&mut dispatch, 1, types(&[7]), Box::new(Choosy));

@@ -71,11 +71,8 @@ impl Pair {
         let (receiver, receiving) = simulate(host(2), transmit, receive, clock.clone());
         let (stranger, _) = network.endpoint(host(3), &[]);
         let seen = Seen::default();
-        let subscription = Subscription {
-            id: SubscriptionId(1),
-            wanted: Wanted::Every,
-            subscriber: Box::new(Recording(Arc::clone(&seen))),
-        };
+        let recording = Box::new(Recording(Arc::clone(&seen)));
+        let subscription = Subscription::new(SubscriptionId(1), Wanted::Every, recording);
         let command = ReceiverCommand::Subscribe(Box::new(subscription));
         receiver.receivers[0].commands.push(command).expect("room");
         Self { network, clock, sender, sending, receiver, receiving, stranger, seen }

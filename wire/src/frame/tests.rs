@@ -66,7 +66,13 @@ fn reserved_extensions_are_refused_and_named() {
         let bits = flag.bits().to_le_bytes()[0];
         let refused = refusal(|bytes| bytes[14] |= bits);
         let reserved = FrameFlags::RESERVED.contains(flag);
-        assert_eq!(refused, reserved.then_some(FrameError::Unsupported), "{name}");
+        let expected = match (reserved, flag) {
+            (true, _) => Some(FrameError::Unsupported),
+            // It is not there.
+            (_, FrameFlags::CORRELATION) => Some(FrameError::Length),
+            _ => None,
+        };
+        assert_eq!(refused, expected, "{name}");
         assert_eq!(!flag.unsupported().is_empty(), reserved, "{name}");
     }
 }
@@ -214,6 +220,7 @@ fn extension_bytes_follow_the_flags() {
         (FrameFlags::NAMED, &name[..15], 16),
         (FrameFlags::NAMED, name, 32),
         (FrameFlags::TRACE | FrameFlags::DEADLINE | FrameFlags::NAMED, name, 80),
+        (FrameFlags::CORRELATION | FrameFlags::NAMED, "x", 48),
     ] {
         assert_eq!(FrameHeader::extensions_bytes(flags, name), expected, "{flags} {name}");
     }

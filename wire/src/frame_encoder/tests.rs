@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{Encoding, EventTypeId, Fingerprint, Frame, Priority};
+use crate::{ExchangeKind, ReplyWay};
 use std::string::ToString;
 use std::vec;
 
@@ -21,10 +22,21 @@ fn encoder() -> FrameEncoder<'static> {
 const TRACE: TraceContext =
     TraceContext { trace_id: [0x11; 16], span_id: [0x22; 8], sampled: false };
 
+const REQUEST: Correlation = Correlation {
+    id: 1,
+    kind: ExchangeKind::Request,
+    way: ReplyWay::Datagram,
+    address: [2; 16],
+    port: 3,
+    subject: EventTypeId(4),
+};
+
 #[test]
 fn every_byte_before_the_payload_and_of_the_padding_is_written() {
     let full = encoder().with_trace(TRACE).with_deadline(9).with_name("a").unwrap();
-    for encoder in [encoder(), encoder().with_deadline(9), full] {
+    let correlation = REQUEST;
+    let correlated = full.with_correlation(&correlation);
+    for encoder in [encoder(), encoder().with_deadline(9), full, correlated] {
         for payload_bytes in 0..40 {
             let payload = vec![0xee; payload_bytes];
             let [mut over_zeros, mut over_ones] = [vec![0; 256], vec![0xff; 256]];

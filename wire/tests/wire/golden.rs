@@ -187,6 +187,32 @@ fn the_packet_is_written_as_drawn_and_read_back() {
     assert_eq!(extended.name(), Some("user-interaction"));
 }
 
+#[test]
+fn the_request_is_written_as_drawn_and_read_back() {
+    let request = Correlation {
+        id: 7,
+        kind: ExchangeKind::Request,
+        way: ReplyWay::Datagram,
+        address: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1],
+        port: 9_000,
+        subject: event_type_id("performance-metric"),
+    };
+    let mut body = vec![0xff; 32 + 16 + 32 + 16];
+    let asks = FrameHeader { event_type: event_type_id("heartbeat?"), ..PLAIN };
+    let encoder = FrameEncoder::new(asks).with_deadline(DEADLINE).with_correlation(&request);
+    assert_eq!(encoder.write(b"hello", &mut body).unwrap(), body.len());
+    let header = header(1, &body);
+    let mut written = header.encode(Some(body_hash(&body))).to_vec();
+    written.extend_from_slice(&body);
+    assert_bytes("request", &written);
+
+    let bytes = golden("request");
+    let packet = decode_packet(&bytes, true).unwrap();
+    let frame = packet.frames().next().unwrap().unwrap();
+    assert_eq!((frame.correlation(), frame.deadline()), (Some(request), Some(DEADLINE)));
+    assert_eq!(frame.payload(), b"hello");
+}
+
 /// The cells of the table row that begins with `first`, below the heading `section`.
 fn row<'a>(section: &str, first: &str) -> Vec<&'a str> {
     let (_, rest) = PAGE.split_once(&format!("## {section}\n")).expect("the section is there");

@@ -68,14 +68,35 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
+    fn correlation()(
+        id in any::<u64>(),
+        asks in any::<bool>(),
+        reliable in any::<bool>(),
+        (address, port) in (1..u128::MAX, 1..u16::MAX),
+        subject in any::<u32>(),
+    ) -> Correlation {
+        let subject = EventTypeId(subject);
+        if asks {
+            let way = if reliable { ReplyWay::Reliable } else { ReplyWay::Datagram };
+            let (kind, address) = (ExchangeKind::Request, address.to_be_bytes());
+            return Correlation { id, kind, way, address, port, subject };
+        }
+        let kind = if reliable { ExchangeKind::Reply } else { ExchangeKind::Denial };
+        let (way, address, port) = (ReplyWay::Local, [0; 16], 0);
+        Correlation { id, kind, way, address, port, subject }
+    }
+}
+
+prop_compose! {
     fn event()(
         header in frame_header(),
         trace in proptest::option::of(trace_context()),
         deadline in proptest::option::of(any::<u64>()),
         name in proptest::option::of(name()),
+        correlation in proptest::option::of(correlation()),
         payload in proptest::collection::vec(any::<u8>(), 0..200),
     ) -> Event {
-        Event { header, trace, deadline, name, payload }
+        Event { header, trace, deadline, name, correlation, payload }
     }
 }
 
@@ -90,6 +111,7 @@ fn assert_is_event(frame: &Frame<'_>, event: &Event) {
     assert_eq!(frame.trace(), event.trace);
     assert_eq!(frame.deadline(), event.deadline);
     assert_eq!(frame.name(), event.name.as_deref());
+    assert_eq!(frame.correlation(), event.correlation);
     assert_eq!(frame.payload(), event.payload);
 }
 

@@ -1,8 +1,9 @@
 //! Valid packets and frames to start from, and seeded randomness to change them with.
 
 use wireloom_wire::{
-    Encoding, EventTypeId, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, NodeId, PacketFlags,
-    PacketHeader, Priority, SessionId, TraceContext, body_hash,
+    Correlation, Encoding, EventTypeId, ExchangeKind, Fingerprint, FrameEncoder, FrameFlags,
+    FrameHeader, NodeId, PacketFlags, PacketHeader, Priority, ReplyWay, SessionId, TraceContext,
+    body_hash,
 };
 
 /// splitmix64: the same numbers for the same seed, for ever.
@@ -39,6 +40,7 @@ pub(crate) struct Event {
     pub(crate) trace: Option<TraceContext>,
     pub(crate) deadline: Option<u64>,
     pub(crate) name: Option<String>,
+    pub(crate) correlation: Option<Correlation>,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -53,6 +55,9 @@ impl Event {
         }
         if let Some(name) = &self.name {
             encoder = encoder.with_name(name).unwrap();
+        }
+        if let Some(correlation) = &self.correlation {
+            encoder = encoder.with_correlation(correlation);
         }
         encoder
     }
@@ -71,12 +76,21 @@ impl Event {
         let trace = if self.trace.is_some() { FrameFlags::TRACE } else { none };
         let deadline = if self.deadline.is_some() { FrameFlags::DEADLINE } else { none };
         let name = if self.name.is_some() { FrameFlags::NAMED } else { none };
-        trace | deadline | name
+        let correlation = if self.correlation.is_some() { FrameFlags::CORRELATION } else { none };
+        trace | deadline | name | correlation
     }
 
     pub(crate) fn random(random: &mut Random) -> Self {
         let names = ["heartbeat", "a", "größe", "0123456789abcdef", "sensor/temperature"];
         let trace = TraceContext { trace_id: [3; 16], span_id: [4; 8], sampled: true };
+        let correlation = Correlation {
+            id: 5,
+            kind: ExchangeKind::Request,
+            way: ReplyWay::Reliable,
+            address: [6; 16],
+            port: 7,
+            subject: EventTypeId(8),
+        };
         Self {
             header: FrameHeader {
                 length: 0,
@@ -91,6 +105,7 @@ impl Event {
             trace: random.chance(30).then_some(trace),
             deadline: random.chance(30).then(|| random.next()),
             name: random.chance(30).then(|| names[random.below(names.len())].to_owned()),
+            correlation: random.chance(30).then_some(correlation),
             payload: {
                 let bytes = random.below(80);
                 random.bytes(bytes)
