@@ -268,7 +268,7 @@ fn check_multicast(text: &str) -> core::result::Result<(), String> {
 }
 
 /// The error for a key nobody knows: the nearest known key, and all of them.
-fn unknown_key(attribute: &str, word: &str, keys: &[&str]) -> String {
+pub(crate) fn unknown_key(attribute: &str, word: &str, keys: &[&str]) -> String {
     let list = keys.join(", ");
     match nearest(word, keys) {
         Some(near) => format!(

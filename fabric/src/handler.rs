@@ -11,6 +11,7 @@ use wireloom_wire::{Encoding, Fingerprint, Frame};
 use crate::decode::access;
 use crate::envelope::Envelope;
 use crate::event::{Event, serves};
+use crate::trace;
 
 /// What became of one handler's events; written by its worker alone, on cache lines of its own.
 #[derive(Debug, Default)]
@@ -106,6 +107,7 @@ where
         let Ok(event) = access::<E>(frame.payload()) else {
             return self.counters.count(Verdict::BadArchive);
         };
+        let _traced = frame.trace().map(|context| trace::Entered::new(Some(context)));
         (self.handler)(event, &Envelope::new(frame, origin));
         self.counters.count(Verdict::Delivered)
     }

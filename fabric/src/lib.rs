@@ -78,6 +78,7 @@ pub mod schema;
 mod shared;
 mod subscriber;
 mod target;
+pub mod trace;
 mod writer;
 
 pub use builder::{NodeBuilder, NodeError};
@@ -109,6 +110,8 @@ pub use wireloom_dataplane::flow::FlowControl;
 pub use wireloom_dataplane::idle::Idle;
 pub use wireloom_dataplane::io::simulated;
 pub use wireloom_dataplane::socket::Interface;
+#[doc(inline)]
+pub use wireloom_derive::traced;
 pub use wireloom_wire::{
     Encoding, EventTypeId, Fingerprint, NodeId, Priority, SessionId, TraceContext,
 };

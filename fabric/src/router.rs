@@ -17,6 +17,7 @@ use crate::peers::ReliableRing;
 use crate::receipt::Receipt;
 use crate::shared::{Link, Shared};
 use crate::target::Target;
+use crate::trace;
 use crate::writer::{Handed, RingWriter, Visible, Way, head, typed_header};
 
 /// Routes events of any type to any target. One for each thread: it owns the rings it writes to, so
@@ -59,7 +60,8 @@ impl Router {
         }
     }
 
-    /// Events routed from now on belong to this trace; `None` ends it. Costs 32 bytes an event.
+    /// Events routed from now on belong to this trace; `None` ends it, and they belong to the
+    /// [current](trace::current) span, if there is one. Costs 32 bytes an event.
     pub const fn set_trace(&mut self, trace: Option<TraceContext>) {
         self.trace = trace;
     }
@@ -107,7 +109,7 @@ impl Router {
         let sequence = self.sequence;
         let header = typed_header::<E>(sequence, self.shared.unix_ns());
         let deadline_ns = self.deadline_ns.or_else(|| deadline_ns::<E>(header.timestamp_ns));
-        let head = head(header, self.trace, deadline_ns);
+        let head = head(header, self.trace.or_else(trace::current), deadline_ns);
         let way = self.way(target)?;
         let scratch = &mut self.scratch;
         let place = (way, E::PRIORITY);
@@ -164,7 +166,7 @@ impl Router {
             sequence,
             timestamp_ns: self.shared.unix_ns(),
         };
-        let head = head(header, self.trace, self.deadline_ns)
+        let head = head(header, self.trace.or_else(trace::current), self.deadline_ns)
             .with_name(event_type)
             .map_err(|error| malformed(error.to_string()))?;
         let way = self.way(target)?;

@@ -14,7 +14,7 @@ use rkyv::util::AlignedVec;
 use wireloom::encode::Scratch;
 use wireloom::events::{
     DebugMessage, Discovery, ErrorReport, Exception, Heartbeat, PerformanceMetric, ServerCrash,
-    ServiceAnnouncement, SystemReady, UiStateChange, UserInteraction,
+    ServiceAnnouncement, SystemReady, Trace, UiStateChange, UserInteraction,
 };
 use wireloom::json::JsonCodec;
 
@@ -29,6 +29,7 @@ fn codecs() -> Vec<JsonCodec> {
         JsonCodec::of::<ServerCrash>(),
         JsonCodec::of::<ServiceAnnouncement>(),
         JsonCodec::of::<SystemReady>(),
+        JsonCodec::of::<Trace>(),
         JsonCodec::of::<UiStateChange>(),
         JsonCodec::of::<UserInteraction>(),
     ]
