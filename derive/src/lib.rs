@@ -1,7 +1,7 @@
-//! Derive macros of Wireloom: `Event` and `Schema`.
+//! Macros of Wireloom: `Event`, `Schema` and `traced`.
 //!
-//! This crate only turns declarations into trait implementations; the traits, and the samples that
-//! show them, live in the crate `wireloom`, which re-exports both macros. Nothing here runs at run
+//! This crate only turns declarations into code; the traits, and the samples that
+//! show them, live in the crate `wireloom`, which re-exports them. Nothing here runs at run
 //! time, and what it generates contains no `unsafe`.
 //!
 //! | file | what lives there |
@@ -12,6 +12,7 @@
 //! | `attributes.rs` | reading `#[event(…)]` and `#[schema(…)]`, and the words of the errors |
 //! | `handlers.rs` | `#[handlers]`: methods of an `impl` block as handlers |
 //! | `duration.rs` | lengths of time in attributes |
+//! | `traced.rs` | a span around a function's body |
 //! | `layout.rs` | which of rkyv's own attributes change the bytes |
 #![forbid(unsafe_code)]
 
@@ -21,6 +22,7 @@ mod event;
 mod handlers;
 mod layout;
 mod schema;
+mod traced;
 
 use proc_macro::TokenStream;
 use syn::{DeriveInput, Error, ItemImpl, parse_macro_input};
@@ -112,4 +114,33 @@ pub fn derive_schema(input: TokenStream) -> TokenStream {
 pub fn handlers(arguments: TokenStream, block: TokenStream) -> TokenStream {
     let block = parse_macro_input!(block as ItemImpl);
     handlers::expand(arguments.into(), block).unwrap_or_else(Error::into_compile_error).into()
+}
+
+/// Makes a function a span of a trace: `#[traced("operation")]`, on functions and methods, async or
+/// not. See the module `wireloom::trace` for what a span is and where it goes.
+///
+/// A returned `Err` (by whatever alias of `Result`) and a panic end the span as failed, with the
+/// error's words; the panic goes on. An `async fn` is one span from its first poll to its end, and
+/// the thread is in it only while it is polled. A future that is dropped before is `cancelled`.
+///
+/// | option | says |
+/// |---|---|
+/// | `"operation"`, first | its name, at most 64 bytes; without it the function's |
+/// | `fields(name = value, other)` | values to note by their `Display`, before the body runs |
+/// | `skip(a, b)` | notes every argument but these, by its `Debug` |
+/// | `sample_one_in = 100` | how many of the traces that begin here are sampled |
+/// | `crate = "path"` | path of the crate `wireloom`, for code that re-exports it |
+///
+/// Values are asked for only if the span is sampled. Without `skip` no argument is noted, because
+/// traces go to a group. Without a rate, it is the tracer's.
+///
+/// # Errors
+///
+/// A compile error at the word that is wrong: an unknown option, a skipped argument that there is
+/// not, more than eight values, a name that is empty or too long, a `const fn`.
+#[proc_macro_attribute]
+pub fn traced(options: TokenStream, function: TokenStream) -> TokenStream {
+    let options = parse_macro_input!(options as traced::Traced);
+    let function = parse_macro_input!(function as syn::ItemFn);
+    traced::expand(&options, &function).unwrap_or_else(Error::into_compile_error).into()
 }

@@ -1,5 +1,5 @@
 //! Events of the user's design, ready to use; ordinary events, open to every publisher and
-//! subscriber. Wireloom itself publishes the first two, and exceptions.
+//! subscriber. Wireloom itself publishes the first two, exceptions and traces.
 //!
 //! A field that ends in `_ns` or `_ms` is a time since the Unix epoch (or a span) in that unit.
 //! Released bytes do not change: `fabric/tests/golden/` keeps those of every version.
@@ -12,6 +12,7 @@
 //! | `user-interaction` | [`UserInteraction`] | normal | |
 //! | `ui-state-change` | [`UiStateChange`] | normal | |
 //! | `performance-metric` | [`PerformanceMetric`] | low | |
+//! | `trace` | [`Trace`] | low | 224.1.1.2:9000 |
 //! | `debug` | [`DebugMessage`] | background | 224.1.1.2:9000 |
 //! | `error` | [`ErrorReport`] | critical | |
 //! | `exception` | [`Exception`] | critical | |
@@ -27,6 +28,7 @@ pub mod performance_metric;
 pub mod server_crash;
 pub mod service_announcement;
 pub mod system_ready;
+pub mod trace;
 pub mod ui_state_change;
 pub mod user_interaction;
 
@@ -39,6 +41,7 @@ pub use performance_metric::PerformanceMetric;
 pub use server_crash::ServerCrash;
 pub use service_announcement::ServiceAnnouncement;
 pub use system_ready::SystemReady;
+pub use trace::{Trace, TraceOutcome};
 pub use ui_state_change::UiStateChange;
 pub use user_interaction::UserInteraction;
 
@@ -67,5 +70,5 @@ macro_rules! each {
 
 each! {
     DebugMessage, Discovery, ErrorReport, Exception, Heartbeat, PerformanceMetric, ServerCrash,
-    ServiceAnnouncement, SystemReady, UiStateChange, UserInteraction,
+    ServiceAnnouncement, SystemReady, Trace, UiStateChange, UserInteraction,
 }

@@ -13,6 +13,7 @@ use crate::decode::access;
 use crate::envelope::Envelope;
 use crate::event::{Event, serves};
 use crate::reports::Reports;
+use crate::trace;
 
 /// What became of one handler's events; written by its worker alone, on cache lines of its own.
 #[derive(Debug, Default)]
@@ -169,7 +170,10 @@ where
     #[inline]
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
         let handler = &mut self.handler;
-        self.counters.take::<E>(frame, |event| handler(event, &Envelope::new(frame, origin)))
+        self.counters.take::<E>(frame, |event| {
+            let _traced = frame.trace().map(|context| trace::Entered::new(Some(context)));
+            handler(event, &Envelope::new(frame, origin))
+        })
     }
 
     fn on_panic(&mut self, id: SubscriptionId, what: &(dyn Any + Send)) {

@@ -97,6 +97,7 @@ mod shared;
 mod subscriber;
 mod subscription;
 mod target;
+pub mod trace;
 mod wait;
 mod writer;
 
@@ -138,6 +139,8 @@ pub use wireloom_dataplane::flow::FlowControl;
 pub use wireloom_dataplane::idle::Idle;
 pub use wireloom_dataplane::io::simulated;
 pub use wireloom_dataplane::socket::Interface;
+#[doc(inline)]
+pub use wireloom_derive::traced;
 pub use wireloom_wire::{
     Encoding, EventTypeId, Fingerprint, NodeId, Priority, SessionId, TraceContext,
 };

@@ -22,6 +22,7 @@ use crate::request::exchange::Part;
 use crate::select::{Asked, Size};
 use crate::shared::{Link, Shared};
 use crate::target::Target;
+use crate::trace;
 use crate::writer::{Handed, Plain, RingWriter, Visible, Way, head, typed_header};
 
 /// Routes events of any type to any target. One for each thread: it owns the rings it writes to, so
@@ -68,7 +69,8 @@ impl Router {
         }
     }
 
-    /// Events routed from now on belong to this trace; `None` ends it. Costs 32 bytes an event.
+    /// Events routed from now on belong to this trace; `None` ends it, and they belong to the
+    /// [current](trace::current) span, if there is one. Costs 32 bytes an event.
     pub const fn set_trace(&mut self, trace: Option<TraceContext>) {
         self.trace = trace;
     }
@@ -155,7 +157,8 @@ impl Router {
         way: &Way,
         (unix_ns, visible): (u64, Visible),
     ) -> bool {
-        let is_plain = self.trace.is_none() && self.deadline_ns.is_none() && E::DEADLINE.is_none();
+        let is_plain = self.deadline_ns.is_none() && E::DEADLINE.is_none();
+        let is_plain = is_plain && self.trace.is_none() && trace::current().is_none();
         let Some(writer) = &mut self.rings.lanes[E::PRIORITY.index()] else { return false };
         if !is_plain || !matches!(way, Way::Link { .. }) {
             return false;
@@ -179,7 +182,7 @@ impl Router {
         let sequence = self.sequence;
         let header = typed_header::<E>(sequence, unix_ns);
         let deadline_ns = self.deadline_ns.or_else(|| deadline_ns::<E>(unix_ns));
-        let head = head(header, self.trace, deadline_ns);
+        let head = head(header, self.trace.or_else(trace::current), deadline_ns);
         let scratch = &mut self.scratch;
         let place = (way, E::PRIORITY, visible);
         let payload = |into: &mut [u8]| encode_growing(event, into, scratch);
@@ -394,7 +397,7 @@ impl Router {
             sequence,
             timestamp_ns: self.shared.unix_ns(),
         };
-        let head = head(header, self.trace, self.deadline_ns)
+        let head = head(header, self.trace.or_else(trace::current), self.deadline_ns)
             .with_name(event_type)
             .map_err(|error| malformed(error.to_string()))?;
         self.rings.write(&self.shared, (way, priority, Visible::Now), &head, |into| {
