@@ -5,9 +5,9 @@
 //! handlers.
 
 use wireloom_dataplane::agent::Agent;
-use wireloom_dataplane::dispatch::{Origin, Subscriber, Verdict};
-use wireloom_dataplane::inbound::{Inbound, RingSubscriber, read_inbound};
-use wireloom_ring::{Consumer, Records, record_spacing};
+use wireloom_dataplane::clock::Clock;
+use wireloom_dataplane::dispatch::{Origin, Pumped, Subscriber, Verdict};
+use wireloom_dataplane::inbound::{Inbound, RingReader, RingSubscriber};
 use wireloom_wire::{Encoding, Frame, FrameFlags, FrameHeader};
 
 use crate::encode::{EncodeError, Scratch};
@@ -26,6 +26,10 @@ impl Subscriber for JsonOnly {
         }
     }
 
+    fn pump(&mut self, now_ns: u64) -> Pumped {
+        self.0.pump(now_ns)
+    }
+
     fn end_cycle(&mut self) {
         self.0.end_cycle();
     }
@@ -35,14 +39,18 @@ impl Subscriber for JsonOnly {
 #[derive(Debug)]
 pub(crate) struct Converter {
     codec: JsonCodec,
-    from: Consumer,
+    from: RingReader,
     back: RingWriter,
     scratch: Scratch,
+    clock: Clock,
 }
 
+/// Records converted in one cycle, at most.
+const CYCLE_RECORDS: usize = 4_096;
+
 impl Converter {
-    pub(crate) fn new(codec: JsonCodec, from: Consumer, back: RingWriter) -> Self {
-        Self { codec, from, back, scratch: Scratch::default() }
+    pub(crate) fn new(codec: JsonCodec, from: RingReader, back: RingWriter, clock: Clock) -> Self {
+        Self { codec, from, back, scratch: Scratch::default(), clock }
     }
 }
 
@@ -51,12 +59,13 @@ impl Agent for Converter {
         "json-converter"
     }
 
-    fn do_work(&mut self, _now_ns: u64) -> usize {
-        let Self { codec, from, back, scratch } = self;
-        let batch = from.read();
-        let mut taken = 0;
-        for record in Records::new(batch) {
-            if let Some(Inbound::Event(frame, origin)) = read_inbound(record) {
+    fn do_work(&mut self, now_ns: u64) -> usize {
+        let Self { codec, from, back, scratch, clock } = self;
+        from.poll(
+            CYCLE_RECORDS,
+            || clock.unix_ns(now_ns),
+            |inbound| {
+                let Inbound::Event(frame, origin) = inbound else { return true };
                 let header = FrameHeader {
                     event_type: codec.type_id(),
                     fingerprint: codec.fingerprint(),
@@ -73,15 +82,9 @@ impl Agent for Converter {
                         }
                     })
                 });
-                if outcome == Err(crate::Refused::BackPressured) {
-                    // The worker is behind: this record again, next cycle.
-                    break;
-                }
-            }
-            taken += record_spacing(record.len());
-        }
-        let taken = taken.min(batch.len());
-        from.release(taken);
-        taken
+                // When the worker is behind: this record again, next cycle.
+                outcome != Err(crate::Refused::BackPressured)
+            },
+        )
     }
 }

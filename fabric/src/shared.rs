@@ -16,7 +16,9 @@ use wireloom_dataplane::counters::{Counter, CounterMeaning, Counters};
 use wireloom_dataplane::direct::DirectUse;
 use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId, Wanted};
 use wireloom_dataplane::flow::{FlowControl, Watch};
-use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
+use wireloom_dataplane::inbound::{
+    InboundCounters, RingReader, RingSubscriber, ShedReason, SlowPolicy, TakenCounters, inbound,
+};
 use wireloom_dataplane::launch::{ReceiverPort, SenderPort};
 use wireloom_dataplane::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX, SUBSCRIPTIONS_MAX};
 use wireloom_dataplane::link::{Link as SenderLink, LinkConfig, LinkCounters, LinkId};
@@ -58,6 +60,22 @@ pub(crate) struct LinkEntry {
     pub(crate) counters: Arc<LinkCounters>,
 }
 
+/// What both ends of a subscriber's ring say of it.
+#[derive(Debug)]
+pub(crate) struct RingBook {
+    /// What the subscriber asked for.
+    pub(crate) what: String,
+    pub(crate) inbound: Arc<InboundCounters>,
+    pub(crate) taken: Arc<TakenCounters>,
+}
+
+impl RingBook {
+    /// Events shed at this ring for a reason, by either end.
+    pub(crate) fn shed(&self, reason: ShedReason) -> u64 {
+        self.inbound.shed(reason) + self.taken.shed(reason)
+    }
+}
+
 /// Everybody the ledger asks.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
@@ -66,7 +84,7 @@ pub(crate) struct Books {
     /// Where reliable events go, by their index.
     pub(crate) peers: Vec<Peer>,
     pub(crate) handlers: Vec<(&'static str, Arc<HandlerCounters>)>,
-    pub(crate) rings: Vec<(String, Arc<InboundCounters>)>,
+    pub(crate) rings: Vec<RingBook>,
     /// What was configured without effect.
     pub(crate) notes: Vec<String>,
     /// Bytes of rings made so far.
@@ -191,6 +209,15 @@ impl Shared {
                     Some((_, sum)) => *sum += value,
                     None => sums.push((meaning, value)),
                 }
+            }
+        }
+        let books = self.books();
+        for reason in ShedReason::ALL {
+            let events: u64 = books.rings.iter().map(|ring| ring.shed(reason)).sum();
+            if let Some(meaning) = reason.meaning()
+                && events > 0
+            {
+                sums.push((meaning, events));
             }
         }
         sums
@@ -447,17 +474,26 @@ impl Shared {
             .map_err(|()| SubscribeError::Stalled)
     }
 
-    /// A ring from one receiver to a subscriber's thread.
+    /// A ring from one receiver to a subscriber's thread, who sleeps at `wake`.
     pub(crate) fn inbound(
         &self,
-        what: &str,
+        (what, receiver): (&str, usize),
+        (policy, ring_bytes): (SlowPolicy, Option<usize>),
         wake: Option<Arc<Wake>>,
-    ) -> Result<(RingSubscriber, Consumer), SubscribeError> {
-        let (producer, consumer) =
-            self.ring(self.sizes.subscriber_ring_bytes).map_err(SubscribeError::Ring)?;
-        let subscriber = RingSubscriber::new(producer, wake);
-        self.books().rings.push((what.to_owned(), Arc::clone(subscriber.counters())));
-        Ok((subscriber, consumer))
+    ) -> Result<(RingSubscriber, RingReader), SubscribeError> {
+        let ring_bytes = ring_bytes.unwrap_or(self.sizes.subscriber_ring_bytes);
+        let halves = self.ring(ring_bytes).map_err(SubscribeError::Ring)?;
+        let wakes = (wake, self.receivers[receiver].wake.clone());
+        let (subscriber, reader) = inbound(halves, policy, wakes);
+        let mut books = self.books();
+        books.ring_bytes += policy.beside_bytes(ring_bytes);
+        books.rings.push(RingBook {
+            what: what.to_owned(),
+            inbound: Arc::clone(subscriber.counters()),
+            taken: Arc::clone(reader.taken()),
+        });
+        drop(books);
+        Ok((subscriber, reader))
     }
 
     /// Remembers a type's name; two names with one id are told apart here, before either is lost.
@@ -488,9 +524,11 @@ impl Shared {
             control.as_ref().and_then(|control| control.wake().cloned())
         };
         for receiver in 0..self.receivers() {
-            let (ring, consumer) = self.inbound("json conversion", wake.clone())?;
+            let what = ("json conversion", receiver);
+            let (ring, reader) = self.inbound(what, (SlowPolicy::default(), None), wake.clone())?;
             let back = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
-            let converter = Converter::new(JsonCodec::of::<E>(), consumer, back);
+            let clock = self.clock.clone();
+            let converter = Converter::new(JsonCodec::of::<E>(), reader, back, clock);
             self.add_task(Box::new(converter))?;
             self.subscribe(receiver, Wanted::Types(vec![E::TYPE_ID]), Box::new(JsonOnly(ring)))?;
         }

@@ -10,7 +10,7 @@ use wireloom_control::FRAME_BYTES_MAX;
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_dataplane::inbound::{ORIGIN_BYTES, origin_header};
 use wireloom_dataplane::link::LinkId;
-use wireloom_dataplane::outbound::mark;
+use wireloom_dataplane::outbound::{mark, mark_with_deadlines};
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{ClaimError, Producer, record_spacing};
 use wireloom_wire::{
@@ -88,6 +88,8 @@ pub(crate) struct RingWriter {
     bytes_max: usize,
     /// The link frames go to since the last mark.
     marked: Option<LinkId>,
+    /// The mark said that frames may have deadlines: once one had, every later mark says so.
+    deadlines: bool,
     /// Room that was enough for the last payload.
     room_bytes: usize,
     /// For events to a peer by TCP that the ring does not hold.
@@ -110,6 +112,7 @@ impl RingWriter {
             handed,
             bytes_max: 0,
             marked: None,
+            deadlines: false,
             room_bytes: FIRST_ROOM_BYTES,
             large: None,
             was_large: false,
@@ -241,7 +244,7 @@ impl RingWriter {
         visible: Visible,
         mut payload: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> Result<(), Refused> {
-        let (front, limit) = self.begin(way)?;
+        let (front, limit) = self.begin(way, head.has_deadline())?;
         let least = front + head.payload_offset();
         let mut room = least + self.room_bytes;
         loop {
@@ -289,14 +292,16 @@ impl RingWriter {
     /// Marks the link if it is not the last one's; gives what stands before the frame and the
     /// longest record.
     #[inline]
-    fn begin(&mut self, way: Way) -> Result<(usize, usize), Refused> {
+    fn begin(&mut self, way: Way, deadline: bool) -> Result<(usize, usize), Refused> {
         let ring_limit = self.producer.record_bytes_max();
         match way {
             Way::Link { id, limit } => {
                 let limit = limit.min(ring_limit);
-                if self.marked != Some(id) {
+                if self.marked != Some(id) || (deadline && !self.deadlines) {
+                    let deadlines = self.deadlines || deadline;
+                    let mark = if deadlines { mark_with_deadlines } else { mark };
                     mark(&mut self.producer, id).map_err(|error| refusal(error, limit))?;
-                    self.marked = Some(id);
+                    (self.marked, self.deadlines) = (Some(id), deadlines);
                 }
                 Ok((0, limit))
             }
