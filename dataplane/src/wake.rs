@@ -125,11 +125,16 @@ impl Wake {
     }
 
     /// As [`Wake::notify`] for what may wait for the worker's flush interval: a dozing worker
-    /// sleeps on.
+    /// sleeps on. Returns whether it does.
     #[inline]
-    pub fn notify_soon(&self) {
-        if self.sleep() == PARKED {
-            self.wake();
+    pub fn notify_soon(&self) -> bool {
+        match self.sleep() {
+            AWAKE => false,
+            PARKED => {
+                self.wake();
+                false
+            }
+            _ => true,
         }
     }
 

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use wireloom_dataplane::counters::{Counter, Counters};
 use wireloom_dataplane::inbound::ShedReason;
+use wireloom_wire::Priority;
 
-use crate::shared::{RingBook, Shared};
+use crate::rings::RingBook;
+use crate::shared::Shared;
 
 /// One node's account, in events. Each `balanced` holds exactly once the node is quiet; while
 /// events flow, `in_flight` is what its rings hold.
@@ -44,6 +46,8 @@ pub struct Published {
     pub refused: u64,
     /// Handed to the kernel.
     pub sent: u64,
+    /// The same by lane, under the name of its priority; those that sent something.
+    pub lanes: BTreeMap<&'static str, u64>,
     /// Shed by the sender, by reason.
     pub shed: BTreeMap<&'static str, u64>,
     /// In rings, not yet taken by the sender.
@@ -223,6 +227,12 @@ impl Shared {
         }
         for (address, entry) in &books.links {
             ledger.links.insert(format!("udp://{address}"), entry.counters.events_total());
+            for (priority, events) in Priority::ALL.iter().zip(&entry.counters.events) {
+                let events = read(events);
+                if events > 0 {
+                    *ledger.published.lanes.entry(priority.name()).or_default() += events;
+                }
+            }
         }
         let is_settled = ledger.add_peers(&books.peers);
         for (name, counters) in &books.handlers {

@@ -74,6 +74,7 @@ mod paths;
 mod peers;
 mod publisher;
 mod receipt;
+mod rings;
 mod router;
 pub mod schema;
 mod shared;
@@ -81,7 +82,7 @@ mod subscriber;
 mod target;
 mod writer;
 
-pub use builder::{NodeBuilder, NodeError};
+pub use builder::{Levels, NodeBuilder, NodeError};
 pub use choose::Choice;
 pub use cluster::DISCOVERY_GROUP;
 pub use envelope::Envelope;

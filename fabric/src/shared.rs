@@ -16,9 +16,6 @@ use wireloom_dataplane::counters::{Counter, CounterMeaning, Counters};
 use wireloom_dataplane::direct::DirectUse;
 use wireloom_dataplane::dispatch::{Subscriber, Subscription, SubscriptionId, Wanted};
 use wireloom_dataplane::flow::{FlowControl, Watch};
-use wireloom_dataplane::inbound::{
-    InboundCounters, RingReader, RingSubscriber, ShedReason, SlowPolicy, TakenCounters, inbound,
-};
 use wireloom_dataplane::launch::{ReceiverPort, SenderPort};
 use wireloom_dataplane::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX, SUBSCRIPTIONS_MAX};
 use wireloom_dataplane::link::{Link as SenderLink, LinkConfig, LinkCounters, LinkId};
@@ -34,12 +31,21 @@ use crate::convert::{Converter, JsonOnly};
 use crate::dominant::Dominant;
 use crate::event::Event;
 use crate::handler::{HandlerCounters, LostHandler};
+use crate::intake::Intake;
 use crate::json::JsonCodec;
 use crate::ledger::WorkerReport;
 use crate::outcome::{NoRoute, Refused, SubscribeError};
 use crate::paths::Paths;
 use crate::peers::Peer;
+use crate::rings::{RingBook, given_up};
 use crate::writer::{Handed, RingWriter};
+
+/// What publishers count for themselves.
+static BATCHES_FULL: CounterMeaning = CounterMeaning {
+    name: "batches_full",
+    unit: "times",
+    meaning: "Times a publisher's batch was full and ended the sender's flush interval.",
+};
 
 /// How long control waits for a worker to take a command before it calls it stalled.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(2);
@@ -58,22 +64,6 @@ pub(crate) struct LinkEntry {
     /// It leads to many, or not where the direct socket can lead.
     pub(crate) group: bool,
     pub(crate) counters: Arc<LinkCounters>,
-}
-
-/// What both ends of a subscriber's ring say of it.
-#[derive(Debug)]
-pub(crate) struct RingBook {
-    /// What the subscriber asked for.
-    pub(crate) what: String,
-    pub(crate) inbound: Arc<InboundCounters>,
-    pub(crate) taken: Arc<TakenCounters>,
-}
-
-impl RingBook {
-    /// Events shed at this ring for a reason, by either end.
-    pub(crate) fn shed(&self, reason: ShedReason) -> u64 {
-        self.inbound.shed(reason) + self.taken.shed(reason)
-    }
 }
 
 /// Everybody the ledger asks.
@@ -106,7 +96,7 @@ pub(crate) struct Shared {
     notes: Vec<String>,
     clock: Clock,
     sender: SenderPort,
-    receivers: Vec<ReceiverPort>,
+    pub(crate) receivers: Vec<ReceiverPort>,
     pub(crate) links: LinksPort,
     sessions: u32,
     subscriptions: AtomicU64,
@@ -212,14 +202,12 @@ impl Shared {
             }
         }
         let books = self.books();
-        for reason in ShedReason::ALL {
-            let events: u64 = books.rings.iter().map(|ring| ring.shed(reason)).sum();
-            if let Some(meaning) = reason.meaning()
-                && events > 0
-            {
-                sums.push((meaning, events));
-            }
+        let batches =
+            books.handed.iter().map(|handed| handed.batches.load(Ordering::Relaxed)).sum();
+        if batches > 0 {
+            sums.push((&BATCHES_FULL, batches));
         }
+        sums.extend(given_up(&books.rings));
         sums
     }
 
@@ -259,6 +247,7 @@ impl Shared {
                         (&folded.to_links, &old.to_links),
                         (&folded.to_local, &old.to_local),
                         (&folded.refused, &old.refused),
+                        (&folded.batches, &old.batches),
                     ] {
                         sum.fetch_add(cell.load(Ordering::Relaxed), Ordering::Relaxed);
                     }
@@ -295,7 +284,8 @@ impl Shared {
         let (producer, consumer) = made.map_err(|_| Refused::NoRoute(NoRoute::Stalled))?;
         let wake = match priority {
             Some(priority) => {
-                let outbound = Box::new(Outbound::new(consumer, priority.index()));
+                let lane = self.sizes.levels.lane_of(priority);
+                let outbound = Box::new(Outbound::new(consumer, lane.index()));
                 self.to_sender(SenderCommand::Attach(outbound))?;
                 self.sender.wake.clone()
             }
@@ -309,7 +299,7 @@ impl Shared {
             }
         };
         let urgent = priority.is_none_or(|priority| priority == Priority::Critical);
-        Ok(RingWriter::new(producer, wake, urgent, handed))
+        Ok(RingWriter::new(producer, wake, urgent, handed).batching(self.sizes.batch as u64))
     }
 
     /// The link to an address, made when it is new: the path's packet size is asked of the system.
@@ -474,28 +464,6 @@ impl Shared {
             .map_err(|()| SubscribeError::Stalled)
     }
 
-    /// A ring from one receiver to a subscriber's thread, who sleeps at `wake`.
-    pub(crate) fn inbound(
-        &self,
-        (what, receiver): (&str, usize),
-        (policy, ring_bytes): (SlowPolicy, Option<usize>),
-        wake: Option<Arc<Wake>>,
-    ) -> Result<(RingSubscriber, RingReader), SubscribeError> {
-        let ring_bytes = ring_bytes.unwrap_or(self.sizes.subscriber_ring_bytes);
-        let halves = self.ring(ring_bytes).map_err(SubscribeError::Ring)?;
-        let wakes = (wake, self.receivers[receiver].wake.clone());
-        let (subscriber, reader) = inbound(halves, policy, wakes);
-        let mut books = self.books();
-        books.ring_bytes += policy.beside_bytes(ring_bytes);
-        books.rings.push(RingBook {
-            what: what.to_owned(),
-            inbound: Arc::clone(subscriber.counters()),
-            taken: Arc::clone(reader.taken()),
-        });
-        drop(books);
-        Ok((subscriber, reader))
-    }
-
     /// Remembers a type's name; two names with one id are told apart here, before either is lost.
     pub(crate) fn know_type(&self, id: EventTypeId, name: &str) -> Result<(), SubscribeError> {
         let mut books = self.books();
@@ -525,7 +493,7 @@ impl Shared {
         };
         for receiver in 0..self.receivers() {
             let what = ("json conversion", receiver);
-            let (ring, reader) = self.inbound(what, (SlowPolicy::default(), None), wake.clone())?;
+            let (ring, reader) = self.inbound(what, Intake::default(), wake.clone())?;
             let back = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
             let clock = self.clock.clone();
             let converter = Converter::new(JsonCodec::of::<E>(), reader, back, clock);

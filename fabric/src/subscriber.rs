@@ -80,7 +80,6 @@ impl Inlet {
         intake: Intake,
         front: impl Fn(RingSubscriber) -> Box<dyn Front>,
     ) -> Result<Self, SubscribeError> {
-        let ring = intake.check()?;
         let poller = Poller::new().map_err(|error| SubscribeError::Ring(error.to_string()))?;
         let wake = Wake::new(poller.waker());
         let mut inlet = Self {
@@ -104,7 +103,7 @@ impl Inlet {
         let what = if types.is_empty() { "every type".into() } else { types.join(" ") };
         for receiver in 0..shared.receivers() {
             let wake = Some(Arc::clone(&inlet.wake));
-            let (subscriber, reader) = shared.inbound((&what, receiver), ring, wake)?;
+            let (subscriber, reader) = shared.inbound((&what, receiver), intake, wake)?;
             let subscriber = front(subscriber);
             inlet.subscriptions.push(shared.subscribe(receiver, wanted.clone(), subscriber)?);
             inlet.rings.push(reader);

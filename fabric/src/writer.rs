@@ -63,6 +63,8 @@ pub(crate) struct Handed {
     pub(crate) to_links: AtomicU64,
     pub(crate) to_local: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// Times a batch was full while the sender slept, and woke it.
+    pub(crate) batches: AtomicU64,
 }
 
 impl Handed {
@@ -83,6 +85,9 @@ pub(crate) struct RingWriter {
     wake: Option<Arc<Wake>>,
     /// Frames do not wait for the worker's flush interval.
     urgent: bool,
+    /// Nor do so many of them, counted in `handed`; and where the count stood at the last batch.
+    batch: u64,
+    batched: u64,
     handed: Arc<Handed>,
     /// A ring of up to so many bytes may follow this one.
     bytes_max: usize,
@@ -109,6 +114,8 @@ impl RingWriter {
             producer,
             wake,
             urgent,
+            batch: u64::MAX,
+            batched: 0,
             handed,
             bytes_max: 0,
             marked: None,
@@ -117,6 +124,13 @@ impl RingWriter {
             large: None,
             was_large: false,
         }
+    }
+
+    /// The same, whose sender's flush interval ends after so many events.
+    pub(crate) fn batching(mut self, events: u64) -> Self {
+        self.batched = self.handed.to_links.load(Ordering::Relaxed);
+        self.batch = events;
+        self
     }
 
     /// Lets events that no ring holds go by `large`.
@@ -218,21 +232,38 @@ impl RingWriter {
         let Some((head, rest)) = claim.split_first_chunk_mut() else { return false };
         let Ok(bytes) = payload(rest) else { return false };
         plain.frame.write(head, plain.sequence, plain.timestamp_ns);
+        bump(&self.handed.to_links);
         if visible == Visible::Now {
             claim.commit(FRAME_HEADER_BYTES + bytes);
             self.wake(false);
         } else {
             claim.stage(FRAME_HEADER_BYTES + bytes);
         }
-        bump(&self.handed.to_links);
         true
     }
 
     /// Wakes the worker for frames it can see; a refusal is a full ring, and does not wait.
     #[inline]
-    fn wake(&self, refused: bool) {
+    fn wake(&mut self, refused: bool) {
+        let Some(wake) = &self.wake else { return };
+        if self.urgent || refused {
+            wake.notify();
+        } else if wake.notify_soon() {
+            self.wait_for_company();
+        }
+    }
+
+    /// The worker sleeps for its flush interval: a full batch ends that.
+    #[cold]
+    fn wait_for_company(&mut self) {
+        let handed = self.handed.to_links.load(Ordering::Relaxed);
+        if handed.wrapping_sub(self.batched) < self.batch {
+            return;
+        }
+        self.batched = handed;
+        bump(&self.handed.batches);
         if let Some(wake) = &self.wake {
-            if self.urgent || refused { wake.notify() } else { wake.notify_soon() }
+            wake.notify();
         }
     }
 
