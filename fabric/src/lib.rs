@@ -116,3 +116,8 @@ pub use wireloom_dataplane::socket::Interface;
 pub use wireloom_wire::{
     Encoding, EventTypeId, Fingerprint, NodeId, Priority, SessionId, TraceContext,
 };
+
+/// The samples of the guide, compiled and run as the others.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/subscribers.md")]
+struct GuideToSubscribers;

@@ -97,6 +97,11 @@ pub(super) struct Isolation {
     /// The longest that `block` waits.
     patience_us: u64,
     rows: Vec<Row>,
+    /// Of all rows.
+    lost: u64,
+    duplicated: u64,
+    corrupt: u64,
+    ledger_balanced: bool,
     cores: Vec<usize>,
     notes: Vec<String>,
     machine: Machine,
@@ -130,6 +135,7 @@ pub(super) fn run(args: &IsolationArgs, output: &Output) -> Result<Isolation> {
         rows.push(run.finish(policy)?);
     }
     output.progress("");
+    let sum = |of: fn(&Row) -> u64| rows.iter().map(of).sum();
     Ok(Isolation {
         bench: "isolation",
         seconds: rounded(args.duration.as_secs_f64()),
@@ -137,6 +143,10 @@ pub(super) fn run(args: &IsolationArgs, output: &Output) -> Result<Isolation> {
         neighbours: args.neighbours,
         payload_bytes: FIXED_PAYLOAD_BYTES,
         patience_us: u64::try_from(PATIENCE.as_micros()).unwrap_or(u64::MAX),
+        lost: sum(|row| row.lost),
+        duplicated: sum(|row| row.duplicated),
+        corrupt: sum(|row| row.corrupt),
+        ledger_balanced: rows.iter().all(|row| row.ledger_balanced),
         rows,
         cores: place.cores,
         notes,
@@ -241,7 +251,7 @@ impl Run {
 
 impl Findings for Isolation {
     fn is_sound(&self) -> bool {
-        self.rows.iter().all(|row| row.corrupt + row.duplicated == 0 && row.ledger_balanced)
+        self.corrupt + self.duplicated == 0 && self.ledger_balanced
     }
 
     fn table(&self, output: &Output) -> String {
@@ -268,9 +278,8 @@ impl Findings for Isolation {
                 count(row.left_alone_told_shed)
             ));
         }
-        let lost = self.rows.iter().map(|row| row.lost).sum();
-        table.row("lost by neighbours", &count(lost));
-        table.ledger(self.rows.iter().all(|row| row.ledger_balanced), output);
+        table.row("lost by neighbours", &count(self.lost));
+        table.ledger(self.ledger_balanced, output);
         table.end(&self.notes, &self.machine)
     }
 }

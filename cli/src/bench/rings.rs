@@ -4,7 +4,7 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use wireloom::{Node, Polled, SlowPolicy, Subscriber};
+use wireloom::{Intake, Node, Polled, SlowPolicy, Subscriber};
 
 use super::arrivals::Counts;
 use super::event::{BenchEvent, Load};
@@ -16,6 +16,8 @@ use super::receive::{Checker, Driven, Watch};
 const POLL_MAX: usize = 256;
 /// What the blocking policy waits for at most.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1);
+/// Its ring: full within a few hundred events.
+const RING_BYTES: usize = 64 << 10;
 /// Keys of the policy that keeps the newest of each.
 const KEYS: usize = 1_024;
 
@@ -58,7 +60,7 @@ impl Slow {
                 return Ok(node.subscribe_latest(KEYS, key)?);
             }
         };
-        Ok(node.subscribe_with(policy)?)
+        Ok(node.subscribe_with(Intake::of(policy).ring_bytes(RING_BYTES))?)
     }
 }
 
