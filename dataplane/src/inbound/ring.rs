@@ -201,9 +201,10 @@ impl RingSubscriber {
             Store::Nothing | Store::Latest(_) => self.shed(ShedReason::RingFull),
             Store::Cut => {
                 self.counters.count_shed(ShedReason::Disconnected, 1);
-                self.counters.cut.store(true, Ordering::Release);
-                // Nothing more is put into it; what is there can be taken.
+                // Nothing more is put into it; what is there can be taken, and is seen by whoever
+                // sees that this was the last.
                 self.producer.close();
+                self.counters.cut.store(true, Ordering::Release);
                 Verdict::Disconnected
             }
             Store::Block(backlog, patience) => {
