@@ -17,6 +17,7 @@ mod frontier;
 mod frontier_report;
 mod help;
 mod idle;
+mod isolation;
 mod local;
 mod loops;
 mod machine;
@@ -32,6 +33,7 @@ mod raw;
 mod receive;
 mod report;
 mod ring;
+mod rings;
 mod round_trip;
 mod scale;
 mod stream;
@@ -51,6 +53,7 @@ use crate::output::Output;
 use fanout::FanoutArgs;
 use flow::{Flow, FlowArgs, IdleChoice, Transport};
 use frontier::FrontierArgs;
+use isolation::IsolationArgs;
 use mesh::MeshArgs;
 use peer::{Answer, PeerPlan, PeerWork, say};
 use pingpong::PingpongArgs;
@@ -78,6 +81,7 @@ const SEND_BUFFER_BYTES: usize = 1 << 20;
   wireloom bench idle --duration 10s          what a node costs that has nothing to do
   wireloom bench pingpong --idle adaptive     there and back, beside plain sockets
   wireloom bench priority                     a critical event behind a bulk flow
+  wireloom bench isolation                    neighbours of a frozen subscriber
   wireloom bench frontier --svg curve.svg     CPU against latency, by flush interval
   wireloom bench fanout --subscribers 16      one event to many
   wireloom bench scale                        more publishers, types, subscribers
@@ -109,6 +113,9 @@ enum Bench {
     /// A critical event behind a bulk flow that saturates the link, and without it.
     #[command(after_help = help::PRIORITY)]
     Priority(PriorityArgs),
+    /// What a frozen subscriber costs its neighbours, by its policy.
+    #[command(after_help = help::ISOLATION)]
+    Isolation(IsolationArgs),
     /// CPU against latency at a steady rate, by flush interval, beside the raw wake-ups.
     #[command(after_help = help::FRONTIER)]
     Frontier(FrontierArgs),
@@ -148,6 +155,9 @@ pub(crate) fn run(args: &BenchArgs, output: &Output) -> Result<ExitCode> {
         Bench::Priority(args) => {
             return priority::run(args, output)?.print(output, args.place.json);
         }
+        Bench::Isolation(args) => {
+            return isolation::run(args, output)?.print(output, args.place.json);
+        }
         Bench::Frontier(args) => {
             return frontier::run(args, output)?.print(output, args.place.json);
         }
@@ -186,6 +196,7 @@ fn serve(plan: &str) -> Result<ExitCode> {
         PeerWork::RawEcho if plan.reliable => stream::serve_stream_echo(&plan),
         PeerWork::Raw | PeerWork::RawChecked => raw::serve_raw(&plan),
         PeerWork::RawEcho => echo::serve_echo(&plan),
+        PeerWork::Rings => rings::serve_rings(&plan),
     };
     if let Err(error) = served {
         say(&Answer::Failed(format!("{error:#}")))?;

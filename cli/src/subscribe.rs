@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde::Serialize;
 use wireloom::config::{Config, ConfigError};
-use wireloom::{AnySubscriber, Ledger, Node, NodeBuilder, PolledAny};
+use wireloom::{AnySubscriber, Ledger, Node, NodeBuilder, PolledAny, ShedReason};
 
 use crate::args::SubscribeArgs;
 use crate::args::cluster::{self, is_configured};
@@ -249,10 +249,18 @@ impl Printing<'_> {
                     ));
                 }
             }
-            PolledAny::Shed(events) => output.report(format_args!(
-                "shed {}: printing was slower than they came; a larger --ring-bytes holds more",
-                text::counted(events, "event")
+            PolledAny::Shed(shed) if shed.reason == ShedReason::RingFull => {
+                output.report(format_args!(
+                    "shed {}: printing was slower than they came; a larger --ring-bytes holds more",
+                    text::counted(shed.events, "event")
+                ));
+            }
+            PolledAny::Shed(shed) => output.report(format_args!(
+                "shed {}: {}",
+                text::counted(shed.events, "event"),
+                shed.reason
             )),
+            PolledAny::Disconnected => output.report(format_args!("cut off: it was too slow")),
         });
         failed.map_or(Ok(taken), Err)
     }

@@ -242,6 +242,29 @@ fn priority_behind_bulk_and_alone() {
 }
 
 #[test]
+fn isolation_of_a_frozen_subscribers_neighbours() {
+    let figures = figures("isolation --duration 400ms");
+    let rows = figures["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 5);
+    for row in rows {
+        let published = number(row, "published");
+        assert!(published > 1_000.0 && number(row, "lost") < 0.5, "{row}");
+        assert!((number(row, "delivered") - published).abs() < 0.5, "{row}");
+        assert!(timed(row, "alive_us") + timed(row, "frozen_us") > 1_000.0, "{row}");
+        // What it took and what it was told it missed is everything, unless it was cut off.
+        let (taken, told) = (number(row, "left_alone_taken"), number(row, "left_alone_told_shed"));
+        if row["policy"] == "disconnect" {
+            assert!(taken < published && told < 0.5, "{row}");
+        } else {
+            assert!(told > 0.0 && (taken + told - published).abs() < 0.5, "{row}");
+        }
+        let change = number(row, "p99_frozen_us") / number(row, "p99_alive_us") - 1.0;
+        assert!((number(row, "change_percent") - 100.0 * change).abs() < 0.1, "{row}");
+        assert_eq!(row["within_bound"], number(row, "change_percent") <= 5.0, "{row}");
+    }
+}
+
+#[test]
 fn frontier_with_its_plot() {
     let file = std::env::temp_dir().join(format!("wireloom-frontier-{}.svg", std::process::id()));
     let words = format!("frontier --rate 20k --duration 100ms --svg {}", file.display());
@@ -340,6 +363,7 @@ fn a_person_gets_a_table() {
         ("tcp --duration 50ms", ["acknowledged", "out of order", "% of it)"]),
         ("tcp --rate 5k --duration 50ms", ["tcp for", "acknowledged", "(as fast as it goes, not"]),
         ("priority --duration 50ms", ["critical, behind bulk", "bound of the p99", "GSO send"]),
+        ("isolation --only block --duration 100ms", ["block", "frozen p50", "p99 changes"]),
         ("frontier --duration 20ms", ["250 µs", "4 ms", "p99 < 1 ms up to"]),
         ("fanout --subscribers 1 --duration 10ms", ["handlers", "unicast", "multicast"]),
         ("scale --duration 10ms", ["publishers", "1,000", "subscribers"]),

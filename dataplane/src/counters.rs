@@ -99,6 +99,15 @@ counters! {
         "Events refused because their payload failed the checks of its type.";
     EventsShedRingFull "events_shed_ring_full" "events"
         "Events shed because the subscriber's ring was full; poll faster or make it larger.";
+    EventsShedTooLarge "events_shed_too_large" "events"
+        "Events longer than a quarter of the subscriber's ring, or than the share of a key; make \
+         the ring larger.";
+    EventsShedKeysFull "events_shed_keys_full" "events"
+        "Events of more keys than a subscriber keeps the newest of; let it keep more.";
+    EventsShedDisconnected "events_shed_disconnected" "events"
+        "Events that found the ring of a subscriber full whose policy cuts it off then.";
+    EventsExpired "events_expired" "events"
+        "Events whose deadline had passed when they were to be sent or handled.";
     EventsUnconverted "events_unconverted" "events"
         "Dynamic (JSON) events whose subscribers read archives only; make the type known by \
          its JSON form.";

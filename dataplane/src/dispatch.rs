@@ -67,11 +67,31 @@ pub enum Verdict {
     BadArchive,
     /// The subscriber's ring is full.
     RingFull,
+    /// The subscriber's ring takes no event as long as this.
+    TooLarge,
+    /// The subscriber keeps the newest event of each key, and has no room for another key.
+    KeysFull,
+    /// The subscriber's ring is full, and its policy ends the subscription.
+    Disconnected,
     /// An event of this subscriber's type in another form than it reads (dynamic, or of an older
     /// version): those who asked for what is [unread](Wanted::Unread) make the right one of it.
     Unconverted,
     /// Not for this subscriber after all; says nothing about the event.
     Passed,
+}
+
+/// Whether a subscriber has events that found no room where it puts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pumped {
+    /// It has none.
+    Done,
+    /// It has: it is asked again in the next cycle.
+    Waits,
+    /// It has, and until then (monotonic ns) the receiver is to take nothing in.
+    Holds {
+        /// When it is waited for no longer.
+        until_ns: u64,
+    },
 }
 
 /// One who takes events on the receiver's worker.
@@ -91,8 +111,14 @@ pub trait Subscriber: Send {
         let _ = lost;
     }
 
-    /// The end of a duty cycle in which this subscriber was called: make staged records visible,
-    /// wake whoever waits for them.
+    /// Before the end of a duty cycle in which this subscriber was called, or did not say
+    /// [`Pumped::Done`] in the one before: put what waits where there is room now.
+    fn pump(&mut self, now_ns: u64) -> Pumped {
+        let _ = now_ns;
+        Pumped::Done
+    }
+
+    /// The end of such a cycle: make staged records visible, wake whoever waits for them.
     fn end_cycle(&mut self) {}
 
     /// One of the calls above has panicked, with this. The event is counted; the subscriber, known
@@ -238,7 +264,18 @@ pub(crate) struct Dispatch {
     every: Option<u32>,
     /// Who is given requests that nobody answers.
     unanswered: Option<u32>,
+    /// Those called in this cycle, and those that wait for room since an earlier one.
     called: Vec<u32>,
+    /// Until when one of them holds the receiver up; 0 when none does.
+    hold_until_ns: u64,
+    /// The time of this cycle, against which deadlines are held.
+    now_unix_ns: u64,
+}
+
+/// Whether an event's deadline is over. A look at its flags, where it has none.
+#[inline]
+fn is_expired(frame: &Frame<'_>, now_unix_ns: u64) -> bool {
+    frame.deadline().is_some_and(|deadline_ns| deadline_ns < now_unix_ns)
 }
 
 fn index_of(length: usize) -> u32 {
@@ -256,6 +293,8 @@ impl Dispatch {
             every: None,
             unanswered: None,
             called: Vec::with_capacity(SUBSCRIPTIONS_MAX),
+            hold_until_ns: 0,
+            now_unix_ns: 0,
         }
     }
 
@@ -388,7 +427,7 @@ impl Dispatch {
             self.called.push(index);
         }
         let subscription = &mut *entry.subscription;
-        let mut run = Run::new(frames, event_type, counters);
+        let mut run = Run::new(frames, event_type, (counters, self.now_unix_ns));
         loop {
             let subscriber = &mut subscription.subscriber;
             match catch_unwind(AssertUnwindSafe(|| subscriber.on_run(&mut run, origin))) {
@@ -418,6 +457,9 @@ impl Dispatch {
     // Out of line the frame goes through memory, read in other pieces than it was written in.
     #[inline(always)]
     pub(crate) fn deliver(&mut self, frame: &Frame<'_>, origin: &Origin) -> Counter {
+        if is_expired(frame, self.now_unix_ns) {
+            return Counter::EventsExpired;
+        }
         let typed = self.slots[self.slot_of(frame.header.event_type.0)].head;
         let mut outcome: Option<Counter> = None;
         let mut unread = false;
@@ -520,17 +562,51 @@ impl Dispatch {
         }
     }
 
-    /// Ends the cycle for those called in it.
-    pub(crate) fn end_cycle(&mut self) {
-        while let Some(index) = self.called.pop() {
-            if let Some(entry) = self.entries[index as usize].as_mut() {
-                entry.called = false;
-                let subscriber = &mut entry.subscription.subscriber;
-                if let Err(what) = catch_unwind(AssertUnwindSafe(|| subscriber.end_cycle())) {
-                    entry.subscription.tell_panic(what);
+    /// The time of the cycle that begins.
+    #[inline]
+    pub(crate) const fn begin_cycle(&mut self, now_unix_ns: u64) {
+        self.now_unix_ns = now_unix_ns;
+    }
+
+    /// Ends the cycle for those called in it, or still waiting for room.
+    pub(crate) fn end_cycle(&mut self, now_ns: u64) {
+        self.hold_until_ns = 0;
+        let mut waiting = 0;
+        for at in 0..self.called.len() {
+            let index = self.called[at];
+            let Some(entry) = self.entries[index as usize].as_mut() else { continue };
+            let subscriber = &mut entry.subscription.subscriber;
+            let end = || {
+                let pumped = subscriber.pump(now_ns);
+                subscriber.end_cycle();
+                pumped
+            };
+            match catch_unwind(AssertUnwindSafe(end)).unwrap_or(Pumped::Done) {
+                Pumped::Done => {
+                    entry.called = false;
+                    continue;
+                }
+                Pumped::Waits => {}
+                Pumped::Holds { until_ns } => {
+                    self.hold_until_ns = self.hold_until_ns.max(until_ns);
                 }
             }
+            self.called[waiting] = index;
+            waiting += 1;
         }
+        self.called.truncate(waiting);
+    }
+
+    /// Whether somebody is to be asked at the end of the cycle.
+    #[inline]
+    pub(crate) const fn has_called(&self) -> bool {
+        !self.called.is_empty()
+    }
+
+    /// Until when a subscriber holds the receiver up; `None` when none does.
+    #[inline]
+    pub(crate) const fn hold_until_ns(&self) -> Option<u64> {
+        if self.hold_until_ns == 0 { None } else { Some(self.hold_until_ns) }
     }
 }
 

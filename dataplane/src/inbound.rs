@@ -1,24 +1,41 @@
 //! An inbound ring: what the receiver writes for one subscriber and the subscriber's thread drains.
 //!
 //! Each record is a 32-byte origin header and then the frame as it came (one copy, out of the
-//! receive buffer), or a notice of events that will not come: lost on the way, or shed because this
-//! very ring was full. Notices stand where the events would have stood.
+//! receive buffer), or a notice of events that will not come: lost on the way, or shed for a reason
+//! of the subscriber's own. Notices stand where the events would have stood.
+//!
+//! The layout of these records stands here; `ring` fills the ring by the subscriber's policy
+//! (`policy`), with `backlog` and `latest` where events wait that it does not hold; `reader` drains
+//! it on the subscriber's thread; `account` is what the two ends say of themselves.
 //!
 //! A *local* ring is filled inside this process and drained by a receiver: events routed to this
 //! process, and packets that came by TCP, each one record with all its frames.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod account;
+mod backlog;
+mod latest;
+mod policy;
+mod reader;
+mod ring;
+
+pub use self::account::{InboundCounters, TakenCounters};
+pub use self::policy::{BLOCK_MAX, KEYS_MAX, Shed, ShedReason, SlowPolicy};
+pub use self::reader::RingReader;
+pub use self::ring::{RingSubscriber, inbound};
 
 use wireloom_ring::{ClaimError, Consumer, Producer, Records, record_length, record_spacing};
 use wireloom_wire::{Frame, Frames, NodeId, Packet, SessionId};
 
-use crate::dispatch::{Lost, Origin, Subscriber, Verdict};
-use crate::wake::Wake;
+use crate::dispatch::{Lost, Origin};
 
 /// Bytes of the origin header before each frame.
 pub const ORIGIN_BYTES: usize = 32;
 const NOTICE_BYTES: usize = 48;
+
+const KIND_OFFSET: usize = 4;
+const REASON_OFFSET: usize = 6;
+const SLOT_OFFSET: usize = 6;
+const GENERATION_OFFSET: usize = 12;
 
 const EVENT: u8 = 0;
 const LOST: u8 = 1;
@@ -32,33 +49,38 @@ pub enum Inbound<'a> {
     Event(Frame<'a>, Origin),
     /// Events of a stream that will not come.
     Lost(Lost),
-    /// This many events were shed because the ring was full.
-    Shed(u64),
-}
-
-/// What became of a ring subscriber's events; written by the receiver alone, on cache lines of its
-/// own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct InboundCounters {
-    /// Events put into the ring.
-    pub delivered: AtomicU64,
-    /// Events shed because the ring was full.
-    pub shed: AtomicU64,
-}
-
-fn bump(cell: &AtomicU64) {
-    cell.store(cell.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    /// Events were shed.
+    Shed(Shed),
+    /// The subscriber was cut off by its policy: nothing follows.
+    Disconnected,
 }
 
 fn put_origin(into: &mut [u8], kind: u8, origin: &Origin) {
-    into[4] = kind;
+    into[KIND_OFFSET] = kind;
     into[5] = origin.lane;
     into[6..8].fill(0);
     into[8..12].copy_from_slice(&origin.session.0.to_le_bytes());
     into[12..16].fill(0);
     into[16..24].copy_from_slice(&origin.source.0.to_le_bytes());
     into[24..32].copy_from_slice(&origin.received_unix_ns.to_le_bytes());
+}
+
+/// Writes which event of which key's slot a record holds: for those who keep only the newest.
+fn put_generation(into: &mut [u8], slot: u16, generation: u32) {
+    into[SLOT_OFFSET..SLOT_OFFSET + 2].copy_from_slice(&slot.to_le_bytes());
+    into[GENERATION_OFFSET..GENERATION_OFFSET + 4].copy_from_slice(&generation.to_le_bytes());
+}
+
+fn generation_of(record: &[u8]) -> (usize, u32) {
+    let slot = record.get(SLOT_OFFSET..SLOT_OFFSET + 2).and_then(|b| b.try_into().ok());
+    (usize::from(slot.map_or(0, u16::from_le_bytes)), u32_at(record, GENERATION_OFFSET))
+}
+
+/// Writes a notice: of a gap from an event to another, or of so many events (`from`) shed.
+fn put_notice(into: &mut [u8], kind: u8, origin: &Origin, (from, to): (u64, u64)) {
+    put_origin(into, kind, origin);
+    into[32..40].copy_from_slice(&from.to_le_bytes());
+    into[40..48].copy_from_slice(&to.to_le_bytes());
 }
 
 fn u64_at(record: &[u8], at: usize) -> u64 {
@@ -106,18 +128,20 @@ pub fn commit_packet(
 /// Reads one record of an inbound ring; `None` when it is not one (never, of a ring this crate
 /// filled).
 #[inline]
-#[must_use]
-pub fn read_inbound(record: &[u8]) -> Option<Inbound<'_>> {
+fn read_inbound(record: &[u8]) -> Option<Inbound<'_>> {
     if record.len() < ORIGIN_BYTES {
         return None;
     }
     let origin = origin_of(record);
-    match record[4] {
+    match record[KIND_OFFSET] {
         EVENT => Some(Inbound::Event(Frame::parse(&record[ORIGIN_BYTES..]).ok()?, origin)),
         LOST => {
             Some(Inbound::Lost(Lost { origin, from: u64_at(record, 32), to: u64_at(record, 40) }))
         }
-        SHED => Some(Inbound::Shed(u64_at(record, 32))),
+        SHED => {
+            let reason = ShedReason::from_number(record[REASON_OFFSET])?;
+            Some(Inbound::Shed(Shed { events: u64_at(record, 32), reason }))
+        }
         _ => None,
     }
 }
@@ -127,7 +151,7 @@ pub fn read_inbound(record: &[u8]) -> Option<Inbound<'_>> {
 /// # Errors
 /// As [`Producer::claim`]: the ring is full, closed, or too small for the frame.
 #[inline]
-pub fn stage_event(
+fn stage_event(
     producer: &mut Producer,
     frame: &Frame<'_>,
     origin: &Origin,
@@ -138,100 +162,6 @@ pub fn stage_event(
     claim[ORIGIN_BYTES..length].copy_from_slice(frame.bytes());
     claim.stage(length);
     Ok(())
-}
-
-/// The receiver's side of an inbound ring.
-#[derive(Debug)]
-pub struct RingSubscriber {
-    producer: Producer,
-    wake: Option<Arc<Wake>>,
-    counters: Arc<InboundCounters>,
-    /// Shed since the last notice got through, and gaps that found no room.
-    shed_untold: u64,
-    lost_untold: Option<Lost>,
-}
-
-impl RingSubscriber {
-    /// Fills `producer`'s ring; wakes `wake` when records have become visible.
-    #[must_use]
-    pub fn new(producer: Producer, wake: Option<Arc<Wake>>) -> Self {
-        Self {
-            producer,
-            wake,
-            counters: Arc::new(InboundCounters::default()),
-            shed_untold: 0,
-            lost_untold: None,
-        }
-    }
-
-    /// The counters, to be read from elsewhere.
-    #[must_use]
-    pub const fn counters(&self) -> &Arc<InboundCounters> {
-        &self.counters
-    }
-
-    fn stage_notice(&mut self, kind: u8, origin: &Origin, from: u64, to: u64) -> bool {
-        let Ok(mut claim) = self.producer.claim(NOTICE_BYTES) else { return false };
-        put_origin(&mut claim, kind, origin);
-        claim[32..40].copy_from_slice(&from.to_le_bytes());
-        claim[40..48].copy_from_slice(&to.to_le_bytes());
-        claim.stage(NOTICE_BYTES);
-        true
-    }
-
-    /// Tells what could not be told when the ring was full; false when it still is.
-    fn tell_untold(&mut self, origin: &Origin) -> bool {
-        if self.shed_untold > 0 {
-            if !self.stage_notice(SHED, origin, self.shed_untold, 0) {
-                return false;
-            }
-            self.shed_untold = 0;
-        }
-        if let Some(lost) = self.lost_untold.take()
-            && !self.stage_notice(LOST, &lost.origin, lost.from, lost.to)
-        {
-            self.lost_untold = Some(lost);
-            return false;
-        }
-        true
-    }
-}
-
-impl Subscriber for RingSubscriber {
-    #[inline]
-    fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
-        let told =
-            (self.shed_untold == 0 && self.lost_untold.is_none()) || self.tell_untold(origin);
-        if told && stage_event(&mut self.producer, frame, origin).is_ok() {
-            bump(&self.counters.delivered);
-            return Verdict::Delivered;
-        }
-        self.shed_untold += 1;
-        bump(&self.counters.shed);
-        Verdict::RingFull
-    }
-
-    fn on_lost(&mut self, lost: &Lost) {
-        let told = self.tell_untold(&lost.origin)
-            && self.stage_notice(LOST, &lost.origin, lost.from, lost.to);
-        if !told {
-            // Gaps that find the ring full grow into one when they are of one stream; of several
-            // streams the newest is told, and the receiver's counters hold all of them.
-            self.lost_untold = Some(match self.lost_untold {
-                Some(old) if old.origin.session == lost.origin.session => {
-                    Lost { from: old.from, ..*lost }
-                }
-                _ => *lost,
-            });
-        }
-    }
-
-    fn end_cycle(&mut self) {
-        self.producer.publish();
-        if let Some(wake) = &self.wake {
-            wake.notify();
-        }
-    }
 }
 
 /// What a receiver finds in a local ring.
@@ -245,7 +175,7 @@ pub(crate) enum Local<'a> {
 
 fn read_local(record: &[u8]) -> Option<Local<'_>> {
     let (head, body) = record.split_at_checked(ORIGIN_BYTES)?;
-    match head[4] {
+    match head[KIND_OFFSET] {
         EVENT => Some(Local::Event(Frame::parse(body).ok()?, origin_of(head))),
         PACKET => {
             let count = u16::from_le_bytes([head[6], head[7]]);

@@ -242,7 +242,7 @@ fn assemble<T: Transmit, R: Receive, A: Transmit>(
 ) -> Assembly<T, R, A> {
     let returns = Returns::default();
     let commands = Commands::default();
-    let sender = Sender::new(transmit, commands.clone(), returns.clone());
+    let sender = Sender::new(transmit, commands.clone(), returns.clone(), clock.clone());
     let sender_port = SenderPort { commands, counters: Arc::clone(sender.counters()), wake: None };
     let (receivers, receiver_ports) = receive
         .into_iter()

@@ -4,7 +4,7 @@
 //! Nothing here is a tuning knob: a knob lives in [`crate::config`]. A bound is what lets the
 //! workers run without allocating, and what the node adds up into its worst-case memory at start.
 
-use wireloom_wire::{FRAME_HEADER_BYTES, PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX};
+use wireloom_wire::{FRAME_HEADER_BYTES, LANES, PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX};
 
 /// Links one sender can hold: destinations this node has sent to. One table slot each.
 pub const LINKS_MAX: usize = 1024;
@@ -32,6 +32,12 @@ pub const CYCLE_BYTES: usize = 63_000;
 /// Bytes of frames a lower lane may send in a cycle that higher lanes filled: the starvation bound.
 pub const LANE_BYTES_MIN: usize = 1_344;
 
+/// Packets and spans of a cycle that higher lanes leave to each lower one, however small their own
+/// are: spans for as many of the smallest frames as [`LANE_BYTES_MIN`] holds.
+pub const LANE_PACKETS_MIN: usize = 8;
+/// See [`LANE_PACKETS_MIN`].
+pub const LANE_SPANS_MIN: usize = LANE_BYTES_MIN / FRAME_HEADER_BYTES;
+
 /// Largest UDP payload over IPv4 (65,535 − 20 − 8), rounded down to the 16-byte alignment.
 pub const DATAGRAM_BYTES_MAX: usize = 65_504;
 
@@ -58,6 +64,11 @@ pub const COMMANDS_PER_CYCLE: usize = 16;
 /// Bytes of local records dispatched in one duty cycle, for the same reason.
 pub const LOCAL_CYCLE_BYTES: usize = 64 * 1024;
 
+/// Bytes that can wait beside the ring of a blocking subscriber, at least: what a receiver may take
+/// in before it can hold. Its receive slots (520 KiB) and some local rings, twice, because the
+/// smallest event is twice as long with its origin.
+pub const BLOCK_BACKLOG_BYTES: usize = 2 << 20;
+
 /// Zero bytes the sender adds to a run of packets to make its GSO segments equal; far below what a
 /// receiver accepts ([`wireloom_wire::PACKET_PADDING_BYTES_MAX`]).
 pub const PADDING_BYTES_MAX: usize = 1024;
@@ -73,6 +84,9 @@ const _: () = {
     assert!(CYCLE_BYTES <= DATAGRAM_BYTES_MAX);
     // Every packet has at least one span.
     assert!(CYCLE_SPANS_MAX >= CYCLE_PACKETS_MAX);
+    // What is left to lower lanes leaves most to the highest.
+    assert!(LANES * LANE_PACKETS_MIN * 4 < CYCLE_PACKETS_MAX);
+    assert!(LANES * LANE_SPANS_MIN * 4 < CYCLE_SPANS_MAX);
     // One packet with a single smallest frame is a packet.
     assert!(PACKET_HEADER_BYTES + FRAME_HEADER_BYTES <= DATAGRAM_BYTES_MAX);
     assert!(TYPE_SLOTS.is_power_of_two());

@@ -119,7 +119,7 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
         &self.intake.counters
     }
 
-    fn take_commands(&mut self) -> usize {
+    fn take_commands(&mut self, now_ns: u64) -> usize {
         for taken in 0..COMMANDS_PER_CYCLE {
             let Some(command) = self.commands.pop() else { return taken };
             let counters = &self.intake.counters;
@@ -151,7 +151,7 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
                     self.intake.count_packet(1);
                     self.intake.deliver(frames, 1, &origin);
                     // Whoever hears that it was taken finds it in the subscribers' rings.
-                    self.intake.dispatch.end_cycle();
+                    self.intake.dispatch.end_cycle(now_ns);
                     event.give_back(&self.returns, &self.intake.counters);
                     // One in a cycle: its handlers may take long, and datagrams wait.
                     return taken + 1;
@@ -350,19 +350,25 @@ impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
     }
 
     fn do_work(&mut self, now_ns: u64) -> usize {
-        let commands = self.take_commands();
+        let now_unix_ns = self.clock.unix_ns(now_ns);
+        self.intake.dispatch.begin_cycle(now_unix_ns);
+        let commands = self.take_commands(now_ns);
+        if self.intake.dispatch.hold_until_ns().is_some() {
+            // Nothing is taken in: publishers of this process and senders wait where they are.
+            self.intake.dispatch.end_cycle(now_ns);
+            return commands;
+        }
         let local = self.take_locals();
         if local > 0 {
             self.locals_awaited_until_ns = now_ns + LOCALS_AWAITED_NS;
         }
         if now_ns < self.locals_first_until_ns.min(self.locals_awaited_until_ns) {
-            if local > 0 {
-                self.intake.dispatch.end_cycle();
+            if local > 0 || self.intake.dispatch.has_called() {
+                self.intake.dispatch.end_cycle(now_ns);
             }
             return commands + local;
         }
         self.locals_first_until_ns = now_ns + LOCALS_FIRST_NS;
-        let now_unix_ns = self.clock.unix_ns(now_ns);
         let intake = &mut self.intake;
         let mut sink = |arrival: &Arrival<'_>| {
             let sender = ReturnAddress { socket: arrival.socket, address: arrival.source };
@@ -378,13 +384,19 @@ impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
         };
         // Also without datagrams: drops behind the last arrival are found when a socket is empty.
         self.publish_io_counters();
-        if local + received.datagrams > 0 {
-            if let Some(control) = &mut self.intake.control {
-                control.end_cycle();
-            }
-            self.intake.dispatch.end_cycle();
+        if local + received.datagrams > 0
+            && let Some(control) = &mut self.intake.control
+        {
+            control.end_cycle();
+        }
+        if self.intake.dispatch.has_called() {
+            self.intake.dispatch.end_cycle(now_ns);
         }
         commands + local + received.datagrams
+    }
+
+    fn deadline_ns(&self) -> Option<u64> {
+        self.intake.dispatch.hold_until_ns()
     }
 
     fn before_sleep(&mut self) {

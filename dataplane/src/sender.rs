@@ -17,6 +17,7 @@ use std::sync::Arc;
 use wireloom_wire::LANES;
 
 use crate::agent::Agent;
+use crate::clock::Clock;
 use crate::command::{Commands, Returns, SenderCommand};
 use crate::counters::{Counter, Counters};
 use crate::direct::DirectUse;
@@ -69,6 +70,7 @@ pub struct Sender<T> {
     direct: Direct,
     /// When to offer the stash to the kernel again.
     retry_ns: u64,
+    clock: Clock,
 }
 
 /// How long a full socket buffer is left alone before the stash is offered again: the time a 1 Gb/s
@@ -77,9 +79,14 @@ const RETRY_NS: u64 = 100_000;
 
 impl<T: Transmit> Sender<T> {
     /// Allocates everything the sender will ever need (about 200 KiB, most of it touched only under
-    /// load) and waits for commands.
+    /// load) and waits for commands. `clock` says what time it is for deadlines.
     #[must_use]
-    pub fn new(transport: T, commands: Commands<SenderCommand>, returns: Returns) -> Self {
+    pub fn new(
+        transport: T,
+        commands: Commands<SenderCommand>,
+        returns: Returns,
+        clock: Clock,
+    ) -> Self {
         Self {
             transport,
             commands,
@@ -95,6 +102,7 @@ impl<T: Transmit> Sender<T> {
             held: Held::new(),
             direct: Direct::new(None),
             retry_ns: 0,
+            clock,
         }
     }
 
@@ -164,6 +172,7 @@ impl<T: Transmit> Sender<T> {
     fn gather(&mut self, now_ns: u64) {
         self.plan.clear();
         self.turn = self.turn.wrapping_add(1);
+        let now_unix_ns = self.clock.unix_ns(now_ns);
         let mut packed = 0;
         for (lane, rings) in self.lanes.iter_mut().enumerate() {
             let mut budget = CYCLE_BYTES.saturating_sub(packed).max(LANE_BYTES_MIN);
@@ -173,7 +182,7 @@ impl<T: Transmit> Sender<T> {
                 let bytes = self.plan.gather(
                     &mut self.links,
                     &mut rings[index],
-                    Turn { ring: RingIndex { lane, index }, budget, now_ns },
+                    Turn { ring: RingIndex { lane, index }, budget, now_ns, now_unix_ns },
                     &self.counters,
                 );
                 packed += bytes;

@@ -33,7 +33,7 @@
 //! the worker has woken for another reason, the next park returns early once. A worker re-arms
 //! `sleep` each time it parks, and W2 happens before R1 each time.
 
-use std::sync::atomic::{AtomicU8, Ordering, compiler_fence, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, compiler_fence, fence};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
@@ -125,23 +125,44 @@ impl Wake {
     }
 
     /// As [`Wake::notify`] for what may wait for the worker's flush interval: a dozing worker
-    /// sleeps on.
+    /// sleeps on. Returns whether it does.
     #[inline]
-    pub fn notify_soon(&self) {
-        if self.sleep() == PARKED {
-            self.wake();
+    pub fn notify_soon(&self) -> bool {
+        match self.sleep() {
+            AWAKE => false,
+            PARKED => {
+                self.wake();
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// As [`Wake::notify`] if the worker has said by `waits` that it waits for the caller: set
+    /// before the worker parks, it is seen under the same rule. Cost: one load of `waits` more.
+    #[inline]
+    pub fn notify_for(&self, waits: &AtomicBool) {
+        self.order();
+        if waits.load(Ordering::Relaxed) {
+            self.notify();
         }
     }
 
     /// What the worker does, read after everything written before.
     #[inline]
     fn sleep(&self) -> u8 {
+        self.order();
+        self.sleep.load(Ordering::Relaxed)
+    }
+
+    /// R2 behind W1.
+    #[inline]
+    fn order(&self) {
         if self.asymmetric {
             compiler_fence(Ordering::SeqCst);
         } else {
             fence(Ordering::SeqCst);
         }
-        self.sleep.load(Ordering::Relaxed)
     }
 
     #[cold]

@@ -15,6 +15,7 @@ use wireloom_dataplane::idle::Idle;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
+use wireloom_wire::Priority;
 
 use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
@@ -40,7 +41,37 @@ pub(crate) struct Sizes {
     pub(crate) flow: FlowControl,
     /// Streams each receiver follows; for the sum of [`Node::memory`].
     pub(crate) streams: usize,
+    /// Events that end a sender's flush interval.
+    pub(crate) batch: usize,
+    pub(crate) levels: Levels,
 }
+
+/// How many levels of priority a node tells apart when it sends datagrams: each is a lane of the
+/// sender, and a stream of its own at the receiver. An event keeps its priority in either case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Levels {
+    /// Critical and high events share a lane, and low and background ones: fewer streams for those
+    /// who follow many.
+    Three,
+    /// One for each [`Priority`].
+    #[default]
+    Five,
+}
+
+impl Levels {
+    /// The priority whose lane events of `priority` take.
+    #[must_use]
+    pub const fn lane_of(self, priority: Priority) -> Priority {
+        match (self, priority) {
+            (Self::Three, Priority::High) => Priority::Critical,
+            (Self::Three, Priority::Background) => Priority::Low,
+            (_, own) => own,
+        }
+    }
+}
+
+/// Events of a publisher that end a sender's flush interval, unless told otherwise.
+const BATCH: usize = 1_000;
 
 /// What packets are filled to where the path is not known to take more: the common 1,500 bytes of
 /// an Ethernet less headers and room for a tunnel's.
@@ -73,6 +104,8 @@ impl Default for Sizes {
             huge_pages: false,
             flow: FlowControl::Hold,
             streams: SOURCES_DEFAULT,
+            batch: BATCH,
+            levels: Levels::Five,
         }
     }
 }
@@ -236,6 +269,23 @@ impl NodeBuilder {
     #[must_use]
     pub const fn flush_interval(mut self, interval: Duration) -> Self {
         self.setup.plane.flush_interval = interval;
+        self
+    }
+
+    /// Ends a flush interval when a publisher or router has published this many events (default
+    /// 1,000) since it last did; counted as `batches_full`. Without a flush interval nothing waits
+    /// for a number.
+    #[must_use]
+    pub fn batch(mut self, events: usize) -> Self {
+        self.setup.sizes.batch = events.max(1);
+        self
+    }
+
+    /// How many levels of priority datagrams are sent in; default [`Levels::Five`]. Reliable events
+    /// always have five.
+    #[must_use]
+    pub const fn levels(mut self, levels: Levels) -> Self {
+        self.setup.sizes.levels = levels;
         self
     }
 

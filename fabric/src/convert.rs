@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wireloom_dataplane::agent::Agent;
-use wireloom_dataplane::dispatch::{Origin, Subscriber, Verdict, Wanted};
-use wireloom_dataplane::inbound::{Inbound, RingSubscriber, read_inbound};
-use wireloom_ring::{Consumer, Records, record_spacing};
+use wireloom_dataplane::clock::Clock;
+use wireloom_dataplane::dispatch::{Origin, Pumped, Subscriber, Verdict, Wanted};
+use wireloom_dataplane::inbound::{Inbound, RingReader, RingSubscriber};
 use wireloom_wire::{Encoding, EventTypeId, Fingerprint, Frame, FrameFlags, FrameHeader};
 
 use crate::encode::{EncodeError, Scratch, encode_growing};
 use crate::event::{Event, Version, each_version, read, serves};
+use crate::intake::Intake;
 use crate::json::{JSON_BYTES_MAX, JsonCodec, JsonError};
 use crate::outcome::{Refused, SubscribeError};
 use crate::shared::Shared;
@@ -192,7 +193,11 @@ impl Subscriber for Unread {
             self.converted.too_long.fetch_add(1, Ordering::Relaxed);
             return Verdict::BadArchive;
         }
-        self.ring.on_event(frame, origin)
+        self.ring.take(frame, origin)
+    }
+
+    fn pump(&mut self, now_ns: u64) -> Pumped {
+        self.ring.pump(now_ns)
     }
 
     fn end_cycle(&mut self) {
@@ -203,31 +208,30 @@ impl Subscriber for Unread {
 /// The task that converts the events of one type from one receiver.
 #[derive(Debug)]
 struct Converter {
-    from: Consumer,
+    from: RingReader,
     to: Back,
+    clock: Clock,
 }
+
+/// Records converted in one cycle, at most.
+const CYCLE_RECORDS: usize = 4_096;
 
 impl Agent for Converter {
     fn name(&self) -> &'static str {
         "converter"
     }
 
-    fn do_work(&mut self, _now_ns: u64) -> usize {
-        let Self { from, to, .. } = self;
-        let batch = from.read();
-        let mut taken = 0;
-        for record in Records::new(batch) {
-            if let Some(Inbound::Event(frame, origin)) = read_inbound(record)
-                && !to.convert(&frame, origin)
-            {
-                // The worker is behind: this record again, next cycle.
-                break;
-            }
-            taken += record_spacing(record.len());
-        }
-        let taken = taken.min(batch.len());
-        from.release(taken);
-        taken
+    fn do_work(&mut self, now_ns: u64) -> usize {
+        let Self { from, to, clock } = self;
+        from.poll(
+            CYCLE_RECORDS,
+            || clock.unix_ns(now_ns),
+            |inbound| {
+                let Inbound::Event(frame, origin) = inbound else { return true };
+                // When the worker is behind: this record again, next cycle.
+                to.convert(&frame, origin)
+            },
+        )
     }
 }
 
@@ -309,12 +313,12 @@ impl Shared {
         let converted = Arc::<Converted>::default();
         self.books().schemas.converted.push((E::TYPE, Arc::clone(&converted)));
         for receiver in 0..self.receivers() {
-            let (ring, from) = self.inbound(what, wake.clone())?;
+            let (ring, from) = self.inbound((what, receiver), Intake::default(), wake.clone())?;
             let writer = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
             let unread = Box::new(Unread { ring, conversion, converted: Arc::clone(&converted) });
             let (scratch, converted) = (Scratch::default(), Arc::clone(&converted));
             let to = Back { conversion, writer, scratch, converted };
-            self.add_task(Box::new(Converter { from, to }))?;
+            self.add_task(Box::new(Converter { from, to, clock: self.clock().clone() }))?;
             let at = (receiver, Wanted::Unread(vec![E::TYPE_ID]));
             self.subscribe(self.next_subscription(), at, unread)?;
         }

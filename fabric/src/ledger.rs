@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use wireloom_dataplane::counters::{Counter, Counters};
+use wireloom_dataplane::inbound::ShedReason;
+use wireloom_wire::Priority;
 
+use crate::rings::RingBook;
 use crate::shared::Shared;
 
 /// One node's account, in events. Each `balanced` holds exactly once the node is quiet; while
@@ -23,7 +26,7 @@ pub struct Ledger {
     pub received: Received,
     /// Events taken by handlers and subscribers, by event type.
     pub handlers: BTreeMap<String, Handled>,
-    /// Events put into subscribers' rings, by what they asked for; a shed one is told in-band too.
+    /// Events at subscribers' rings, by what they asked for; a shed one is told in-band too.
     pub rings: BTreeMap<String, Ringed>,
     /// Datagrams dropped before they were events, by reason.
     pub dropped_datagrams: BTreeMap<&'static str, u64>,
@@ -43,6 +46,8 @@ pub struct Published {
     pub refused: u64,
     /// Handed to the kernel.
     pub sent: u64,
+    /// The same by lane, under the name of its priority; those that sent something.
+    pub lanes: BTreeMap<&'static str, u64>,
     /// Shed by the sender, by reason.
     pub shed: BTreeMap<&'static str, u64>,
     /// In rings, not yet taken by the sender.
@@ -121,23 +126,60 @@ pub struct WorkerReport {
     pub cycle_ns_max: u64,
 }
 
-/// What became of events at the rings of subscribers.
+/// What became of events at the rings of subscribers: `taken_in = taken + given_up + waiting`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ringed {
-    /// Put into the ring.
-    pub delivered: u64,
-    /// Shed because the ring was full.
-    pub shed: u64,
+    /// Put into the ring, or beside it to wait for room.
+    pub taken_in: u64,
+    /// Taken by the subscriber.
+    pub taken: u64,
+    /// Not put into the ring, by reason. They are among the shed ones of [`Received`], unless
+    /// somebody else took them.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Taken in, and then given up, by reason.
+    pub given_up: BTreeMap<&'static str, u64>,
+    /// In the ring, or beside it, or left there by a subscriber that is gone.
+    pub waiting: u64,
 }
 
-const SENDER_SHED: [Counter; 3] =
-    [Counter::EventsUnroutable, Counter::EventsOversized, Counter::EventsShedWindow];
+impl Ringed {
+    /// Adds a ring; false when more came out of it than went in.
+    fn add(&mut self, ring: &RingBook) -> bool {
+        // What came out is read first: what goes in later than that changes no sum.
+        let (taken, mut given_up) = (ring.taken.taken(), 0);
+        for reason in ShedReason::ALL {
+            let events = ring.shed(reason);
+            if events > 0 {
+                let is_given_up = reason.meaning().is_some();
+                let reasons = if is_given_up { &mut self.given_up } else { &mut self.refused };
+                *reasons.entry(reason.name()).or_default() += events;
+                given_up += if is_given_up { events } else { 0 };
+            }
+        }
+        let taken_in = ring.inbound.delivered();
+        self.taken_in += taken_in;
+        self.taken += taken;
+        self.waiting += taken_in.saturating_sub(taken + given_up);
+        taken + given_up <= taken_in
+    }
+}
 
-const RECEIVER_SHED: [Counter; 7] = [
+const SENDER_SHED: [Counter; 4] = [
+    Counter::EventsUnroutable,
+    Counter::EventsOversized,
+    Counter::EventsShedWindow,
+    Counter::EventsExpired,
+];
+
+const RECEIVER_SHED: [Counter; 11] = [
     Counter::EventsWrongSchema,
     Counter::EventsWrongEncoding,
     Counter::EventsBadArchive,
     Counter::EventsShedRingFull,
+    Counter::EventsShedTooLarge,
+    Counter::EventsShedKeysFull,
+    Counter::EventsShedDisconnected,
+    Counter::EventsExpired,
     Counter::EventsHandlerPanicked,
     Counter::EventsMalformed,
     Counter::EventsUnconverted,
@@ -191,6 +233,12 @@ impl Shared {
         }
         for (address, entry) in &books.links {
             ledger.links.insert(format!("udp://{address}"), entry.counters.events_total());
+            for (priority, events) in Priority::ALL.iter().zip(&entry.counters.events) {
+                let events = read(events);
+                if events > 0 {
+                    *ledger.published.lanes.entry(priority.name()).or_default() += events;
+                }
+            }
         }
         let is_settled = ledger.add_peers(&books.peers);
         for (name, counters) in &books.handlers {
@@ -211,10 +259,9 @@ impl Shared {
             handled.refused += converted.refused();
             handled.refusal = converted.last().or_else(|| handled.refusal.take());
         }
-        for (name, counters) in &books.rings {
-            let ringed = ledger.rings.entry(name.clone()).or_default();
-            ringed.delivered += read(&counters.delivered);
-            ringed.shed += read(&counters.shed);
+        let mut rings_add_up = true;
+        for ring in &books.rings {
+            rings_add_up &= ledger.rings.entry(ring.what.clone()).or_default().add(ring);
         }
         drop(books);
         let (sender, receivers) = self.worker_counters();
@@ -238,8 +285,10 @@ impl Shared {
         }
         out += received.delivered + received.unsubscribed;
         received.local_in_flight = local_accepted.saturating_sub(received.local);
-        ledger.balanced =
-            is_settled && taken <= published.accepted && received.events + received.local == out;
+        ledger.balanced = rings_add_up
+            && is_settled
+            && taken <= published.accepted
+            && received.events + received.local == out;
         ledger
     }
 }

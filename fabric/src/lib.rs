@@ -72,6 +72,7 @@ mod explain;
 mod handler;
 mod handlers;
 mod installed;
+mod intake;
 pub mod json;
 pub mod jtag;
 mod large;
@@ -89,6 +90,7 @@ mod publisher;
 mod receipt;
 mod reports;
 mod request;
+mod rings;
 mod router;
 mod rules;
 pub mod schema;
@@ -101,13 +103,14 @@ pub mod trace;
 mod wait;
 mod writer;
 
-pub use builder::{NodeBuilder, NodeError};
+pub use builder::{Levels, NodeBuilder, NodeError};
 pub use choose::Choice;
 pub use cluster::DISCOVERY_GROUP;
 pub use envelope::Envelope;
 pub use event::Event;
 pub use explain::{Considered, Explanation};
 pub use handlers::{Handlers, Methods, handlers};
+pub use intake::Intake;
 pub use ledger::{Handled, Ledger, Published, Received, Reliable, Ringed, WorkerReport};
 pub use members::{NotReady, Ready};
 pub use node::Node;
@@ -137,6 +140,7 @@ pub use wireloom_dataplane::counters::CounterMeaning;
 pub use wireloom_dataplane::dispatch::{Lost, SubscriptionId};
 pub use wireloom_dataplane::flow::FlowControl;
 pub use wireloom_dataplane::idle::Idle;
+pub use wireloom_dataplane::inbound::{Shed, ShedReason, SlowPolicy};
 pub use wireloom_dataplane::io::simulated;
 pub use wireloom_dataplane::socket::Interface;
 #[doc(inline)]
@@ -144,3 +148,8 @@ pub use wireloom_derive::traced;
 pub use wireloom_wire::{
     Encoding, EventTypeId, Fingerprint, NodeId, Priority, SessionId, TraceContext,
 };
+
+/// The samples of the guide, compiled and run as the others.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/subscribers.md")]
+struct GuideToSubscribers;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use wireloom_dataplane::dispatch::{Lost, Origin, Subscriber, Verdict};
+use wireloom_dataplane::dispatch::{Lost, Origin, Pumped, Subscriber, Verdict};
 use wireloom_dataplane::inbound::RingSubscriber;
 use wireloom_wire::{EventTypeId, Frame};
 
@@ -60,11 +60,15 @@ fn matches(patterns: &[TypePattern], name: &str) -> bool {
 
 impl Subscriber for PatternRing {
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
-        if self.wants(frame) { self.ring.on_event(frame, origin) } else { Verdict::Passed }
+        if self.wants(frame) { self.ring.take(frame, origin) } else { Verdict::Passed }
     }
 
     fn on_lost(&mut self, lost: &Lost) {
         self.ring.on_lost(lost);
+    }
+
+    fn pump(&mut self, now_ns: u64) -> Pumped {
+        self.ring.pump(now_ns)
     }
 
     fn end_cycle(&mut self) {

@@ -4,17 +4,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rkyv::Archived;
 use wireloom_control::simulated::SimulatedStreams;
 use wireloom_control::{Control, DeadLetter, LinksCommand, LinksPlan};
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::flow::FlowControl;
+use wireloom_dataplane::inbound::SlowPolicy;
 use wireloom_dataplane::io::simulated::{SimulatedNetwork, SimulatedTransmit};
 use wireloom_dataplane::launch::simulate;
 use wireloom_wire::{Encoding, EventTypeId, NodeId};
 
 use crate::builder::{NodeBuilder, NodeError, Setup};
 use crate::event::Event;
+use crate::intake::Intake;
 use crate::json::JsonError;
 use crate::ledger::{Ledger, WorkerReport};
 use crate::outcome::{Refused, SubscribeError};
@@ -192,12 +195,61 @@ impl Node {
     }
 
     /// A subscriber of type `E` behind a ring: its owner polls events on its own thread. One copy,
-    /// out of the receive buffer into the ring.
+    /// out of the receive buffer into the ring. What finds the ring full is shed and told in-band.
     ///
     /// # Errors
     /// See [`SubscribeError`].
     pub fn subscribe<E: Event>(&self) -> Result<Subscriber<E>, SubscribeError> {
-        Subscriber::new(&self.shared)
+        Subscriber::new(&self.shared, Intake::default(), None)
+    }
+
+    /// The same with a ring and a policy of its own: what gives way when the subscriber is slower
+    /// than its events come, without its neighbours noticing. See [`SlowPolicy`](crate::SlowPolicy)
+    /// for what each costs; a policy alone is an [`Intake`].
+    ///
+    /// ```
+    /// use wireloom::{Event, Node, Polled, SlowPolicy, Target};
+    ///
+    /// #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    /// #[event(type = "reading")]
+    /// struct Reading { celsius: f32 }
+    ///
+    /// let (node, mut turns) = Node::builder("greenhouse").start_invoker()?;
+    /// let mut readings = node.subscribe_with::<Reading>(SlowPolicy::DropOldest)?;
+    /// node.router().route(&Reading { celsius: 21.5 }, &Target::Local)?;
+    /// turns.drain(100);
+    /// readings.poll(64, |polled| match polled {
+    ///     Polled::Event(reading, _) => assert_eq!(reading.celsius.to_native(), 21.5),
+    ///     Polled::Shed(shed) => println!("{} events shed: {}", shed.events, shed.reason),
+    ///     Polled::Lost(lost) => println!("{} events lost on the way", lost.events()),
+    ///     Polled::Disconnected => println!("cut off"),
+    /// });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn subscribe_with<E: Event>(
+        &self,
+        intake: impl Into<Intake>,
+    ) -> Result<Subscriber<E>, SubscribeError> {
+        Subscriber::new(&self.shared, intake.into(), None)
+    }
+
+    /// The newest event of each key: a subscriber that falls behind, however far, then sees each
+    /// key's newest event, and how many were superseded. `key` runs on the receiving worker (the
+    /// archive is checked there for it); about 100 ns an event in all. At most `keys` keys wait at
+    /// a time, each with an equal share of the ring's size for its event.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn subscribe_latest<E: Event>(
+        &self,
+        keys: usize,
+        key: impl Fn(&Archived<E>) -> u64 + Send + Sync + 'static,
+    ) -> Result<Subscriber<E>, SubscribeError> {
+        let intake = Intake::of(SlowPolicy::Latest { keys });
+        Subscriber::new(&self.shared, intake, Some(Arc::new(key)))
     }
 
     /// A subscriber of events whose types are known by name only, or of every type when `types` is
@@ -206,7 +258,20 @@ impl Node {
     /// # Errors
     /// See [`SubscribeError`].
     pub fn subscribe_any(&self, types: &[&str]) -> Result<AnySubscriber, SubscribeError> {
-        AnySubscriber::new(&self.shared, types)
+        AnySubscriber::new(&self.shared, types, Intake::default())
+    }
+
+    /// The same with a ring and a policy of its own. With
+    /// [`SlowPolicy::Latest`](crate::SlowPolicy::Latest) the key is the type.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn subscribe_any_with(
+        &self,
+        types: &[&str],
+        intake: impl Into<Intake>,
+    ) -> Result<AnySubscriber, SubscribeError> {
+        AnySubscriber::new(&self.shared, types, intake.into())
     }
 
     /// A subscriber of events whose type's name matches one of `patterns`. Events carry their name

@@ -161,6 +161,25 @@ pub enum SubscribeError {
     /// The subscription table is full.
     #[error("this node already has its {0} subscriptions")]
     Exhausted(usize),
+    /// A blocking subscriber may not hold its receiver up for as long as that.
+    #[error(
+        "a subscriber may hold its receiver up for {limit:?} at most, and {asked:?} was asked \
+         for: while it does, the node hears nobody"
+    )]
+    Patience {
+        /// What was asked for.
+        asked: std::time::Duration,
+        /// The longest there is.
+        limit: std::time::Duration,
+    },
+    /// A subscriber cannot keep the newest event of so many keys.
+    #[error("a subscriber keeps the newest event of 1 to {limit} keys, and {asked} were asked for")]
+    Keys {
+        /// What was asked for.
+        asked: usize,
+        /// The most there are.
+        limit: usize,
+    },
     /// The ring could not be made.
     #[error("the subscriber's ring could not be made: {0}")]
     Ring(String),

@@ -17,7 +17,6 @@ use wireloom_dataplane::counters::{Counter, CounterMeaning, Counters};
 use wireloom_dataplane::direct::DirectUse;
 use wireloom_dataplane::dispatch::{Standing, SubscriptionId};
 use wireloom_dataplane::flow::{FlowControl, Watch};
-use wireloom_dataplane::inbound::{InboundCounters, RingSubscriber};
 use wireloom_dataplane::launch::{ReceiverPort, SenderPort};
 use wireloom_dataplane::limits::{DATAGRAM_BYTES_MAX, LINKS_MAX};
 use wireloom_dataplane::link::{Link as SenderLink, LinkConfig, LinkCounters, LinkId};
@@ -40,8 +39,16 @@ use crate::paths::Paths;
 use crate::peers::Peer;
 use crate::reports::Reports;
 use crate::request::exchange::Exchange;
+use crate::rings::{RingBook, given_up};
 use crate::rules::{RuleBook, RuleSet};
 use crate::writer::{Handed, RingWriter};
+
+/// What publishers count for themselves.
+static BATCHES_FULL: CounterMeaning = CounterMeaning {
+    name: "batches_full",
+    unit: "times",
+    meaning: "Times a publisher's batch was full and ended the sender's flush interval.",
+};
 
 /// How long control waits for a worker to take a command before it calls it stalled.
 pub(crate) const COMMAND_PATIENCE: Duration = Duration::from_secs(2);
@@ -70,7 +77,7 @@ pub(crate) struct Books {
     /// Where reliable events go, by their index.
     pub(crate) peers: Vec<Peer>,
     pub(crate) handlers: Vec<(&'static str, Arc<HandlerCounters>)>,
-    pub(crate) rings: Vec<(String, Arc<InboundCounters>)>,
+    pub(crate) rings: Vec<RingBook>,
     /// What was configured without effect.
     pub(crate) notes: Vec<String>,
     /// Bytes of rings made so far.
@@ -95,7 +102,7 @@ pub(crate) struct Shared {
     notes: Vec<String>,
     clock: Clock,
     sender: SenderPort,
-    receivers: Vec<ReceiverPort>,
+    pub(crate) receivers: Vec<ReceiverPort>,
     pub(crate) links: LinksPort,
     sessions: u32,
     pub(crate) subscriptions: AtomicU64,
@@ -211,6 +218,13 @@ impl Shared {
                 }
             }
         }
+        let books = self.books();
+        let batches =
+            books.handed.iter().map(|handed| handed.batches.load(Ordering::Relaxed)).sum();
+        if batches > 0 {
+            sums.push((&BATCHES_FULL, batches));
+        }
+        sums.extend(given_up(&books.rings));
         sums
     }
 
@@ -250,6 +264,7 @@ impl Shared {
                         (&folded.to_links, &old.to_links),
                         (&folded.to_local, &old.to_local),
                         (&folded.refused, &old.refused),
+                        (&folded.batches, &old.batches),
                     ] {
                         sum.fetch_add(cell.load(Ordering::Relaxed), Ordering::Relaxed);
                     }
@@ -286,7 +301,8 @@ impl Shared {
         let (producer, consumer) = made.map_err(|_| Refused::NoRoute(NoRoute::Stalled))?;
         let wake = match priority {
             Some(priority) => {
-                let outbound = Box::new(Outbound::new(consumer, priority.index()));
+                let lane = self.sizes.levels.lane_of(priority);
+                let outbound = Box::new(Outbound::new(consumer, lane.index()));
                 self.to_sender(SenderCommand::Attach(outbound))?;
                 self.sender.wake.clone()
             }
@@ -300,7 +316,7 @@ impl Shared {
             }
         };
         let urgent = priority.is_none_or(|priority| priority == Priority::Critical);
-        Ok(RingWriter::new(producer, wake, urgent, handed))
+        Ok(RingWriter::new(producer, wake, urgent, handed).batching(self.sizes.batch as u64))
     }
 
     /// The link to an address, made when it is new: the path's packet size is asked of the system.
@@ -417,19 +433,6 @@ impl Shared {
     /// Changes what happens when the peer at a target takes no more.
     pub(crate) fn set_flow(&self, link: LinkId, flow: FlowControl) -> Result<(), Refused> {
         self.to_sender(SenderCommand::SetFlow(link, flow))
-    }
-
-    /// A ring from one receiver to a subscriber's thread.
-    pub(crate) fn inbound(
-        &self,
-        what: &str,
-        wake: Option<Arc<Wake>>,
-    ) -> Result<(RingSubscriber, Consumer), SubscribeError> {
-        let (producer, consumer) =
-            self.ring(self.sizes.subscriber_ring_bytes).map_err(SubscribeError::Ring)?;
-        let subscriber = RingSubscriber::new(producer, wake);
-        self.books().rings.push((what.to_owned(), Arc::clone(subscriber.counters())));
-        Ok((subscriber, consumer))
     }
 
     /// Remembers a type's name; two names with one id are told apart here, before either is lost.

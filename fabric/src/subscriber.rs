@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use rkyv::Archived;
 use wireloom_dataplane::dispatch::{
-    Lost, Origin, Subscriber as Front, SubscriptionId, Verdict, Wanted,
+    Lost, Origin, Pumped, Subscriber as Front, SubscriptionId, Verdict, Wanted,
 };
-use wireloom_dataplane::inbound::{Inbound, RingSubscriber, read_inbound};
+use wireloom_dataplane::inbound::{Inbound, RingReader, RingSubscriber, Shed};
 use wireloom_dataplane::poller::Poller;
 use wireloom_dataplane::wake::Wake;
-use wireloom_ring::{Consumer, Records, record_spacing};
 use wireloom_wire::{Encoding, Fingerprint, Frame, event_type_id};
 
 use crate::decode::access;
 use crate::envelope::Envelope;
 use crate::event::Event;
 use crate::handler::HandlerCounters;
+use crate::intake::Intake;
 use crate::matching::PatternRing;
 use crate::outcome::SubscribeError;
 use crate::pattern::TypePattern;
@@ -29,8 +29,11 @@ pub enum Polled<'a, E: Event> {
     Event(&'a Archived<E>, Envelope<'a>),
     /// Events of a stream were lost on the way, before the events that follow.
     Lost(Lost),
-    /// This many events were shed because this subscriber's ring was full.
-    Shed(u64),
+    /// Events did not reach this subscriber, for a reason of its own.
+    Shed(Shed),
+    /// The subscriber was cut off by its policy
+    /// ([`SlowPolicy::Disconnect`](crate::SlowPolicy::Disconnect)): nothing follows.
+    Disconnected,
 }
 
 impl<E: Event> std::fmt::Debug for Polled<'_, E> {
@@ -38,16 +41,28 @@ impl<E: Event> std::fmt::Debug for Polled<'_, E> {
         match self {
             Self::Event(_, envelope) => f.debug_tuple("Event").field(envelope).finish(),
             Self::Lost(lost) => f.debug_tuple("Lost").field(lost).finish(),
-            Self::Shed(events) => f.debug_tuple("Shed").field(events).finish(),
+            Self::Shed(shed) => f.debug_tuple("Shed").field(shed).finish(),
+            Self::Disconnected => f.write_str("Disconnected"),
         }
     }
+}
+
+/// Whether a subscriber was cut off by its policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    Whole,
+    /// Its subscriptions are ended; what the rings hold can be taken.
+    Cut,
+    /// It knows.
+    Told,
 }
 
 /// The rings of one subscriber, one from each receiver, and where it sleeps.
 struct Inlet {
     shared: Arc<Shared>,
     subscriptions: Vec<SubscriptionId>,
-    rings: Vec<Consumer>,
+    rings: Vec<RingReader>,
+    connection: Connection,
     turn: usize,
     poller: Poller,
     wake: Arc<Wake>,
@@ -64,6 +79,7 @@ impl Inlet {
     fn new(
         shared: &Arc<Shared>,
         types: &[&str],
+        intake: Intake,
         front: impl Fn(RingSubscriber) -> Box<dyn Front>,
     ) -> Result<Self, SubscribeError> {
         let poller = Poller::new().map_err(|error| SubscribeError::Ring(error.to_string()))?;
@@ -72,6 +88,7 @@ impl Inlet {
             shared: Arc::clone(shared),
             subscriptions: Vec::new(),
             rings: Vec::new(),
+            connection: Connection::Whole,
             turn: 0,
             poller,
             wake,
@@ -87,11 +104,12 @@ impl Inlet {
         };
         let what = if types.is_empty() { "every type".into() } else { types.join(" ") };
         for receiver in 0..shared.receivers() {
-            let (ring, consumer) = shared.inbound(&what, Some(Arc::clone(&inlet.wake)))?;
+            let wake = Some(Arc::clone(&inlet.wake));
+            let (subscriber, reader) = shared.inbound((&what, receiver), intake, wake)?;
             let id = shared.next_subscription();
-            shared.subscribe(id, (receiver, wanted.clone()), front(ring))?;
+            shared.subscribe(id, (receiver, wanted.clone()), front(subscriber))?;
             inlet.subscriptions.push(id);
-            inlet.rings.push(consumer);
+            inlet.rings.push(reader);
         }
         Ok(inlet)
     }
@@ -102,23 +120,52 @@ impl Inlet {
         let (count, mut total) = (self.rings.len(), 0);
         for step in 0..count {
             let ring = &mut self.rings[(self.turn + step) % count];
-            let batch = ring.read();
-            let mut taken = 0;
-            for record in Records::new(batch).take(limit - total) {
-                if let Some(inbound) = read_inbound(record) {
+            total += ring.poll(
+                limit - total,
+                || self.shared.unix_ns(),
+                |inbound| {
                     take(inbound);
-                }
-                taken += record_spacing(record.len());
-                total += 1;
-            }
-            let taken = taken.min(batch.len());
-            ring.release(taken);
+                    true
+                },
+            );
+        }
+        if self.rings.iter().any(RingReader::is_cut) {
+            return total + self.end(limit - total, &mut take);
         }
         total
     }
 
+    /// The subscriber was cut off: ends its subscriptions, and tells it after the last record.
+    #[cold]
+    fn end(&mut self, limit: usize, take: &mut impl FnMut(Inbound<'_>)) -> usize {
+        if self.connection == Connection::Whole {
+            self.unsubscribe();
+            self.connection = Connection::Cut;
+        }
+        if self.connection == Connection::Told || limit == 0 || !self.is_drained() {
+            return 0;
+        }
+        self.connection = Connection::Told;
+        take(Inbound::Disconnected);
+        1
+    }
+
+    fn unsubscribe(&self) {
+        for id in &self.subscriptions {
+            // A node that has ended has no subscriptions left to remove.
+            let _ = self.shared.unsubscribe(*id);
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.rings.iter().all(RingReader::is_empty)
+    }
+
+    /// Whether there is nothing to poll.
     fn is_empty(&self) -> bool {
-        self.rings.iter().all(Consumer::is_empty)
+        let untold =
+            self.connection != Connection::Told && self.rings.iter().any(RingReader::is_cut);
+        self.is_drained() && !untold
     }
 
     /// Sleeps until a record is there or `timeout` is over; true when a record is there.
@@ -143,26 +190,36 @@ impl Inlet {
 
 impl Drop for Inlet {
     fn drop(&mut self) {
-        for id in &self.subscriptions {
-            // A node that has ended has no subscriptions left to remove.
-            let _ = self.shared.unsubscribe(*id);
-        }
+        self.unsubscribe();
     }
 }
 
+/// What an event's key is, for [`SlowPolicy::Latest`](crate::SlowPolicy::Latest).
+pub(crate) type KeyOf<E> = Arc<dyn Fn(&Archived<E>) -> u64 + Send + Sync>;
+
 /// Stands before the ring of a typed subscriber, on the receiver's worker: only archives of the
 /// right schema are copied.
-struct TypedRing<E> {
+struct TypedRing<E: Event> {
     ring: RingSubscriber,
     counters: Arc<HandlerCounters>,
-    event: PhantomData<fn(&E)>,
+    key: Option<KeyOf<E>>,
+}
+
+impl<E: Event> TypedRing<E> {
+    fn put(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
+        let Some(key) = &self.key else { return self.ring.take(frame, origin) };
+        match access::<E>(frame.payload()) {
+            Ok(event) => self.ring.take_keyed(frame, origin, key(event)),
+            Err(_) => self.counters.count(Verdict::BadArchive),
+        }
+    }
 }
 
 impl<E: Event> Front for TypedRing<E> {
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
         match frame.header.encoding {
             Encoding::Rkyv => match self.counters.admit::<E>(frame) {
-                Ok(()) => self.ring.on_event(frame, origin),
+                Ok(()) => self.put(frame, origin),
                 Err(verdict) => verdict,
             },
             Encoding::Json => Verdict::Unconverted,
@@ -172,6 +229,10 @@ impl<E: Event> Front for TypedRing<E> {
 
     fn on_lost(&mut self, lost: &Lost) {
         self.ring.on_lost(lost);
+    }
+
+    fn pump(&mut self, now_ns: u64) -> Pumped {
+        self.ring.pump(now_ns)
     }
 
     fn end_cycle(&mut self) {
@@ -189,12 +250,16 @@ pub struct Subscriber<E> {
 }
 
 impl<E: Event> Subscriber<E> {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Result<Self, SubscribeError> {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        intake: Intake,
+        key: Option<KeyOf<E>>,
+    ) -> Result<Self, SubscribeError> {
         shared.serve_older::<E>()?;
         let at_worker = Arc::new(HandlerCounters::default());
-        let inlet = Inlet::new(shared, &[E::TYPE], |ring| {
+        let inlet = Inlet::new(shared, &[E::TYPE], intake, |ring| {
             let counters = Arc::clone(&at_worker);
-            Box::new(TypedRing::<E> { ring, counters, event: PhantomData })
+            Box::new(TypedRing::<E> { ring, counters, key: key.clone() })
         })?;
         let counters = Arc::new(HandlerCounters::default());
         for counters in [at_worker, Arc::clone(&counters)] {
@@ -209,7 +274,8 @@ impl<E: Event> Subscriber<E> {
         let counters = &self.counters;
         self.inlet.poll(limit, |inbound| match inbound {
             Inbound::Lost(lost) => take(Polled::Lost(lost)),
-            Inbound::Shed(events) => take(Polled::Shed(events)),
+            Inbound::Shed(shed) => take(Polled::Shed(shed)),
+            Inbound::Disconnected => take(Polled::Disconnected),
             Inbound::Event(frame, origin) => {
                 let Ok(event) = access::<E>(frame.payload()) else {
                     counters.count(Verdict::BadArchive);
@@ -268,8 +334,11 @@ pub enum PolledAny<'a> {
     Event(AnyEvent<'a>),
     /// Events of a stream were lost on the way, before the events that follow.
     Lost(Lost),
-    /// This many events were shed because this subscriber's ring was full.
-    Shed(u64),
+    /// Events did not reach this subscriber, for a reason of its own.
+    Shed(Shed),
+    /// The subscriber was cut off by its policy
+    /// ([`SlowPolicy::Disconnect`](crate::SlowPolicy::Disconnect)): nothing follows.
+    Disconnected,
 }
 
 /// Takes events of any type from a ring. See [`crate::Node::subscribe_any`].
@@ -279,8 +348,12 @@ pub struct AnySubscriber {
 }
 
 impl AnySubscriber {
-    pub(crate) fn new(shared: &Arc<Shared>, types: &[&str]) -> Result<Self, SubscribeError> {
-        Ok(Self { inlet: Inlet::new(shared, types, |ring| Box::new(ring))? })
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        types: &[&str],
+        intake: Intake,
+    ) -> Result<Self, SubscribeError> {
+        Ok(Self { inlet: Inlet::new(shared, types, intake, |ring| Box::new(ring))? })
     }
 
     pub(crate) fn matching(
@@ -288,14 +361,15 @@ impl AnySubscriber {
         patterns: &[TypePattern],
     ) -> Result<Self, SubscribeError> {
         let front = |ring| PatternRing::boxed(shared, ring, patterns);
-        Ok(Self { inlet: Inlet::new(shared, &[], front)? })
+        Ok(Self { inlet: Inlet::new(shared, &[], Intake::default(), front)? })
     }
 
     /// Takes up to `limit` events (and notices); returns how many there were. Never waits.
     pub fn poll(&mut self, limit: usize, mut take: impl FnMut(PolledAny<'_>)) -> usize {
         self.inlet.poll(limit, |inbound| match inbound {
             Inbound::Lost(lost) => take(PolledAny::Lost(lost)),
-            Inbound::Shed(events) => take(PolledAny::Shed(events)),
+            Inbound::Shed(shed) => take(PolledAny::Shed(shed)),
+            Inbound::Disconnected => take(PolledAny::Disconnected),
             Inbound::Event(frame, origin) => take(PolledAny::Event(AnyEvent {
                 frame: &frame,
                 envelope: Envelope::new(&frame, &origin),

@@ -10,7 +10,7 @@ use wireloom_control::FRAME_BYTES_MAX;
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_dataplane::inbound::{ORIGIN_BYTES, origin_header};
 use wireloom_dataplane::link::LinkId;
-use wireloom_dataplane::outbound::mark;
+use wireloom_dataplane::outbound::{mark, mark_with_deadlines};
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{ClaimError, Producer, record_spacing};
 use wireloom_wire::{
@@ -64,6 +64,8 @@ pub(crate) struct Handed {
     pub(crate) to_links: AtomicU64,
     pub(crate) to_local: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// Times a batch was full while the sender slept, and woke it.
+    pub(crate) batches: AtomicU64,
 }
 
 impl Handed {
@@ -89,11 +91,16 @@ pub(crate) struct RingWriter {
     wake: Option<Arc<Wake>>,
     /// Frames do not wait for the worker's flush interval.
     urgent: bool,
+    /// Nor do so many of them, counted in `handed`; and where the count stood at the last batch.
+    batch: u64,
+    batched: u64,
     handed: Arc<Handed>,
     /// A ring of up to so many bytes may follow this one.
     bytes_max: usize,
     /// The link frames go to since the last mark.
     marked: Option<LinkId>,
+    /// The mark said that frames may have deadlines: once one had, every later mark says so.
+    deadlines: bool,
     /// Room that was enough for the last payload.
     room_bytes: usize,
     /// For events to a peer by TCP that the ring does not hold.
@@ -113,13 +120,23 @@ impl RingWriter {
             producer,
             wake,
             urgent,
+            batch: u64::MAX,
+            batched: 0,
             handed,
             bytes_max: 0,
             marked: None,
+            deadlines: false,
             room_bytes: FIRST_ROOM_BYTES,
             large: None,
             was_large: false,
         }
+    }
+
+    /// The same, whose sender's flush interval ends after so many events.
+    pub(crate) fn batching(mut self, events: u64) -> Self {
+        self.batched = self.handed.to_links.load(Ordering::Relaxed);
+        self.batch = events;
+        self
     }
 
     /// Lets events that no ring holds go by `large`.
@@ -225,21 +242,38 @@ impl RingWriter {
         let Some((head, rest)) = claim.split_first_chunk_mut() else { return false };
         let Ok(bytes) = payload(rest) else { return false };
         plain.frame.write(head, plain.sequence, plain.timestamp_ns);
+        bump(&self.handed.to_links);
         if visible == Visible::Now {
             claim.commit(FRAME_HEADER_BYTES + bytes);
             self.wake(false);
         } else {
             claim.stage(FRAME_HEADER_BYTES + bytes);
         }
-        bump(&self.handed.to_links);
         true
     }
 
     /// Wakes the worker for frames it can see; a refusal is a full ring, and does not wait.
     #[inline]
-    fn wake(&self, refused: bool) {
+    fn wake(&mut self, refused: bool) {
+        let Some(wake) = &self.wake else { return };
+        if self.urgent || refused {
+            wake.notify();
+        } else if wake.notify_soon() {
+            self.wait_for_company();
+        }
+    }
+
+    /// The worker sleeps for its flush interval: a full batch ends that.
+    #[cold]
+    fn wait_for_company(&mut self) {
+        let handed = self.handed.to_links.load(Ordering::Relaxed);
+        if handed.wrapping_sub(self.batched) < self.batch {
+            return;
+        }
+        self.batched = handed;
+        bump(&self.handed.batches);
         if let Some(wake) = &self.wake {
-            if self.urgent || refused { wake.notify() } else { wake.notify_soon() }
+            wake.notify();
         }
     }
 
@@ -251,7 +285,7 @@ impl RingWriter {
         visible: Visible,
         mut payload: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> Result<(), Refused> {
-        let (front, limit) = self.begin(way)?;
+        let (front, limit) = self.begin(way, head.has_deadline())?;
         let least = front + head.payload_offset();
         let mut room = least + self.room_bytes;
         loop {
@@ -299,14 +333,16 @@ impl RingWriter {
     /// Marks the link if it is not the last one's; gives what stands before the frame and the
     /// longest record.
     #[inline]
-    fn begin(&mut self, way: Way) -> Result<(usize, usize), Refused> {
+    fn begin(&mut self, way: Way, deadline: bool) -> Result<(usize, usize), Refused> {
         let ring_limit = self.producer.record_bytes_max();
         match way {
             Way::Link { id, limit, .. } => {
                 let limit = limit.min(ring_limit);
-                if self.marked != Some(id) {
+                if self.marked != Some(id) || (deadline && !self.deadlines) {
+                    let deadlines = self.deadlines || deadline;
+                    let mark = if deadlines { mark_with_deadlines } else { mark };
                     mark(&mut self.producer, id).map_err(|error| refusal(error, limit))?;
-                    self.marked = Some(id);
+                    (self.marked, self.deadlines) = (Some(id), deadlines);
                 }
                 Ok((0, limit))
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use wireloom::{
     Encoding, Event, IoBackend, Mode, Node, NodeError, Polled, PolledAny, Priority, Refused,
-    SubscribeError, Target, TraceContext,
+    ShedReason, SubscribeError, Target, TraceContext,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -187,8 +187,11 @@ fn a_subscriber_whose_ring_was_full_is_told_how_many_events_it_missed() {
     let mut poll = |slow: &mut wireloom::Subscriber<UserInteraction>| {
         slow.poll(1_000, |polled| match polled {
             Polled::Event(..) => events += 1,
-            Polled::Shed(missed) => shed += missed,
-            Polled::Lost(lost) => panic!("{lost:?}"),
+            Polled::Shed(told) => {
+                assert_eq!(told.reason, ShedReason::RingFull);
+                shed += told.events;
+            }
+            other => panic!("{other:?}"),
         });
         (events, shed)
     };
@@ -217,9 +220,11 @@ fn trace_and_deadline_travel_with_the_event() {
     let mut router = speaker.router();
     let trace = TraceContext { trace_id: [7; 16], span_id: [9; 8], sampled: true };
     router.set_trace(Some(trace));
-    router.set_deadline_ns(Some(42));
+    // Far enough away: events whose deadline is over do not travel.
+    let deadline_ns = u64::MAX / 2;
+    router.set_deadline_ns(Some(deadline_ns));
     router.route(&interaction(1), Target::Node(listener.address())).expect("accepted");
-    assert_eq!(hears.recv_timeout(PATIENCE).expect("arrives"), (Some(trace), Some(42)));
+    assert_eq!(hears.recv_timeout(PATIENCE).expect("arrives"), (Some(trace), Some(deadline_ns)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use wireloom::{Delivery, Event, IoBackend, Mode, Node, Polled, Target};
+use wireloom::{Delivery, Event, Intake, IoBackend, Mode, Node, Polled, SlowPolicy, Target};
 
 struct Counting;
 
@@ -130,6 +130,14 @@ fn watch_a_flow_through(backend: IoBackend) {
         })
         .expect("subscribes");
     let mut ring = receiver.subscribe::<Reading>().expect("subscribes");
+    // Nobody polls these: what their policies do with a full ring is watched too.
+    let block = SlowPolicy::Block(Duration::from_millis(1));
+    let frozen = [SlowPolicy::DropOldest, block, SlowPolicy::Latest { keys: 9 }].map(|policy| {
+        let intake = Intake::of(policy).ring_bytes(64 << 10);
+        receiver.subscribe_with::<Reading>(intake).expect("subscribes")
+    });
+    let number = |reading: &rkyv::Archived<Reading>| reading.number.to_native() % 100;
+    let latest = receiver.subscribe_latest::<Reading>(50, number).expect("subscribes");
     let sender = node("sender").expect("starts");
     let mut publisher =
         sender.publisher::<Reading>(&Target::Node(receiver.address())).expect("a route");
@@ -160,6 +168,10 @@ fn watch_a_flow_through(backend: IoBackend) {
     WATCHING.store(false, Ordering::SeqCst);
 
     assert!(handled.load(Ordering::Relaxed) > 30_000, "the workers were under load");
+    drop((frozen, latest));
+    let given_up = receiver.counters();
+    let given_up = |name| given_up.iter().any(|(of, events)| of.name == name && *events > 0);
+    assert!(given_up("ring_events_oldest") && given_up("ring_events_superseded"));
     let allocations = ALLOCATIONS.load(Ordering::Relaxed);
     assert_eq!(allocations, 0, "{backend:?}: a worker allocated or freed memory");
 }

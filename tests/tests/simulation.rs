@@ -115,8 +115,9 @@ impl Sink {
         let (seen, shed) = (&mut self.ring_seen, &mut self.ring_shed);
         self.ring.poll(1_000, |polled| match polled {
             Polled::Event(..) => *seen += 1,
-            Polled::Shed(events) => *shed += events,
+            Polled::Shed(told) => *shed += told.events,
             Polled::Lost(lost) => assert!(lost.from < lost.to),
+            Polled::Disconnected => panic!("its policy cuts nobody off"),
         });
     }
 }

@@ -146,6 +146,13 @@ impl<'a> FrameEncoder<'a> {
         self
     }
 
+    /// Whether the frame says until when its event is of use.
+    #[inline]
+    #[must_use]
+    pub const fn has_deadline(&self) -> bool {
+        self.header.flags.contains(FrameFlags::DEADLINE)
+    }
+
     /// Adds the name of the event's type.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ pub use control::{
 pub use correlation::{Correlation, ExchangeKind, ReplyWay};
 pub use extension::{NAME_BYTES_MAX, TraceContext};
 pub use flags::{FrameFlags, PacketFlags};
-pub use frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Frames};
+pub use frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Frames, deadline_of};
 pub use frame_encoder::{EncodeError, FrameEncoder, PlainFrame};
 pub use ids::{EventTypeId, Fingerprint, NodeId, SessionId, event_type_id};
 pub use pack::take_frames;

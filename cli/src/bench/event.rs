@@ -86,7 +86,7 @@ macro_rules! fixed_event {
 
 fixed_event!(BenchEvent, "bench-event", "normal");
 fixed_event!(BenchAlarm, "bench-alarm", "critical");
-fixed_event!(BenchBulk, "bench-bulk", "low");
+fixed_event!(BenchBulk, "bench-bulk", "background");
 
 /// Any size from 32 bytes, in steps of 8: a list of words after the numbers.
 #[derive(Debug, Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]

@@ -53,7 +53,7 @@ Exit status:
 /// Below the options of `priority`.
 pub(super) const PRIORITY: &str = "\
 A critical event each millisecond, alone on the link (idle) and behind a bulk
-flow of low priority as fast as it goes (loaded), in alternating slices. One
+flow in the background lane as fast as it goes (loaded), in alternating slices. One
 thread a side drives its node. The goal is drawn from the run itself:
   bound = 2 x p99 idle + one GSO send
 where a GSO send is what the sender gives the kernel in one duty cycle, at the
@@ -70,6 +70,29 @@ Exit status:
   0  everything that arrived was whole and came once, the ledgers balance;
      whether the bound was kept is a figure, not a status
   1  something was damaged, came twice, or a ledger is open
+  2  wrong words, or it could not start";
+
+/// Below the options of `isolation`.
+pub(super) const ISOLATION: &str = "\
+One process publishes at a rate; the loop of the other drives its node and polls
+its ring subscribers in turn. In every second slice one of them is left alone
+(frozen), with each policy for slow subscribers: drop-newest, drop-oldest, block
+(for 1 ms at most), latest (of 1,024 keys), disconnect. Latency is the other
+subscribers', from publishing to their poll. The goal: the median of the slices'
+p99 changes by 5 % at most. An alive subscriber is polled and a frozen one is
+not, so that less than nothing is possible.
+
+Examples:
+  All policies, in about half a minute:
+    wireloom bench isolation
+
+  One policy, more neighbours, longer, as JSON:
+    wireloom bench isolation --only block --neighbours 8 --duration 10s --json
+
+Exit status:
+  0  every neighbour took every event, whole and once, the ledgers balance;
+     whether the bound was kept is a figure, not a status
+  1  something was damaged, came twice, was missed, or a ledger is open
   2  wrong words, or it could not start";
 
 /// Below the options of `frontier`.
@@ -193,7 +216,7 @@ mod tests {
 
     #[test]
     fn every_help_text_fits_a_terminal_and_tells_the_exit_statuses() {
-        let modes = [DISCOVERY, FANOUT, FRONTIER, MESH, PINGPONG, PRIORITY, SCALE, TCP];
+        let modes = [DISCOVERY, FANOUT, FRONTIER, ISOLATION, MESH, PINGPONG, PRIORITY, SCALE, TCP];
         for text in modes {
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
             assert!(text.contains("Examples:") && text.contains("Exit status:"), "{text}");

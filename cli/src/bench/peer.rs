@@ -17,6 +17,7 @@ use super::arrivals::Counts;
 use super::flow::IoChoice;
 use super::machine::process_cpu_ns;
 use super::report::carried;
+use super::rings::Slow;
 use super::times::Counted;
 
 /// Silence after which a receiver takes what was sent to it as all there is.
@@ -51,6 +52,8 @@ pub(super) struct PeerPlan {
     pub(super) handlers: usize,
     /// Measure how long turns take that find work.
     pub(super) busy: bool,
+    /// The policy of the subscriber that is left alone; [`PeerWork::Rings`] only.
+    pub(super) slow: Slow,
 }
 
 /// A node with a typed handler, or the bare loop it is compared with.
@@ -64,6 +67,8 @@ pub(super) enum PeerWork {
     RawChecked,
     /// Sends back what it receives.
     RawEcho,
+    /// A node with ring subscribers, one of which may be left alone.
+    Rings,
 }
 
 /// The types of event a peer has handlers for.
@@ -83,6 +88,8 @@ pub(super) enum Question {
     Run { timed_from_ns: u64 },
     /// How far it has come, now.
     Sample,
+    /// Leave a subscriber alone from now on, or take up what it holds and go on with it.
+    Freeze(bool),
     /// Take what is still coming, then rest.
     Pause,
     /// Take what is still coming, end the node, give the final account.
@@ -158,6 +165,7 @@ pub(super) trait Receiving {
     fn drive(&mut self) -> usize;
     fn counts(&self) -> Counts;
     fn time_from(&mut self, _timed_from_ns: u64) {}
+    fn freeze(&mut self, _frozen: bool) {}
     /// Adds what else it knows to a sample.
     fn complete(&mut self, _sample: &mut Sample, _paused: bool) {}
     fn finish(self) -> Account;
@@ -199,6 +207,7 @@ pub(super) fn serve(mut receiver: impl Receiving, driven: bool) -> Result<()> {
                 receiver.time_from(timed_from_ns);
             }
             Question::Sample => {}
+            Question::Freeze(frozen) => receiver.freeze(frozen),
             Question::Pause => {
                 last_ns = last_ns.max(settle(&mut receiver, driven, &clock));
                 running = false;

@@ -14,6 +14,7 @@ fn help_teaches_and_goes_to_standard_output() {
         (&["bench", "--help"], &["Examples:", "udp", "pingpong", "frontier"]),
         (&["bench", "pingpong", "--help"], &["Examples:", "--idle", "Exit status:"]),
         (&["bench", "priority", "--help"], &["Examples:", "--duration", "Exit status:"]),
+        (&["bench", "isolation", "--help"], &["--only", "--neighbours", "Exit status:"]),
         (&["bench", "frontier", "--help"], &["Examples:", "--svg", "Exit status:"]),
         (&["bench", "fanout", "--help"], &["Examples:", "--subscribers", "Exit status:"]),
         (&["bench", "scale", "--help"], &["Examples:", "--cores", "Exit status:"]),

@@ -41,7 +41,7 @@ fn deliver(dispatch: &mut Dispatch, event_type: u32) -> Counter {
     FrameEncoder::new(header).write(b"x", &mut bytes).expect("fits");
     let origin = Origin { source: NodeId(1), session: SessionId(1), lane: 2, received_unix_ns: 0 };
     let outcome = dispatch.deliver(&Frame::parse(&bytes).expect("a frame"), &origin);
-    dispatch.end_cycle();
+    dispatch.end_cycle(1);
     outcome
 }
 
@@ -139,7 +139,7 @@ fn deliver_all(dispatch: &mut Dispatch, types: &[u32], counters: &Counters) -> V
     while rest.next_type().is_some() {
         runs.push(dispatch.deliver_run(&mut rest, &origin, counters));
     }
-    dispatch.end_cycle();
+    dispatch.end_cycle(1);
     runs
 }
 

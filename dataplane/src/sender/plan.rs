@@ -4,13 +4,17 @@
 //! packet may gather spans of several rings; a span is a run of whole frames lying side by side.
 
 use wireloom_ring::{record_length, record_spacing};
-use wireloom_wire::{FRAME_HEADER_BYTES, PACKET_HEADER_BYTES, packet_charge, take_frames};
+use wireloom_wire::{
+    FRAME_HEADER_BYTES, LANES, PACKET_HEADER_BYTES, deadline_of, packet_charge, take_frames,
+};
 
 use crate::counters::{Counter, Counters};
 use crate::flow::FlowControl;
-use crate::limits::{CYCLE_PACKETS_MAX, CYCLE_SPANS_MAX, OUTBOUNDS_MAX};
+use crate::limits::{
+    CYCLE_PACKETS_MAX, CYCLE_SPANS_MAX, LANE_PACKETS_MIN, LANE_SPANS_MIN, OUTBOUNDS_MAX,
+};
 use crate::link::{Link, LinkId};
-use crate::outbound::{MARK_BYTES, Outbound, marked_link};
+use crate::outbound::{MARK_BYTES, Outbound, read_mark};
 use crate::sender::Links;
 
 /// Which ring of the sender's lanes.
@@ -27,6 +31,8 @@ pub(super) struct Turn {
     /// Bytes it may pack, about.
     pub(super) budget: usize,
     pub(super) now_ns: u64,
+    /// The same as deadlines count it.
+    pub(super) now_unix_ns: u64,
 }
 
 /// What became of the frames at the front of a ring.
@@ -74,6 +80,12 @@ pub(super) struct Plan {
     pub(super) held: Vec<Touched>,
 }
 
+/// Counts an event that was taken out of its ring and not sent.
+fn count_shed(counters: &Counters, reason: Counter) {
+    counters.add(Counter::EventsTaken, 1);
+    counters.add(reason, 1);
+}
+
 impl Plan {
     pub(super) fn new() -> Self {
         Self {
@@ -116,8 +128,11 @@ impl Plan {
         })
     }
 
-    fn has_room(&self) -> bool {
-        self.packets.len() < CYCLE_PACKETS_MAX && self.spans.len() < CYCLE_SPANS_MAX
+    /// Whether a lane may open another packet and span: lower lanes always find their least.
+    fn has_room(&self, lane: usize) -> bool {
+        let lower = LANES.saturating_sub(lane + 1);
+        self.packets.len() + lower * LANE_PACKETS_MIN < CYCLE_PACKETS_MAX
+            && self.spans.len() + lower * LANE_SPANS_MIN < CYCLE_SPANS_MAX
     }
 
     /// Packs frames from the front of one ring in its turn; returns the bytes packed. What the ring
@@ -133,12 +148,13 @@ impl Plan {
         let closed = outbound.consumer.is_closed();
         let batch = outbound.consumer.read();
         outbound.ended = closed && batch.is_empty();
-        let (mut at, mut packed) = (0, 0);
-        while packed < turn.budget && at < batch.len() && self.has_room() {
+        let (mut at, mut packed, mut expired) = (0, 0, 0);
+        while packed + expired < turn.budget && at < batch.len() && self.has_room(turn.ring.lane) {
             let rest = &batch[at..];
             let length = record_length(rest);
             if length == MARK_BYTES {
-                outbound.link = Some(marked_link(rest));
+                let (link, deadlines) = read_mark(rest);
+                (outbound.link, outbound.deadlines) = (Some(link), deadlines);
                 outbound.waited_for_link = false;
                 at += MARK_BYTES;
                 continue;
@@ -154,11 +170,19 @@ impl Plan {
                     outbound.waited_for_link = true;
                     break;
                 }
-                counters.add(Counter::EventsTaken, 1);
-                counters.add(Counter::EventsUnroutable, 1);
+                count_shed(counters, Counter::EventsUnroutable);
                 at += record_spacing(length).min(rest.len());
                 continue;
             };
+            // With deadlines each frame is looked at, and packed alone.
+            let front = record_spacing(length).min(rest.len());
+            let rest = if outbound.deadlines { &rest[..front] } else { rest };
+            if outbound.deadlines && deadline_of(rest).is_some_and(|at| at < turn.now_unix_ns) {
+                count_shed(counters, Counter::EventsExpired);
+                at += front;
+                expired += front;
+                continue;
+            }
             let reason = match self.pack(link, turn, at, rest) {
                 Packed::Bytes(bytes) => {
                     at += bytes;
@@ -177,9 +201,8 @@ impl Plan {
                     Counter::EventsShedWindow
                 }
             };
-            counters.add(Counter::EventsTaken, 1);
-            counters.add(reason, 1);
-            at += record_spacing(length).min(rest.len());
+            count_shed(counters, reason);
+            at += front;
         }
         outbound.taken = at;
         packed

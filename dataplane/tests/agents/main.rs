@@ -336,3 +336,35 @@ fn datagrams_nobody_should_believe_are_counted_by_reason_and_change_nothing() {
     assert_eq!(pair.received(Counter::PacketsReceived), 2 + markers);
     assert_eq!(pair.received(Counter::EventsLost), 0);
 }
+
+#[test]
+fn a_flood_of_the_smallest_events_to_many_links_leaves_each_lower_lane_its_least() {
+    let mut pair = Pair::new();
+    let links: Vec<_> = (0..30).map(|id| pair.link(id, 1_400, 1_400)).collect();
+    let mut flood = pair.attach(Priority::High);
+    let lower = [Priority::Normal, Priority::Low, Priority::Background];
+    let mut others = lower.map(|priority| pair.attach(priority));
+    pair.settle();
+    // Marks between the frames: each is a span of its own, and spans end before bytes do.
+    for sequence in 0..2_500 {
+        mark(&mut flood, links[(sequence % 30) as usize]).expect("room");
+        put(&mut flood, sequence, 0);
+    }
+    for producer in &mut others {
+        mark(producer, links[0]).expect("room");
+        for sequence in 0..200 {
+            put(producer, sequence, 64);
+        }
+    }
+    pair.sending.do_work();
+    pair.network.advance_to(1);
+    pair.receiving.drain(10);
+    let events = pair.events();
+    for lane in 2..5 {
+        let least = events.iter().filter(|event| event.0 == lane).count();
+        // 1,344 bytes are 14 frames of 96.
+        assert!(least >= 14, "{least} of lane {lane}");
+    }
+    let flooded = events.iter().filter(|event| event.0 == 1).count();
+    assert!(flooded > 700, "{flooded}: spans are for the flood first");
+}

@@ -17,7 +17,7 @@ use super::profile::Profile;
 use super::text::interface;
 use super::value::Value;
 use super::{Config, Entry};
-use crate::builder::NodeBuilder;
+use crate::builder::{Levels, NodeBuilder};
 
 /// The smallest and largest ring that a queue becomes, bytes: below, one large event would fill it;
 /// beyond, memory goes to waiting.
@@ -127,6 +127,13 @@ impl Config {
         if self.is_said(&[Id::Queue, Id::EventBytes]) {
             sizes.outbound_ring_bytes = self.ring_bytes();
             sizes.subscriber_ring_bytes = self.ring_bytes().max(SUBSCRIBER_RING_BYTES_MIN);
+        }
+        if self.is_said(&[Id::Batch]) {
+            sizes.batch = self.count(Id::Batch);
+        }
+        if self.is_said(&[Id::Priorities]) {
+            sizes.levels =
+                if self.count(Id::Priorities) == 3 { Levels::Three } else { Levels::Five };
         }
         if self.is_said(&[Id::HugePages]) {
             sizes.huge_pages = self.flag(Id::HugePages);
@@ -317,6 +324,8 @@ mod tests {
             "[node]\nstreams = 9",
             "[node]\nhuge_pages = true",
             "[events]\nflush = \"wait\"\nflush_interval = \"3 ms\"",
+            "[events]\nbatch = 10",
+            "[events]\npriorities = 3",
             "[events]\nqueue = 50000",
             "[events]\nevent_bytes = 4000",
             "[udp]\npacket_bytes = 1200",

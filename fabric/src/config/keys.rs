@@ -127,11 +127,11 @@ pub(super) const KEYS: &[Key] = &[
         .means("Asks for huge pages for rings of 2 MiB and more."),
     Key::new(Id::Batch, ("events", "batch"), Kind::Count(1, 65_536), "1000")
         .profiles([Some("10"), Some("1000"), Some("1000")])
-        .means("Events that may leave together.")
-        .effect(Effect::None(
-            "a sender packs what waits when it comes round, 63,000 bytes at most, and waits for \
-             no number",
-        )),
+        .means(
+            "Events of a publisher that end a wait: with flush = \"wait\" the sender comes round \
+             when so many are there, or after flush_interval. With natural nothing waits for a \
+             number: a sender packs what there is, 63,000 bytes at a time.",
+        ),
     Key::new(Id::Flush, ("events", "flush"), Kind::Word(&["natural", "wait"]), "natural")
         .profiles([Some("wait"), Some("natural"), Some("natural")])
         .means(
@@ -157,8 +157,10 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(Id::Priorities, ("events", "priorities"), Kind::Choice(&[3, 5]), "5")
         .profiles([Some("3"), Some("5"), Some("5")])
-        .means("Levels of priority.")
-        .effect(Effect::Always("5", "nodes of this version have five levels, one lane each")),
+        .means(
+            "Levels of priority that datagrams are sent in, a lane each. With 3, critical and \
+             high events share one, and low and background ones. Reliable events have five.",
+        ),
     Key::open(Id::PacketBytes, ("udp", "packet_bytes"), Kind::Bytes(256, 65_504), "auto")
         .profiles([Some("1200 B"), Some("1400 B"), Some("1400 B")])
         .means(

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use wireloom_dataplane::agent::Agent;
+use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::dispatch::Wanted;
-use wireloom_dataplane::inbound::{Inbound, read_inbound};
-use wireloom_ring::{Consumer, Records, record_spacing};
+use wireloom_dataplane::inbound::{Inbound, RingReader};
 use wireloom_wire::ExchangeKind;
 
+use crate::intake::Intake;
 use crate::outcome::SubscribeError;
 use crate::request::answers::read_denial;
 use crate::request::exchange::{DENIAL, Exchange, REPLY, lock};
@@ -17,8 +18,12 @@ use crate::shared::Shared;
 /// The task of the control thread that takes replies.
 struct Inbox {
     exchange: Arc<Exchange>,
-    rings: Vec<Consumer>,
+    rings: Vec<RingReader>,
+    clock: Clock,
 }
+
+/// Records taken from one ring in a cycle, at most.
+const CYCLE_RECORDS: usize = 4_096;
 
 impl Agent for Inbox {
     fn name(&self) -> &'static str {
@@ -26,35 +31,37 @@ impl Agent for Inbox {
     }
 
     fn do_work(&mut self, now_ns: u64) -> usize {
-        let Self { exchange, rings } = self;
+        let Self { exchange, rings, clock } = self;
         let mut work = 0;
         for ring in rings {
-            let batch = ring.read();
-            let mut taken = 0;
-            for record in Records::new(batch) {
-                taken += record_spacing(record.len());
-                work += 1;
-                let Some(Inbound::Event(frame, _)) = read_inbound(record) else { continue };
-                let Some(to) = frame.correlation() else { continue };
-                match to.kind {
-                    ExchangeKind::Reply => {
-                        exchange.reply(&to, frame.header.fingerprint, frame.payload());
-                    }
-                    ExchangeKind::Denial => {
-                        let (failure, words) = read_denial(frame.payload());
-                        exchange.deny(to.id, failure, words);
-                    }
-                    _ => {}
-                }
-            }
-            let taken = taken.min(batch.len());
-            ring.release(taken);
+            work += ring.poll(
+                CYCLE_RECORDS,
+                || clock.unix_ns(now_ns),
+                |inbound| {
+                    take(exchange, &inbound);
+                    true
+                },
+            );
         }
         work + exchange.expire(now_ns)
     }
 
     fn deadline_ns(&self) -> Option<u64> {
         self.exchange.earliest_ns()
+    }
+}
+
+/// One record: a reply, a denial, or nothing that is awaited.
+fn take(exchange: &Exchange, inbound: &Inbound<'_>) {
+    let Inbound::Event(frame, _) = inbound else { return };
+    let Some(to) = frame.correlation() else { return };
+    match to.kind {
+        ExchangeKind::Reply => exchange.reply(&to, frame.header.fingerprint, frame.payload()),
+        ExchangeKind::Denial => {
+            let (failure, words) = read_denial(frame.payload());
+            exchange.deny(to.id, failure, words);
+        }
+        _ => {}
     }
 }
 
@@ -73,11 +80,13 @@ impl Shared {
         let id = self.next_subscription();
         let mut rings = Vec::new();
         for receiver in 0..self.receivers() {
-            let (ring, consumer) = self.inbound("replies", self.exchange.wake.clone())?;
+            let wake = self.exchange.wake.clone();
+            let (ring, reader) = self.inbound(("replies", receiver), Intake::default(), wake)?;
             let wanted = Wanted::Types(vec![REPLY, DENIAL]);
             self.subscribe(id, (receiver, wanted), Box::new(ring))?;
-            rings.push(consumer);
+            rings.push(reader);
         }
-        self.add_task(Box::new(Inbox { exchange: Arc::clone(&self.exchange), rings }))
+        let (exchange, clock) = (Arc::clone(&self.exchange), self.clock().clone());
+        self.add_task(Box::new(Inbox { exchange, rings, clock }))
     }
 }

@@ -173,7 +173,7 @@ fn large_events_may_be_lists_of_what_owns_memory_and_json_as_well() {
         });
         assert_eq!(lengths == [length + 4], taken, "{lengths:?}");
     }
-    assert_eq!(counted(&desk, "events_shed_ring_full"), 1);
+    assert_eq!(counted(&desk, "events_shed_too_large"), 1);
     assert!(desk.ledger().balanced && feed.ledger().balanced);
 }
 

@@ -71,7 +71,9 @@ fn receive(inner: &Inner, mut from: AnySubscriber, ends: &AtomicBool) {
 fn take(inner: &Inner, polled: &PolledAny<'_>) {
     match polled {
         PolledAny::Lost(lost) => inner.count_lost(lost.events()),
-        PolledAny::Shed(events) => inner.count_shed(*events),
+        PolledAny::Shed(shed) => inner.count_shed(shed.events),
+        // Its ring sheds; it is never cut off.
+        PolledAny::Disconnected => {}
         PolledAny::Event(frame) if frame.envelope.event_type() == LegacyJtag::TYPE_ID => {
             match wrapper(frame) {
                 Ok(wrapper) => inner.on_wrapped(&wrapper, frame),
