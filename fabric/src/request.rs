@@ -265,7 +265,9 @@ impl Router {
         let asked = Asked { event_type, id, kind, reply: R::TYPE_ID, deadline_ns };
         let mut sent = Err(Refused::from(NoRoute::NoTargets));
         for target in &targets {
-            sent = sent.or(self.ask(request, target, &asked));
+            // Each of them is asked; one that was reached is enough.
+            let one = self.ask(request, target, &asked);
+            sent = sent.or(one);
         }
         // Refused, it is dropped, and out of the table.
         sent.map(|()| pending).map_err(RequestError::Refused)

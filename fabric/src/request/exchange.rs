@@ -268,7 +268,7 @@ impl Exchange {
             }
             *table.own.entry(peer).or_insert_with(|| {
                 let source = route_source(peer).filter(|ip| ip.is_ipv4() == local.is_ipv4());
-                SocketAddr::new(source.unwrap_or(local.ip()), local.port())
+                SocketAddr::new(source.unwrap_or_else(|| local.ip()), local.port())
             })
         } else {
             local
