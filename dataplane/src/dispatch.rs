@@ -141,8 +141,8 @@ pub enum Wanted {
     Unread(Vec<EventTypeId>),
     /// No events, only word of gaps.
     Gaps,
-    /// Requests ([`ExchangeKind::Request`]) whose type nobody asked for by its id. One subscriber of
-    /// a receiver; a second takes its place.
+    /// Requests ([`ExchangeKind::Request`]) whose type nobody asked for by its id. One subscriber
+    /// of a receiver; a second takes its place.
     Unanswered,
 }
 

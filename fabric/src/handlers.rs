@@ -32,7 +32,7 @@ struct Guide;
 /// An object whose methods are handlers. [`macro@handlers`] writes it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no handlers",
-    note = "write #[wireloom::handlers] on its impl block, and #[on] on the methods that take events"
+    note = "write #[wireloom::handlers] on its impl block, #[on] on the methods that take events"
 )]
 pub trait Handlers: Sized + Send + 'static {
     /// Names each handler once.

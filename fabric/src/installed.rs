@@ -18,7 +18,7 @@ use crate::shared::{COMMAND_PATIENCE, Shared};
 const ACCOUNTS_KEPT: usize = 256;
 
 impl Shared {
-    /// The id of a subscription that is about to be made. Its parts, one at each receiver, share it.
+    /// The id of a subscription to be made. Its parts, one at each receiver, share it.
     pub(crate) fn next_subscription(&self) -> SubscriptionId {
         SubscriptionId(self.subscriptions.fetch_add(1, Ordering::Relaxed))
     }

@@ -265,6 +265,7 @@ impl Router {
         let asked = Asked { event_type, id, kind, reply: R::TYPE_ID, deadline_ns };
         let mut sent = Err(Refused::from(NoRoute::NoTargets));
         for target in &targets {
+            // Each of them is asked; one that was reached is enough.
             let one = self.ask(request, target, &asked);
             sent = sent.or(one);
         }

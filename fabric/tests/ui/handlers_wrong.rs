@@ -82,12 +82,4 @@ impl Drop for OfTrait {
 #[handlers]
 struct NoBlock;
 
-struct NoEventType;
-
-#[handlers]
-impl NoEventType {
-    #[on]
-    fn tick(&mut self, tick: &Archived<u64>) {}
-}
-
 fn main() {}
