@@ -587,7 +587,14 @@ impl<S: Sockets> Agent for Links<S> {
         self.sockets.register(poller)
     }
 
-    fn on_close(&mut self, _now_ns: u64) {
+    fn on_close(&mut self, now_ns: u64) {
+        // What the handlers have taken is acknowledged: their last event may be why the node ends.
+        self.says_all = true;
+        let moment = self.moment(now_ns);
+        if let Some(inbox) = &mut self.inbox {
+            inbox.settle(&mut self.streams, moment);
+        }
+        self.speak_accepted(now_ns, false);
         let sessions = next_sessions(&mut self.sessions);
         for ((target, _), link) in &mut self.dialled {
             let letters = &mut self.dead_letters;

@@ -53,8 +53,8 @@ Exit status:
 /// Below the options of `priority`.
 pub(super) const PRIORITY: &str = "\
 A critical event each millisecond, alone on the link (idle) and behind a bulk
-flow in the background lane as fast as it goes (loaded), in alternating slices. One
-thread a side drives its node. The goal is drawn from the run itself:
+flow in the background lane as fast as it goes (loaded), in alternating slices.
+One thread a side drives its node. The goal is drawn from the run itself:
   bound = 2 x p99 idle + one GSO send
 where a GSO send is what the sender gives the kernel in one duty cycle, at the
 rate at which the bulk arrived.

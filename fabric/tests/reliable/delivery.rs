@@ -255,3 +255,28 @@ fn the_sum_of_memory_has_the_links_the_rings_to_peers_and_the_members() {
     assert!(memory(&member, "members").1 >= 2 * 2_048 * 1_024, "{:?}", member.memory());
     assert_eq!(memory(&from, "members").1, 0);
 }
+
+#[test]
+fn a_node_that_ends_acknowledges_what_its_handlers_have_taken() {
+    for round in 0..40 {
+        let desk = node("desk").start().expect("starts");
+        let (saw, sees) = std::sync::mpsc::channel();
+        desk.on::<Numbered>(move |_, _| {
+            let _ = saw.send(());
+        })
+        .expect("subscribes");
+        let settings = ReliableSettings {
+            attempts: 1,
+            undelivered_after: Duration::ZERO,
+            ..ReliableSettings::default()
+        };
+        let feed = node("feed").reliable(settings).start().expect("starts");
+        let mut router = feed.router();
+        let target = Target::Reliable(desk.address());
+        let accepted = router.route(&Numbered::new(round), &target).expect("room");
+        let receipt = router.receipt(accepted).expect("reliable");
+        sees.recv_timeout(PATIENCE).expect("handled");
+        drop(desk);
+        assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered, "round {round}");
+    }
+}

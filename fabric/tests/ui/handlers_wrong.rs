@@ -1,4 +1,3 @@
-use rkyv::Archived;
 use wireloom::{Event, handlers};
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
