@@ -17,8 +17,12 @@ use wireloom::event::Priority;
 use wireloom_dataplane::socket::Interface;
 
 use crate::bench::BenchArgs;
+use crate::explain::ExplainArgs;
+use crate::jtag_bridge::JtagBridgeArgs;
 use crate::members::MembersArgs;
 use crate::node::NodeArgs;
+use crate::rules::RulesArgs;
+use crate::schema::SchemaArgs;
 use crate::values;
 
 /// Publish, receive, measure and try typed events between processes and machines.
@@ -43,11 +47,20 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Show who is in a cluster: state, services, load and memory of each member
     Members(MembersArgs),
+    /// Let programs of the legacy (JTAG) event system take part, over WebSocket
+    JtagBridge(JtagBridgeArgs),
     /// Measure this machine: events per second, latency, CPU, beside the kernel's own ceiling
     Bench(BenchArgs),
     /// Check a node's configuration, or begin one from a profile
     #[command(after_help = help::CONFIG)]
     Config(config::ConfigArgs),
+    /// Say by which transport an event would go, where to, and which rule or step decided it
+    Explain(ExplainArgs),
+    /// Check rules of routing, and put them in the place of others
+    #[command(after_help = help::RULES)]
+    Rules(RulesArgs),
+    /// List the event types that Wireloom brings along, or show the JSON Schema of one
+    Schema(SchemaArgs),
     /// See it work: three nodes on this host, live rates, latency, loss, and the ledger
     #[command(after_help = help::DEMO)]
     Demo(DemoArgs),
@@ -64,8 +77,8 @@ pub(crate) enum Command {
 pub(crate) struct PublishArgs {
     /// Where the events go: udp://HOST:PORT (a node, or a group such as udp://224.1.1.1:9000),
     /// tcp://HOST:PORT (a node, reliably: in order, acknowledged), broadcast:PORT; in a cluster
-    /// node:NAME, service:NAME, either after "reliable:", or interested (each member that wants
-    /// the type)
+    /// node:NAME, service:NAME, interested (each member that wants the type), or auto, by what
+    /// suits the event ("wireloom explain" tells), or after "reliable:" or "fast:" by TCP or UDP
     #[arg(long, value_name = "TARGET", value_parser = values::target)]
     pub(crate) to: Target,
     /// Type name of the events: 1 to 255 of a-z, 0-9, '-', '.', '_'
@@ -241,7 +254,7 @@ pub(crate) struct CompletionsArgs {
 }
 
 /// The five priorities by name; clap tells the nearest for a near miss.
-fn priorities() -> impl clap::builder::TypedValueParser<Value = Priority> {
+pub(crate) fn priorities() -> impl clap::builder::TypedValueParser<Value = Priority> {
     PossibleValuesParser::new(Priority::ALL.map(Priority::name))
         .try_map(|name| name.parse::<Priority>())
 }
@@ -264,7 +277,7 @@ mod tests {
     fn every_help_text_fits_a_terminal_and_tells_the_exit_statuses() {
         let mut command = CommandLine::command();
         command.build();
-        for name in ["pub", "sub", "node", "members", "demo"] {
+        for name in ["pub", "sub", "node", "members", "demo", "explain", "rules"] {
             let found = command.find_subcommand_mut(name).expect("a command of ours");
             let help = found.render_long_help().to_string();
             assert!(help.contains("Examples:") && help.contains("Exit status:"), "{name}: {help}");
@@ -279,6 +292,8 @@ mod tests {
             help::DEMO,
             help::COMPLETIONS,
             help::NODE,
+            help::EXPLAIN,
+            help::RULES,
             help::MEMBERS,
         ] {
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

@@ -11,6 +11,8 @@ mod bench;
 mod config;
 mod demo;
 mod exchange;
+mod explain;
+mod jtag_bridge;
 mod lines;
 mod members;
 mod node;
@@ -19,6 +21,8 @@ mod pace;
 mod patience;
 mod process;
 mod publish;
+mod rules;
+mod schema;
 mod stop;
 mod subscribe;
 mod text;
@@ -64,8 +68,12 @@ fn begin(command: &Command, output: &Output) -> anyhow::Result<ExitCode> {
         Command::Sub(args) => subscribe::run(args, output),
         Command::Node(args) => node::run(args, output),
         Command::Members(args) => members::run(args, output),
+        Command::JtagBridge(args) => jtag_bridge::run(args, output),
         Command::Bench(args) => bench::run(args, output),
         Command::Config(args) => config::run(&args.command, output),
+        Command::Explain(args) => explain::run(args, output),
+        Command::Rules(args) => rules::run(&args.command, output),
+        Command::Schema(args) => schema::run(args, output),
         Command::Demo(args) => demo::run(args, output),
         Command::DemoNode(args) => demo::run_node(args, output),
         Command::Completions(args) => {

@@ -20,6 +20,7 @@ use crate::args::help;
 use crate::exchange::{Exchange, Exchanged};
 use crate::output::{Output, Style};
 use crate::process::Process;
+use crate::rules::RulesFile;
 use crate::stop::Stop;
 use crate::text::bytes;
 use crate::values;
@@ -48,6 +49,10 @@ pub(crate) struct NodeArgs {
     /// [default: 127.0.0.1:0]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<SocketAddr>,
+    /// Rules of routing, instead of those of the configuration. The file is looked at once a
+    /// second; when it has changed, its rules are taken, or it is told what is wrong with them
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    rules: Option<std::path::PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
     #[command(flatten)]
@@ -109,6 +114,11 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
     let config = args.config()?;
     let builder = args.builder(&config)?;
     let begun_ns = unix_ns();
+    let mut rules = args.rules.as_deref().map(RulesFile::load).transpose()?;
+    let builder = match &rules {
+        Some(file) => builder.rules(file.rules().clone()),
+        None => builder,
+    };
     let node = builder.start()?;
     let (changes, heard) = mpsc::channel();
     node.on_member(move |change| {
@@ -126,6 +136,9 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
     while !stop.is_wished() {
         if let Ok((unix_ns, change)) = heard.recv_timeout(Duration::from_millis(50)) {
             tell(args, &node, output, (unix_ns, &change))?;
+        }
+        if let Some(rules) = &mut rules {
+            rules.look(&node, output);
         }
         if args.events && cost_at.elapsed() >= COST_EVERY {
             cost_at = Instant::now();

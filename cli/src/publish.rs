@@ -77,13 +77,8 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
     let ended = publishing.publish_all(&mut Lines::new(source));
     let Publishing { router, summary, .. } = publishing;
     drop(router);
-    let code = match args.to {
-        Target::Reliable(_) | Target::Reliably(_) => {
-            wait_for_delivery(&node, args.deadline, (&stop, output));
-            close_reliable(node, summary, output)?
-        }
-        _ => close(node, summary, &args.to, output)?,
-    };
+    wait_for_delivery(&node, args.deadline, (&stop, output));
+    let code = close(node, summary, &args.to, output)?;
     ended.map(|()| code)
 }
 
@@ -264,26 +259,22 @@ fn wait_for_delivery(node: &Node, deadline: Option<Duration>, (stop, output): (&
     }
 }
 
-/// Closes the node and prints the account of reliable events; those still in flight are given up.
-fn close_reliable(node: Node, mut summary: Summary, output: &Output) -> Result<ExitCode> {
-    let ledger = node.close();
-    summary.settle_reliable(&ledger.reliable);
-    output.summary(&summary)?;
-    Ok(if summary.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Closes the node and prints the account.
+/// Closes the node and prints the account; reliable events still in flight are given up.
 fn close(node: Node, mut summary: Summary, target: &Target, output: &Output) -> Result<ExitCode> {
     let until = Instant::now() + DRAIN;
     while node.ledger().published.in_flight > 0 && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(1));
     }
-    if summary.accepted > 0 {
+    let begun = node.ledger();
+    if begun.published.accepted > 0 {
         std::thread::sleep(LINGER);
     }
     let refused =
         node.counters().into_iter().find(|(counter, _)| counter.name == "datagrams_refused");
     let ledger = node.close();
+    if begun.reliable.accepted > 0 {
+        summary.settle_reliable(&ledger.reliable);
+    }
     summary.settle(&ledger.published, refused.map_or(0, |(_, datagrams)| datagrams));
     if summary.datagrams_refused > 0 {
         output.warning(format_args!(

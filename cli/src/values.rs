@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wireloom::Target;
 use wireloom::config::Profile;
-use wireloom::event::is_type_name;
+use wireloom::event::{Priority, is_type_name};
 use wireloom_dataplane::socket::Interface;
 
 /// A year: longer makes no sense to wait for, and stays far from any overflow.
@@ -61,6 +61,31 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
         }
     };
     number.checked_mul(factor).ok_or_else(|| format!("{text} is more than an address can hold"))
+}
+
+/// Where a WebSocket server listens: `ws://HOST:PORT`.
+pub(crate) fn websocket(text: &str) -> Result<SocketAddr, String> {
+    let form = "an address is ws://HOST:PORT, for example ws://127.0.0.1:9001";
+    if text.starts_with("wss://") {
+        return Err("wss:// is not served: put a proxy that ends TLS before ws://".to_owned());
+    }
+    let address = text.strip_prefix("ws://").ok_or(form)?.trim_end_matches('/');
+    let address = address
+        .strip_prefix("localhost:")
+        .map_or_else(|| address.to_owned(), |port| format!("127.0.0.1:{port}"));
+    address.parse().map_err(|_| form.to_owned())
+}
+
+/// A priority and a target: `critical=tcp://10.0.0.7:9000`.
+pub(crate) fn way(text: &str) -> Result<(Priority, Target), String> {
+    let form = "a way is PRIORITY=TARGET: critical=tcp://10.0.0.7:9000";
+    let (priority, to) = text.split_once('=').ok_or(form)?;
+    let names = Priority::ALL.map(Priority::name);
+    let priority = priority.parse().map_err(|_| match nearest(priority, &names) {
+        Some(near) => format!("no priority {priority:?}; did you mean {near}?"),
+        None => format!("no priority {priority:?}: {}", names.join(", ")),
+    })?;
+    Ok((priority, target(to)?))
 }
 
 /// Events per second, above 0: `5000`, `0.5`, `20k`, `1M`.

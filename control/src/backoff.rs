@@ -36,21 +36,26 @@ pub(crate) struct Backoff {
     min_ns: u64,
     max_ns: u64,
     failures: u32,
+    /// When the first of them was.
+    since_ns: u64,
     random: Random,
 }
 
 impl Backoff {
     pub(crate) const fn new(min_ns: u64, max_ns: u64, seed: u64) -> Self {
-        Self { min_ns, max_ns, failures: 0, random: Random::new(seed) }
+        Self { min_ns, max_ns, failures: 0, since_ns: 0, random: Random::new(seed) }
     }
 
-    /// Attempts that failed since the last success.
-    pub(crate) const fn failures(&self) -> u32 {
-        self.failures
+    /// Whether so many attempts have failed since the last success, the first so long ago.
+    pub(crate) const fn is_used_up(&self, attempts: u32, least_ns: u64, now_ns: u64) -> bool {
+        self.failures >= attempts && now_ns.saturating_sub(self.since_ns) >= least_ns
     }
 
-    /// One more attempt failed: how long to wait before the next, ns.
-    pub(crate) fn fail(&mut self) -> u64 {
+    /// One more attempt failed, at `now_ns`: how long to wait before the next, ns.
+    pub(crate) fn fail(&mut self, now_ns: u64) -> u64 {
+        if self.failures == 0 {
+            self.since_ns = now_ns;
+        }
         let doubled = 1_u64.checked_shl(self.failures).unwrap_or(u64::MAX);
         let cap_ns = self.min_ns.saturating_mul(doubled).min(self.max_ns);
         self.failures = self.failures.saturating_add(1);
@@ -74,11 +79,11 @@ mod tests {
         for seed in 0..2_000 {
             let mut backoff = Backoff::new(100, 1_600, seed);
             for (cap, sum) in caps.iter_mut().zip(&mut sums) {
-                let pause = backoff.fail();
+                let pause = backoff.fail(0);
                 *cap = pause.max(*cap);
                 *sum += pause;
             }
-            assert_eq!(backoff.failures(), 8);
+            assert!(backoff.is_used_up(8, 0, 0) && !backoff.is_used_up(9, 0, 0));
         }
         for (place, expected) in [100, 200, 400, 800, 1_600, 1_600, 1_600, 1_600].iter().enumerate()
         {
@@ -89,13 +94,27 @@ mod tests {
     }
 
     #[test]
+    fn attempts_and_time_are_both_used_up_before_anything_is_given_up() {
+        let mut backoff = Backoff::new(1, 1, 7);
+        backoff.fail(1_000);
+        assert!(!backoff.is_used_up(2, 500, 2_000), "one attempt");
+        backoff.fail(1_200);
+        assert!(!backoff.is_used_up(2, 500, 1_499), "counted from the first");
+        assert!(backoff.is_used_up(2, 500, 1_500));
+        backoff.reset();
+        backoff.fail(9_000);
+        backoff.fail(9_000);
+        assert!(!backoff.is_used_up(2, 500, 9_000), "what failed before a success is forgotten");
+    }
+
+    #[test]
     fn success_begins_anew_and_a_long_silence_does_not_overflow() {
         let mut backoff = Backoff::new(1_000, u64::MAX, 7);
         for _ in 0..200 {
-            backoff.fail();
+            backoff.fail(0);
         }
         backoff.reset();
-        assert_eq!(backoff.failures(), 0);
-        assert!(backoff.fail() <= 1_000);
+        assert!(!backoff.is_used_up(1, 0, 0));
+        assert!(backoff.fail(0) <= 1_000);
     }
 }

@@ -53,7 +53,7 @@ pub use port::{Identity, LinksCommand, LinksConfig, LinksPort};
 use reading::{Halves, Heard, read_line};
 use sessions::{Sessions, next_sessions};
 
-/// Accepted sockets whose hello has not come; one more is closed at once.
+/// Accepted sockets whose hello has not come; one more takes the place of the oldest.
 const HANDSHAKES_MAX: usize = 64;
 
 /// Accepted sockets; a hello beyond them is refused as busy.
@@ -95,6 +95,7 @@ struct Times {
     ack_ns: u64,
     keep_alive_ns: u64,
     attempts: u32,
+    undelivered_ns: u64,
 }
 
 /// What a duty cycle hands down to the links.
@@ -185,6 +186,7 @@ impl<S: Sockets> Links<S> {
             ack_ns: ns(settings.ack_timeout),
             keep_alive_ns: ns(settings.keep_alive).max(1),
             attempts: settings.attempts.max(1),
+            undelivered_ns: ns(settings.undelivered_after),
         };
         Self {
             times,
@@ -266,18 +268,28 @@ impl<S: Sockets> Links<S> {
     fn accept(&mut self, now_ns: u64) -> usize {
         for accepted in 0..ACCEPTS_PER_CYCLE {
             let Some(socket) = self.sockets.accept() else { return accepted };
-            let strangers = self.accepted.values().filter(|link| link.is_stranger()).count();
-            if strangers >= HANDSHAKES_MAX {
-                self.config.port.counters.add(Counter::HandshakesShed, 1);
-                self.sockets.close(socket);
-                continue;
-            }
+            self.shed_stranger();
             let until_ns = now_ns.saturating_add(self.times.connect_ns);
             self.lines.insert(socket, Line::accepted(socket));
             self.accepted.insert(socket, Accepted::new(socket, until_ns));
             self.config.port.accepted_most.note(self.accepted.len());
         }
         ACCEPTS_PER_CYCLE
+    }
+
+    /// Makes room for a newcomer: among so many whose hello has not come whole, the one who has had
+    /// the most time goes. Who says hello at once gets in, whoever else says nothing.
+    fn shed_stranger(&mut self) {
+        let mut strangers = self.accepted.iter().filter(|(_, link)| link.is_stranger());
+        let oldest = strangers.next().map(|(socket, _)| *socket);
+        if let Some(oldest) = oldest
+            && 1 + strangers.count() >= HANDSHAKES_MAX
+        {
+            self.config.port.counters.add(Counter::HandshakesShed, 1);
+            self.accepted.remove(&oldest);
+            self.lines.remove(&oldest);
+            self.sockets.close(oldest);
+        }
     }
 
     /// The links to peers: events, timers. What the peer is to be told by the same line goes along.
@@ -358,6 +370,10 @@ impl<S: Sockets> Links<S> {
             if looks && line.is_hot(now_ns) && half.as_ref().is_some_and(|half| half.is_open()) {
                 line.look();
             }
+            if line.greets {
+                greeting.extend(line.answers().then_some(*socket));
+                continue;
+            }
             let waits = line.blocked || half.as_ref().is_some_and(|half| half.has_aside());
             if !line.is_readable() && !waits {
                 continue;
@@ -372,9 +388,7 @@ impl<S: Sockets> Links<S> {
                     let of_line =
                         read_line(line, &mut Halves { accepted, writer }, &mut cycle, into);
                     heard += of_line;
-                    if line.greets {
-                        greeting.push(*socket);
-                    }
+                    greeting.extend(line.answers().then_some(*socket));
                 }
             }
         }
@@ -419,7 +433,8 @@ impl<S: Sockets> Links<S> {
         let mut half = half.unwrap_or_else(|| Accepted::new(socket, now_ns));
         let mut came = None;
         half.read_hello(&mut line, &mut cycle, |hello, half| {
-            if self.inbox.is_none() {
+            // Who does not listen takes no events by the lines it dialled either.
+            if self.inbox.is_none() && self.config.settings.listens {
                 self.inbox = make_inbox(&self.config);
             }
             let crowded = self.accepted.len() >= ACCEPTED_MAX || self.inbox.is_none();
@@ -432,12 +447,13 @@ impl<S: Sockets> Links<S> {
         self.dialled.iter_mut().filter(|(key, _)| Some(key.0) == came).for_each(|(_, link)| {
             link.hurry(now_ns);
         });
-        let mut heard = Heard::default();
-        if half.is_open() {
+        let mut heard = Heard { others: 1, ..Heard::default() };
+        // Where the hello is refused, words on this node's events may follow.
+        if half.is_open() || line.is_ours() {
             let into = self.inbox.as_mut().map(|inbox| (inbox, &mut self.streams, moment));
             let writer = line.writer().and_then(|key| self.dialled.get_mut(&key));
             let mut halves = Halves { accepted: Some(&mut half), writer };
-            heard = read_line(&mut line, &mut halves, &mut cycle, into);
+            heard += read_line(&mut line, &mut halves, &mut cycle, into);
         }
         self.lines.insert(socket, line);
         self.accepted.insert(socket, half);
@@ -471,7 +487,7 @@ impl<S: Sockets> Links<S> {
             }
             !ended
         });
-        let due_ns = cycle.due_ns;
+        let (due_ns, before) = (cycle.due_ns, self.lines.len());
         self.lines.retain(|socket, line| {
             let ended = line.has_ended();
             if ended {
@@ -481,7 +497,8 @@ impl<S: Sockets> Links<S> {
         });
         self.deadline_ns = due_ns;
         self.hot = hot;
-        said
+        // Links whose lines have ended have something to do.
+        said + before - self.lines.len()
     }
 
     fn next_deadline_ns(&self) -> u64 {
@@ -508,8 +525,7 @@ fn borrowable<'a>(
 ) -> Option<&'a mut Line> {
     let lanes = link.lanes();
     let (socket, _) = accepted.iter().find(|(socket, half)| {
-        let is_free = |line: &Line| !line.is_ours() && line.writer().is_none();
-        half.is_of(peer, lanes) && lines.get(socket).is_some_and(is_free)
+        half.is_of(peer, lanes) && lines.get(socket).is_some_and(Line::is_free)
     })?;
     lines.get_mut(socket)
 }
@@ -549,7 +565,7 @@ impl<S: Sockets> Agent for Links<S> {
         work += self.take_readiness(now_ns);
         let (heard, settled) = self.hear_lines(now_ns);
         let news = heard.handed + settled;
-        work += heard.words + news + self.speak_accepted(now_ns, news > 0);
+        work += heard.others + news + self.speak_accepted(now_ns, news > 0);
         self.deadline_ns = self.deadline_ns.min(self.next_deadline_ns());
         work
     }
@@ -582,3 +598,6 @@ impl<S: Sockets> Agent for Links<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

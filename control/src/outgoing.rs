@@ -162,9 +162,9 @@ impl Outgoing {
         self.feeds.iter().flatten().any(|feed| feed.ring.has_more())
     }
 
-    /// Bytes of the packets that were written whole on this link and are not acknowledged.
+    /// Bytes that were written on this link and are not acknowledged.
     pub(crate) const fn unacknowledged_bytes(&self) -> usize {
-        self.written_bytes
+        self.written_bytes + self.partial
     }
 
     /// Whether packets that were written, be it in part, wait for the peer's word. A half-written

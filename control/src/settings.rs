@@ -19,8 +19,14 @@ pub struct ReliableSettings {
     /// side forgets a link that has said nothing for three times its own value.
     pub keep_alive: Duration,
     /// Attempts in a row without one acknowledgement after which everything on its way to the peer
-    /// is undelivered. Default 5; at least 1.
+    /// is undelivered, if [`ReliableSettings::undelivered_after`] has passed too. Default 5; at
+    /// least 1.
     pub attempts: u32,
+    /// How long after the first of those attempts failed nothing is undelivered yet, and attempts
+    /// go on: a peer that refuses connections uses up five in a second or two, and a restart takes
+    /// longer. What is given up is so when an attempt fails after that, a pause later. Default
+    /// 10 s.
+    pub undelivered_after: Duration,
     /// The longest pause before the second attempt; it doubles with each further one. The pause
     /// itself is chosen evenly between 0 and that (full jitter). Default 200 ms.
     pub backoff_min: Duration,
@@ -54,6 +60,7 @@ impl Default for ReliableSettings {
             ack_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),
             attempts: 5,
+            undelivered_after: Duration::from_secs(10),
             backoff_min: Duration::from_millis(200),
             backoff_max: Duration::from_secs(10),
             ring_bytes: 1 << 20,

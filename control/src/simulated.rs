@@ -26,6 +26,9 @@ pub struct StreamModel {
     pub cut_ppm: u64,
     /// That a read or write takes a part only.
     pub partial_ppm: u64,
+    /// That a write takes nothing though the stream was writable, as a kernel's does when the last
+    /// one filled its buffer to the brim.
+    pub full_ppm: u64,
     /// The shortest delay of a piece, ns.
     pub delay_ns_min: u64,
     /// The longest; each piece's is chosen evenly between the two, but none overtakes another.
@@ -137,6 +140,15 @@ impl SimulatedStreams {
     #[must_use]
     pub fn counts(&self) -> StreamCounts {
         self.0.borrow().counts
+    }
+
+    /// Whether the sockets of the node at `address` would have something to say.
+    #[cfg(test)]
+    pub(crate) fn has_news(&self, address: SocketAddr) -> bool {
+        let mut state = self.0.borrow_mut();
+        state.arrive();
+        let mut of_node = state.sides.values().filter(|side| side.address == address);
+        of_node.any(|side| side.unaccepted || side.readable_news || side.writable_news)
     }
 
     /// Bytes written and not read.
@@ -332,9 +344,11 @@ impl Sockets for SimulatedSockets {
         };
         let asked: usize = slices.iter().map(|slice| slice.len()).sum();
         let most = asked.min(buffer_bytes.saturating_sub(held));
-        if most == 0 {
+        let full_ppm = state.model.full_ppm;
+        if most == 0 || state.chance(full_ppm) {
             if let Some(side) = state.sides.get_mut(&socket) {
-                side.waits = true;
+                side.waits = most == 0;
+                side.writable_news |= most > 0;
             }
             return would_block();
         }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 
 use wireloom_dataplane::poller::Poller;
 
-/// Which socket; never used again within a life.
+/// Which socket; never used again within a life, a later one is larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u64);
 

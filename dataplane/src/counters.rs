@@ -160,6 +160,9 @@ counters! {
         "Links over TCP that this node began to dial.";
     LinksBorrowed "links_borrowed" "links"
         "Links that went by a connection the peer dialled, instead of dialling one.";
+    LinksParted "links_parted" "links"
+        "Links that left the peer's connection for one of their own: there was more to send than \
+         goes by it, or what the peer sent found no room.";
     LinksOpened "links_opened" "links"
         "Links over TCP that were opened, dialled here or there.";
     LinksUnreachable "links_unreachable" "links"
@@ -178,7 +181,7 @@ counters! {
     HandshakesExpired "handshakes_expired" "sockets"
         "Accepted sockets whose hello did not come in time; closed.";
     HandshakesShed "handshakes_shed" "sockets"
-        "Accepted sockets closed at once because very many waited for their hello.";
+        "Accepted sockets closed before their hello came, for newcomers: very many waited.";
     HellosProtocol "hellos_refused_protocol" "hellos"
         "Hellos refused because they speak another version of the protocol.";
     HellosCluster "hellos_refused_cluster" "hellos"

@@ -42,8 +42,9 @@ pub struct Receiver<R, T> {
     locals: Vec<Box<LocalRing>>,
     /// When every socket is to be looked at again, and not only the direct one.
     everywhere_at_ns: u64,
-    /// Until when local events go before a look at any socket.
+    /// Until when local events go before a look at any socket, and until when they are awaited.
     locals_first_until_ns: u64,
+    locals_awaited_until_ns: u64,
 }
 
 /// How long only the socket of the peer that sends most is looked at: a look at another costs half
@@ -53,6 +54,10 @@ const DIRECT_NS: u64 = 5_000;
 /// How long events from local rings, and what their handlers publish, go before the next look at
 /// the sockets, for the same reason: reliable events come by such a ring.
 const LOCALS_FIRST_NS: u64 = 5_000;
+
+/// How long after events from local rings the sockets are looked at no oftener than that: the
+/// answer to a reliable event comes by the same ring.
+const LOCALS_AWAITED_NS: u64 = 50_000;
 
 /// Everything a datagram meets after the socket.
 #[derive(Debug)]
@@ -104,6 +109,7 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
             locals: Vec::with_capacity(LOCALS_MAX),
             everywhere_at_ns: 0,
             locals_first_until_ns: 0,
+            locals_awaited_until_ns: 0,
         }
     }
 
@@ -346,8 +352,13 @@ impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
     fn do_work(&mut self, now_ns: u64) -> usize {
         let commands = self.take_commands();
         let local = self.take_locals();
-        if local > 0 && now_ns < self.locals_first_until_ns {
-            self.intake.dispatch.end_cycle();
+        if local > 0 {
+            self.locals_awaited_until_ns = now_ns + LOCALS_AWAITED_NS;
+        }
+        if now_ns < self.locals_first_until_ns.min(self.locals_awaited_until_ns) {
+            if local > 0 {
+                self.intake.dispatch.end_cycle();
+            }
             return commands + local;
         }
         self.locals_first_until_ns = now_ns + LOCALS_FIRST_NS;
@@ -377,7 +388,7 @@ impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
     }
 
     fn before_sleep(&mut self) {
-        self.everywhere_at_ns = 0;
+        (self.everywhere_at_ns, self.locals_first_until_ns) = (0, 0);
     }
 
     fn on_close(&mut self, _now_ns: u64) {

@@ -20,6 +20,7 @@ use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
 use crate::config::ServiceChoice;
 use crate::node::Node;
+use crate::rules::RuleSet;
 use crate::shared::{Shared, id_of};
 use crate::target::{Target, TargetError};
 
@@ -104,6 +105,7 @@ pub(crate) struct Setup {
     pub(crate) heartbeat: Duration,
     pub(crate) choice: ServiceChoice,
     pub(crate) reliable: ReliableSettings,
+    pub(crate) rules: RuleSet,
 }
 
 impl Setup {
@@ -120,7 +122,7 @@ impl Setup {
 
     /// What the node's parts share.
     pub(crate) fn share(self, control: Control) -> Shared {
-        Shared::new(self.name, (self.sizes, self.reliable), control)
+        Shared::new(self.name, (self.sizes, self.reliable, self.rules), control)
     }
 }
 
@@ -136,6 +138,7 @@ impl NodeBuilder {
                 heartbeat: HEARTBEAT,
                 choice: ServiceChoice::default(),
                 reliable: ReliableSettings::default(),
+                rules: RuleSet::default(),
             },
             wrong: None,
             notes: Vec::new(),
@@ -337,6 +340,13 @@ impl NodeBuilder {
     #[must_use]
     pub const fn reliable(mut self, settings: ReliableSettings) -> Self {
         self.setup.reliable = settings;
+        self
+    }
+
+    /// Routes by these rules; [`Node::apply_rules`] exchanges them while the node runs.
+    #[must_use]
+    pub fn rules(mut self, rules: RuleSet) -> Self {
+        self.setup.rules = rules;
         self
     }
 

@@ -106,64 +106,91 @@ impl Chooser {
         shared.cluster.joined().map_or(0, |joined| joined.port.roster.generation())
     }
 
-    /// The target with an address that this one means now; `None` when it means itself.
-    pub(crate) fn resolve(
+    /// Where events of a type for an open target go now: targets with an address.
+    pub(crate) fn aim(
+        &mut self,
+        shared: &Shared,
+        (target, event_type): (&Target, EventTypeId),
+        by_tcp: bool,
+    ) -> Result<Aim, NoRoute> {
+        match target {
+            Target::Interested | Target::Auto => {
+                self.interested(shared, event_type, by_tcp).map(Aim::Each)
+            }
+            Target::Fast(target) => self.aim(shared, (target, event_type), false),
+            _ => self.single(shared, target, by_tcp).map(Aim::One),
+        }
+    }
+
+    /// The one target with an address that this one means now; a node by what carries the event,
+    /// unless the target says so itself.
+    fn single(
         &mut self,
         shared: &Shared,
         target: &Target,
-    ) -> Result<Option<Target>, NoRoute> {
+        by_tcp: bool,
+    ) -> Result<Target, NoRoute> {
         match target {
+            Target::Machine(address) => Ok(carried(Target::Node(*address), by_tcp)),
             Target::Named(name) => {
                 let found = named(&self.table(shared)?, name);
                 let found = found.ok_or_else(|| NoRoute::UnknownName(name.clone()))?;
-                Ok(Some(Self::own_or_node(shared, found)))
+                Ok(carried(Self::own_or_node(shared, found), by_tcp))
             }
             Target::Service(name, choice) => {
                 let members = offering(&self.table(shared)?, name);
                 self.turn = self.turn.wrapping_add(1);
                 let found = choose(&members, said(shared, *choice), self.turn);
                 let found = found.ok_or_else(|| NoRoute::UnknownService(name.clone()))?;
-                Ok(Some(Self::own_or_node(shared, found)))
+                Ok(carried(Self::own_or_node(shared, found), by_tcp))
             }
-            Target::Reliably(wanted) => {
-                let found = self.resolve(shared, wanted)?.unwrap_or_else(|| (**wanted).clone());
-                match found {
-                    Target::Node(address) => Ok(Some(Target::Reliable(address))),
-                    Target::Reliable(_) | Target::Local => Ok(Some(found)),
-                    _ => Err(NoRoute::NotReliable),
-                }
-            }
-            Target::AnyOf(targets) => {
-                let mut last = NoRoute::NoTargets;
-                self.turn = self.turn.wrapping_add(1);
-                for step in 0..targets.len() {
-                    let one = &targets[(self.turn + step) % targets.len()];
-                    match self.resolve_one(shared, one) {
-                        Ok(found) => return Ok(Some(found)),
-                        Err(reason) => last = reason,
-                    }
-                }
-                Err(last)
-            }
-            _ => Ok(None),
+            Target::Reliably(wanted) => match self.single(shared, wanted, true) {
+                Ok(Target::Node(address)) => Ok(Target::Reliable(address)),
+                Ok(found @ (Target::Reliable(_) | Target::Local)) => Ok(found),
+                Ok(_) | Err(NoRoute::NotOne) => Err(NoRoute::NotReliable),
+                Err(reason) => Err(reason),
+            },
+            Target::Fast(wanted) => self.single(shared, wanted, false),
+            Target::AnyOf(targets) => self.first_of(shared, targets, by_tcp),
+            Target::Interested | Target::Auto => Err(NoRoute::NotOne),
+            fixed => Ok(fixed.clone()),
         }
     }
 
-    /// One of the targets of an [`Target::AnyOf`], which may not hold another.
-    fn resolve_one(&mut self, shared: &Shared, target: &Target) -> Result<Target, NoRoute> {
-        match target {
-            Target::AnyOf(_) | Target::Interested => Err(NoRoute::NoTargets),
-            Target::Node(address) => {
-                // A member known to be down is passed over.
-                let table = self.table(shared).unwrap_or_default();
-                let down = |member: &Member| member.address() == *address && !member.is_up();
-                if table.iter().any(|member| down(member)) {
-                    return Err(NoRoute::MemberDown(*address));
-                }
-                Ok(target.clone())
+    /// The first of a list that can be reached, beginning with the next one each time.
+    fn first_of(
+        &mut self,
+        shared: &Shared,
+        targets: &[Target],
+        by_tcp: bool,
+    ) -> Result<Target, NoRoute> {
+        let mut last = NoRoute::NoTargets;
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn;
+        for step in 0..targets.len() {
+            let found = match &targets[(turn + step) % targets.len()] {
+                // One list in another would have two turns.
+                Target::AnyOf(_) => Err(NoRoute::NoTargets),
+                one => self.single(shared, one, by_tcp).and_then(|found| self.up(shared, found)),
+            };
+            match found {
+                Ok(found) => return Ok(found),
+                Err(NoRoute::NotOne) => last = NoRoute::NoTargets,
+                Err(reason) => last = reason,
             }
-            _ => Ok(self.resolve(shared, target)?.unwrap_or_else(|| target.clone())),
         }
+        Err(last)
+    }
+
+    /// A target whose member is not known to be down.
+    fn up(&mut self, shared: &Shared, target: Target) -> Result<Target, NoRoute> {
+        let (Target::Node(address) | Target::Reliable(address)) = target else { return Ok(target) };
+        let table = self.table(shared).unwrap_or_default();
+        let down = |member: &Member| member.address() == address && !member.is_up();
+        if table.iter().any(|member| down(member)) {
+            return Err(NoRoute::MemberDown(address));
+        }
+        Ok(target)
     }
 
     fn own_or_node(shared: &Shared, address: SocketAddr) -> Target {
@@ -176,23 +203,39 @@ impl Chooser {
     }
 
     /// Where events of a type go for [`Target::Interested`]: one target for each node that wants
-    /// them, or one group.
+    /// them, or one group, which only datagrams go to.
     pub(crate) fn interested(
         &mut self,
         shared: &Shared,
         event_type: EventTypeId,
+        by_tcp: bool,
     ) -> Result<Vec<Target>, NoRoute> {
         let table = self.table(shared)?;
         let wanting = table.iter().filter(|member| member.is_up() && member.wants(event_type));
-        let targets: Vec<Target> =
-            wanting.map(|member| Self::own_or_node(shared, member.address())).collect();
-        let joined = shared.cluster.joined();
-        let group = joined.and_then(|joined| joined.groups_of_types.get(&event_type));
-        match (targets.len(), group) {
+        let targets: Vec<Target> = wanting
+            .map(|member| carried(Self::own_or_node(shared, member.address()), by_tcp))
+            .collect();
+        match (targets.len(), shared.cluster.group_of(event_type)) {
             (0, _) => Err(NoRoute::NobodyInterested),
-            (2.., Some(group)) => Ok(vec![Target::Multicast(*group)]),
+            (2.., Some(group)) if !by_tcp => Ok(vec![Target::Multicast(group)]),
             _ => Ok(targets),
         }
+    }
+}
+
+/// Where an open target leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Aim {
+    One(Target),
+    /// One copy for each.
+    Each(Vec<Target>),
+}
+
+/// A node by what carries the event; this process as it is.
+fn carried(target: Target, by_tcp: bool) -> Target {
+    match target {
+        Target::Node(address) if by_tcp => Target::Reliable(address),
+        other => other,
     }
 }
 

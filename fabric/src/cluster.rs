@@ -199,6 +199,11 @@ impl Cluster {
         self.joined.get()
     }
 
+    /// The group that the node was told of for a type.
+    pub(crate) fn group_of(&self, event_type: EventTypeId) -> Option<SocketAddr> {
+        self.joined()?.groups_of_types.get(&event_type).copied()
+    }
+
     /// A subscription begins: the cluster hears what this node wants.
     pub(crate) fn want(&self, id: SubscriptionId, wanted: &Wanted) {
         let types = match wanted {

@@ -35,8 +35,14 @@ pub use self::settings::{
 };
 pub use self::toml_text::FILE_BYTES_MAX;
 pub use self::value::Value;
+// Rules of routing are read with the same words for what is wrong.
+pub(crate) use self::layers::read_file;
+pub(crate) use self::nearest::nearest;
+pub(crate) use self::toml_text::read_rules;
+pub(crate) use self::value::{bytes_of, named, quoted};
 
 use self::keys::{Id, KEYS};
+use crate::rules::RuleSet;
 
 /// The effective configuration: a value for every key.
 ///
@@ -53,6 +59,7 @@ use self::keys::{Id, KEYS};
 pub struct Config {
     /// One for each key, in the order of the table.
     settings: Vec<(Value, Source)>,
+    rules: RuleSet,
 }
 
 /// One effective value.
@@ -96,7 +103,7 @@ impl Config {
             // A test reads every text of the table.
             (key.value_of(text).unwrap_or(Value::Unset), source)
         };
-        Self { settings: KEYS.iter().map(setting).collect() }
+        Self { settings: KEYS.iter().map(setting).collect(), rules: RuleSet::default() }
     }
 
     /// Reads the text of a file: defaults, its profile, and what it says.
@@ -125,6 +132,12 @@ impl Config {
     #[must_use]
     pub fn entry(&self, path: &str) -> Option<Entry<'_>> {
         self.entries().find(|entry| entry.key.path() == path)
+    }
+
+    /// The rules of routing, the `[[rule]]` of the file.
+    #[must_use]
+    pub const fn rules(&self) -> &RuleSet {
+        &self.rules
     }
 
     fn set(&mut self, id: Id, value: Value, source: Source) {

@@ -18,7 +18,7 @@ use wireloom_wire::{Encoding, EventTypeId, Fingerprint, Frame, FrameFlags, Frame
 
 use crate::encode::{EncodeError, Scratch, encode_growing};
 use crate::event::{Event, Version, each_version, read, serves};
-use crate::json::{JsonCodec, JsonError};
+use crate::json::{JSON_BYTES_MAX, JsonCodec, JsonError};
 use crate::outcome::{Refused, SubscribeError};
 use crate::shared::Shared;
 use crate::writer::{RingWriter, Visible, Way, head};
@@ -79,7 +79,9 @@ impl Schemas {
 /// What became of the events of one type that had to be converted; written by the control thread.
 #[derive(Debug, Default)]
 pub(crate) struct Converted {
-    pub(crate) refused: AtomicU64,
+    refused: AtomicU64,
+    /// Those longer than any JSON that is read here; counted by the workers.
+    too_long: AtomicU64,
     /// Why the last one was refused.
     last: Mutex<Option<String>>,
 }
@@ -90,8 +92,15 @@ impl Converted {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed) + self.too_long.load(Ordering::Relaxed)
+    }
+
+    /// Why the last one was refused, as far as is known.
     pub(crate) fn last(&self) -> Option<String> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let too_long = self.too_long.load(Ordering::Relaxed) > 0;
+        last.or_else(|| too_long.then(|| JsonError::TooLong.to_string()))
     }
 }
 
@@ -171,15 +180,19 @@ enum Unconvertible {
 struct Unread {
     ring: RingSubscriber,
     conversion: Conversion,
+    converted: Arc<Converted>,
 }
 
 impl Subscriber for Unread {
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
-        if self.conversion.takes(&frame.header) {
-            self.ring.on_event(frame, origin)
-        } else {
-            Verdict::Passed
+        if !self.conversion.takes(&frame.header) {
+            return Verdict::Passed;
         }
+        if frame.header.encoding == Encoding::Json && frame.payload().len() > JSON_BYTES_MAX {
+            self.converted.too_long.fetch_add(1, Ordering::Relaxed);
+            return Verdict::BadArchive;
+        }
+        self.ring.on_event(frame, origin)
     }
 
     fn end_cycle(&mut self) {
@@ -298,10 +311,10 @@ impl Shared {
         for receiver in 0..self.receivers() {
             let (ring, from) = self.inbound(what, wake.clone())?;
             let writer = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
+            let unread = Box::new(Unread { ring, conversion, converted: Arc::clone(&converted) });
             let (scratch, converted) = (Scratch::default(), Arc::clone(&converted));
             let to = Back { conversion, writer, scratch, converted };
             self.add_task(Box::new(Converter { from, to }))?;
-            let unread = Box::new(Unread { ring, conversion });
             self.subscribe(receiver, Wanted::Unread(vec![E::TYPE_ID]), unread)?;
         }
         Ok(())

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use rkyv::api::{access_with_context, low};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::{Failure, Strategy};
+use rkyv::util::AlignedVec;
 use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::{Archive, Portable};
@@ -122,4 +123,19 @@ pub fn access<E: Event>(payload: &[u8]) -> Result<&E::Archived, DecodeError> {
 #[inline]
 pub fn to_owned<E: Event>(archived: &E::Archived) -> Result<E, DecodeError> {
     low::deserialize::<E, Failure>(archived).map_err(|Failure| DecodeError::Unbuildable)
+}
+
+/// Checks that `payload` is an archive of `E` and builds the owned event. For tools and files: a
+/// payload that is not 16-aligned is copied first.
+///
+/// # Errors
+///
+/// As [`access`] and [`to_owned`], but never [`DecodeError::Misaligned`].
+pub fn deserialize<E: Event>(payload: &[u8]) -> Result<E, DecodeError> {
+    if payload.as_ptr().addr().is_multiple_of(ALIGNMENT) {
+        return to_owned(access::<E>(payload)?);
+    }
+    let mut copy = AlignedVec::<ALIGNMENT>::with_capacity(payload.len());
+    copy.extend_from_slice(payload);
+    to_owned(access::<E>(&copy)?)
 }

@@ -10,6 +10,7 @@ use rkyv::api::serialize_using;
 use rkyv::rancor::{Source, Strategy, Trace};
 use rkyv::ser::allocator::SubAllocator;
 use rkyv::ser::{Positional, Serializer, Writer};
+use rkyv::util::AlignedVec;
 
 /// Scratch of a publisher that says nothing else: room for lists of about 1,000 strings.
 pub const SCRATCH_BYTES_DEFAULT: usize = 16 * 1024;
@@ -70,6 +71,9 @@ impl Scratch {
         Self(Box::new_uninit_slice(bytes))
     }
 }
+
+/// Room that [`serialize`] tries first.
+const FIRST_BYTES: usize = 1024;
 
 /// Scratch that grows on demand ends here: lists of some 300,000 strings.
 const SCRATCH_BYTES_MAX: usize = 4 << 20;
@@ -169,6 +173,48 @@ where
         let mut serializer = Serializer::new(writer, SubAllocator::new(&mut scratch.0), ());
         serialize_using(self, &mut serializer)?;
         Ok(serializer.writer.written)
+    }
+}
+
+/// The archive of `event`, 16-aligned, of at most `bytes_max` bytes: for tools and files. Where
+/// there are bytes already, [`encode`] writes into them.
+///
+/// Allocates at most twice `bytes_max`, beside the scratch.
+///
+/// # Errors
+///
+/// As [`encode`]; [`EncodeError::DoesNotFit`] when the archive is longer than `bytes_max`.
+///
+/// # Examples
+///
+/// ```
+/// use wireloom::{decode::deserialize, encode::serialize, events::SystemReady};
+///
+/// let ready = SystemReady {
+///     version: "1.4.0".into(),
+///     context: "server".into(),
+///     timestamp: "2026-01-31T12:00:00.000Z".into(),
+///     components: vec!["store".into()],
+/// };
+/// let archive = serialize(&ready, 1 << 16)?;
+/// assert_eq!(deserialize::<SystemReady>(&archive)?, ready);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn serialize<E: Encode>(event: &E, bytes_max: usize) -> Result<AlignedVec, EncodeError> {
+    let (mut archive, mut scratch) = (AlignedVec::new(), Scratch::default());
+    let mut room = FIRST_BYTES.min(bytes_max);
+    loop {
+        archive.resize(room, 0);
+        match encode_growing(event, &mut archive, &mut scratch) {
+            Ok(length) => {
+                archive.resize(length, 0);
+                return Ok(archive);
+            }
+            Err(EncodeError::DoesNotFit) if room < bytes_max => {
+                room = room.saturating_mul(4).min(bytes_max);
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -44,3 +44,31 @@ pub use system_ready::SystemReady;
 pub use trace::{Trace, TraceOutcome};
 pub use ui_state_change::UiStateChange;
 pub use user_interaction::UserInteraction;
+
+use crate::json::JsonCodec;
+
+macro_rules! each {
+    ($($event:ty),+ $(,)?) => {
+        /// The JSON codecs of all of them: for tools that know events by name.
+        #[must_use]
+        pub fn codecs() -> Vec<JsonCodec> {
+            vec![$(JsonCodec::of::<$event>()),+]
+        }
+
+        /// The [JSON Schema](crate::json::schema) of the one with this type name; `None` when
+        /// there is none. With the feature `json-schema`.
+        #[cfg(feature = "json-schema")]
+        #[must_use]
+        pub fn json_schema(type_name: &str) -> Option<String> {
+            $(if type_name == <$event as crate::Event>::TYPE {
+                return crate::json::schema::<$event>().ok();
+            })+
+            None
+        }
+    };
+}
+
+each! {
+    DebugMessage, Discovery, ErrorReport, Exception, Heartbeat, PerformanceMetric, ServerCrash,
+    ServiceAnnouncement, SystemReady, Trace, UiStateChange, UserInteraction,
+}

@@ -107,7 +107,7 @@ where
         let Ok(event) = access::<E>(frame.payload()) else {
             return self.counters.count(Verdict::BadArchive);
         };
-        let _traced = frame.trace().map(|context| trace::Entered::new(Some(context)));
+        let _traced = trace::enter_event(frame.trace());
         (self.handler)(event, &Envelope::new(frame, origin));
         self.counters.count(Verdict::Delivered)
     }

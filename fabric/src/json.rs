@@ -7,11 +7,11 @@
 use std::io;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::decode::{DecodeError, access, to_owned};
 use crate::encode::{EncodeError, Scratch, encode};
-use crate::event::{Event, EventTypeId, Fingerprint, Priority};
+use crate::event::{Event, EventTypeId, Fingerprint, Priority, Version};
 
 /// Longest JSON text of one event, read or written, in bytes: 1 MiB.
 ///
@@ -91,10 +91,10 @@ pub enum JsonError {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct JsonCodec {
-    type_name: &'static str,
+    version: Version,
     type_id: EventTypeId,
-    fingerprint: Fingerprint,
     priority: Priority,
+    multicast: Option<&'static str>,
     archive: ArchiveOf,
     json: JsonOf,
 }
@@ -107,10 +107,10 @@ impl JsonCodec {
     #[must_use]
     pub fn of<E: Event + Serialize + DeserializeOwned>() -> Self {
         Self {
-            type_name: E::TYPE,
+            version: Version::of::<E>(),
             type_id: E::TYPE_ID,
-            fingerprint: E::FINGERPRINT32,
             priority: E::PRIORITY,
+            multicast: E::MULTICAST,
             archive: archive_of::<E>,
             json: json_of::<E>,
         }
@@ -119,7 +119,13 @@ impl JsonCodec {
     /// The event's type name.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
-        self.type_name
+        self.version.type_name
+    }
+
+    /// Which version of the type it reads and writes, and what that looks like.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// The event's type id, as frames carry it.
@@ -131,13 +137,19 @@ impl JsonCodec {
     /// The fingerprint of the event's schema, as frames carry it.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+        self.version.fingerprint
     }
 
     /// The event's own priority.
     #[must_use]
     pub fn priority(&self) -> Priority {
         self.priority
+    }
+
+    /// Where events of the type go by multicast, as `group:port`.
+    #[must_use]
+    pub fn multicast(&self) -> Option<&'static str> {
+        self.multicast
     }
 
     /// Reads one event from `json` and writes its archive to the front of `into`, as
@@ -179,6 +191,70 @@ impl JsonCodec {
     }
 }
 
+/// Appends the JSON of an event, one line, to `out`: at most [`JSON_BYTES_MAX`]. After an error
+/// `out` is as it was.
+///
+/// # Errors
+///
+/// [`JsonError::TooLong`] or [`JsonError::Unwritable`].
+///
+/// # Examples
+///
+/// ```
+/// use wireloom::{events::UserInteraction, json};
+///
+/// let text = br#"{"user_id":42,"action":"click","element":"buy","session_id":9}"#;
+/// let click: UserInteraction = json::deserialize(text)?;
+/// let mut line = Vec::new();
+/// json::serialize(&click, &mut line)?;
+/// assert_eq!(line, text);
+/// # Ok::<(), json::JsonError>(())
+/// ```
+pub fn serialize<E: Event + Serialize>(event: &E, out: &mut Vec<u8>) -> Result<(), JsonError> {
+    let before = out.len();
+    let result = write(event, &mut Text { out, room: JSON_BYTES_MAX, full: false });
+    if result.is_err() {
+        out.truncate(before);
+    }
+    result
+}
+
+/// Whether `json` is one JSON text in UTF-8; why not, with line and column or the place. A type is
+/// not asked for.
+pub(crate) fn check(json: &[u8]) -> Result<(), String> {
+    let text = std::str::from_utf8(json)
+        .map_err(|error| format!("invalid UTF-8 after {} bytes", error.valid_up_to()))?;
+    serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Reads an event from its JSON: at most [`JSON_BYTES_MAX`] long and [`JSON_DEPTH_MAX`] deep.
+///
+/// # Errors
+///
+/// [`JsonError::TooLong`] or [`JsonError::Text`], with the field that is wrong.
+pub fn deserialize<E: Event + DeserializeOwned>(json: &[u8]) -> Result<E, JsonError> {
+    if json.len() > JSON_BYTES_MAX {
+        return Err(JsonError::TooLong);
+    }
+    event_of(json)
+}
+
+/// The JSON Schema (2020-12) of the JSON form of `E`, as JSON text, indented. Its `$id` is the
+/// type's name and version. With the feature `json-schema`; the type derives
+/// `schemars::JsonSchema`.
+///
+/// # Errors
+///
+/// [`JsonError::Unwritable`] when a type of the user's makes a schema that is no JSON.
+#[cfg(feature = "json-schema")]
+pub fn schema<E: Event + schemars::JsonSchema>() -> Result<String, JsonError> {
+    let mut schema = schemars::schema_for!(E);
+    let id = format!("wireloom:{}:{}", E::TYPE, E::VERSION);
+    schema.insert("$id".into(), id.into());
+    serde_json::to_string_pretty(&schema)
+        .map_err(|error| JsonError::Unwritable { reason: reason(&error) })
+}
+
 fn archive_of<E: Event + DeserializeOwned>(
     json: &[u8],
     into: &mut [u8],
@@ -212,8 +288,11 @@ fn named(field: &str) -> String {
 }
 
 fn json_of<E: Event + Serialize>(payload: &[u8], text: &mut Text<'_>) -> Result<(), JsonError> {
-    let event: E = to_owned(access::<E>(payload)?)?;
-    serde_json::to_writer(&mut *text, &event).map_err(|error| {
+    write::<E>(&to_owned(access::<E>(payload)?)?, text)
+}
+
+fn write<E: Serialize>(event: &E, text: &mut Text<'_>) -> Result<(), JsonError> {
+    serde_json::to_writer(&mut *text, event).map_err(|error| {
         if text.full {
             JsonError::TooLong
         } else {
@@ -223,7 +302,7 @@ fn json_of<E: Event + Serialize>(payload: &[u8], text: &mut Text<'_>) -> Result<
 }
 
 /// What went wrong, without the place (which is told apart) and not longer than a line or two.
-fn reason(error: &serde_json::Error) -> String {
+pub(crate) fn reason(error: &serde_json::Error) -> String {
     let mut reason = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     if let Some(end) = reason.strip_suffix(&place).map(str::len) {

@@ -205,7 +205,7 @@ impl Shared {
         }
         for (name, converted) in &books.schemas.converted {
             let handled = ledger.handlers.entry((*name).to_owned()).or_default();
-            handled.refused += read(&converted.refused);
+            handled.refused += converted.refused();
             handled.refusal = converted.last().or_else(|| handled.refusal.take());
         }
         for (name, counters) in &books.rings {

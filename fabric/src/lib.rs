@@ -49,6 +49,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The pages of the guide: their samples are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/events.md")]
+struct EventsPage;
+
 mod announce;
 mod builder;
 mod choose;
@@ -61,20 +66,27 @@ pub mod encode;
 mod envelope;
 pub mod event;
 pub mod events;
+mod explain;
 mod handler;
 pub mod json;
+pub mod jtag;
 mod large;
 mod ledger;
+mod matching;
 mod members;
 mod memory;
 mod node;
 mod outcome;
 mod paths;
+mod pattern;
 mod peers;
+mod plan;
 mod publisher;
 mod receipt;
 mod router;
+mod rules;
 pub mod schema;
+mod select;
 mod shared;
 mod subscriber;
 mod target;
@@ -86,14 +98,18 @@ pub use choose::Choice;
 pub use cluster::DISCOVERY_GROUP;
 pub use envelope::Envelope;
 pub use event::Event;
+pub use explain::{Considered, Explanation};
 pub use ledger::{Handled, Ledger, Published, Received, Reliable, Ringed, WorkerReport};
 pub use members::{NotReady, Ready};
 pub use node::Node;
 pub use outcome::{Accepted, NoRoute, Refused, SubscribeError};
+pub use pattern::{PatternError, TypePattern};
 pub use publisher::{Burst, Publisher};
 pub use receipt::Receipt;
-pub use router::Router;
+pub use router::{Batch, Router};
+pub use rules::{Question, RULES_MAX, Rule, RuleSet};
 pub use schema::Schema;
+pub use select::{DEBUG_GROUP, DEFAULT_GROUP, Step, Transport};
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use target::{Target, TargetError};
 pub use wireloom_control::membership::{

@@ -46,7 +46,7 @@ impl Ready {
             Target::Named(name) => Self { names: vec![name.to_string()], ..Self::default() },
             Target::Service(name, _) => Self::services([name.to_string()]),
             Target::Interested => Self { types: vec![event_type], ..Self::default() },
-            Target::Reliably(target) => Self::to(target, event_type),
+            Target::Reliably(target) | Target::Fast(target) => Self::to(target, event_type),
             _ => Self::default(),
         }
     }
@@ -223,6 +223,7 @@ mod tests {
         for (target, part) in [
             ("node:desk", "no member is called desk"),
             ("reliable:node:desk", "no member is called desk"),
+            ("fast:node:desk", "no member is called desk"),
             ("service:sum", "nobody offers sum"),
             ("interested", "nobody else has subscribed"),
         ] {

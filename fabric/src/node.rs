@@ -23,6 +23,7 @@ use crate::handler::{LostHandler, TypedHandler};
 use crate::json::JsonError;
 use crate::ledger::{Ledger, WorkerReport};
 use crate::outcome::{Refused, SubscribeError};
+use crate::pattern::TypePattern;
 use crate::publisher::Publisher;
 use crate::router::{Router, way_of};
 use crate::shared::Shared;
@@ -263,6 +264,20 @@ impl Node {
     /// See [`SubscribeError`].
     pub fn subscribe_any(&self, types: &[&str]) -> Result<AnySubscriber, SubscribeError> {
         AnySubscriber::new(&self.shared, types)
+    }
+
+    /// A subscriber of events whose type's name matches one of `patterns`. Events carry their name
+    /// when they are dynamic; of typed ones only those match whose type this node has met before
+    /// ([`Node::on`], [`Node::register_json`], [`Node::type_name`]). To its cluster such a node
+    /// wants every type, and what does not match is passed over here.
+    ///
+    /// # Errors
+    /// See [`SubscribeError`].
+    pub fn subscribe_matching(
+        &self,
+        patterns: &[TypePattern],
+    ) -> Result<AnySubscriber, SubscribeError> {
+        AnySubscriber::matching(&self.shared, patterns)
     }
 
     /// Makes a type known by its JSON form: dynamic events of its name then reach its typed

@@ -101,6 +101,12 @@ pub enum NoRoute {
     /// A reliable event goes to one node, and this target is none.
     #[error("only one node takes events reliably: name a node, a member or a service")]
     NotReliable,
+    /// A publisher has one ring, and reliable events to several members need one for each.
+    #[error("a publisher cannot send to several members reliably: route such events by a router")]
+    ManyReliably,
+    /// One node was asked for, and this target may mean many.
+    #[error("the target may mean many nodes where one is asked for")]
+    NotOne,
     /// This node has no socket of the target's address family.
     #[error("this host has no {0} socket: the address family is switched off")]
     Family(&'static str),

@@ -3,21 +3,29 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use rkyv::Archived;
 use wireloom_control::Tally;
 use wireloom_wire::{PlainFrame, TraceContext};
 
-use crate::choose::Chooser;
+use crate::choose::{Aim, Chooser};
 use crate::encode::{Scratch, encode, encode_growing};
 use crate::event::{Event, deadline_ns};
 use crate::outcome::{Accepted, NoRoute, Place, Refused};
+use crate::plan::lead_to;
 use crate::receipt::Receipt;
-use crate::router::way_of;
+use crate::router::{asked_of, way_of};
+use crate::select::{Carrier, Size, decide};
 use crate::shared::Shared;
 use crate::target::Target;
 use crate::writer::{Plain, RingWriter, Visible, Way, head, typed_header};
 
 /// Publishes events of one type to one target, encoded straight into the ring the sender sends
 /// from. The cheapest way to publish.
+///
+/// By which transport, and to which member, is decided once, when the publisher is made: by the
+/// rules of then, without those that ask for a size unless the type's size is fixed, and without
+/// the step for what no packet holds. An event too large for the way chosen is refused; a
+/// [`Router`](crate::Router) sends it by TCP.
 ///
 /// [`Publisher::publish`] stamps each event with its own reading of the clock (about 25 ns);
 /// a [`Burst`] reads the clock once and shows its events to the sender together.
@@ -57,7 +65,7 @@ impl Wanting {
             return Ok(());
         }
         (self.generation, self.ways) = (None, Vec::new());
-        for target in self.chooser.interested(shared, E::TYPE_ID)? {
+        for target in self.chooser.interested(shared, E::TYPE_ID, false)? {
             let way = way_of(shared, &target)?;
             if matches!(way, Way::Local(_)) && self.local.is_none() {
                 self.local = Some(shared.attach(None, shared.hand())?);
@@ -69,13 +77,41 @@ impl Wanting {
     }
 }
 
+/// The address that events of a type for a target are published to; none for whoever is interested.
+fn bind<E: Event>(shared: &Shared, target: &Target) -> Result<Option<Target>, Refused> {
+    if target.is_fixed() {
+        return Ok(Some(target.clone()));
+    }
+    let asked = asked_of::<E>(target);
+    let size = Size { bytes: E::FLAT.then_some(size_of::<Archived<E>>() as u64), fits: true };
+    let configured = shared.cluster.group_of(E::TYPE_ID);
+    let (_, rules) = shared.rules.current();
+    let decision = decide(&asked, size, configured, &rules, &mut |_, _| {});
+    let target = decision.target.as_ref().unwrap_or(target);
+    let many = match target {
+        Target::Fast(target) => &**target,
+        other => other,
+    };
+    match (decision.carrier, many) {
+        (Carrier::Udp, Target::Interested | Target::Auto) => return Ok(None),
+        (Carrier::Tcp | Carrier::Streaming, Target::Interested | Target::Auto) => {
+            return Err(NoRoute::ManyReliably.into());
+        }
+        _ => {}
+    }
+    match lead_to(shared, (target, E::TYPE_ID), decision.carrier, &mut Chooser::default())? {
+        Aim::One(target) => Ok(Some(target)),
+        Aim::Each(_) => Err(NoRoute::NotOne.into()),
+    }
+}
+
 impl<E: Event> Publisher<E> {
     pub(crate) fn new(shared: &Arc<Shared>, target: &Target) -> Result<Self, Refused> {
         shared.know_versions::<E>();
         // Nobody may want them yet: the ring is that of the network in any case.
-        let (way, wanting) = match target {
-            Target::Interested => (way_of(shared, &Target::Local)?, Some(Box::default())),
-            _ => (way_of(shared, target)?, None),
+        let (way, wanting) = match bind::<E>(shared, target)? {
+            Some(target) => (way_of(shared, &target)?, None),
+            None => (way_of(shared, &Target::Local)?, Some(Box::default())),
         };
         let (writer, tally) = match way {
             Way::Local(_) if wanting.is_none() => (shared.attach(None, shared.hand())?, None),

@@ -1,20 +1,24 @@
 //! The router: any event type, any target, one call.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
 use std::sync::Arc;
 
+use rkyv::Archived;
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_wire::{
     Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, LANES, Priority, SessionId,
     TraceContext, event_type_id,
 };
 
-use crate::choose::Chooser;
+use crate::choose::{Aim, Chooser};
 use crate::encode::{EncodeError, Scratch, encode_growing};
 use crate::event::{Event, deadline_ns, is_type_name};
+use crate::json;
 use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
 use crate::peers::ReliableRing;
+use crate::plan::{Known, PlanIndex, Plans, Spill, Ways};
 use crate::receipt::Receipt;
+use crate::select::{Asked, Size};
 use crate::shared::{Link, Shared};
 use crate::target::Target;
 use crate::trace;
@@ -23,20 +27,23 @@ use crate::writer::{Handed, RingWriter, Visible, Way, head, typed_header};
 /// Routes events of any type to any target. One for each thread: it owns the rings it writes to, so
 /// a call takes no lock; a ring is made the first time a priority (or the local target) is used.
 ///
-/// Cost of a call to a known target: one clock reading, the encoding, about 30 ns beside them.
-/// The first call to a new target asks the system for the path (some tens of µs).
+/// Cost of a call to a known target: one clock reading, the encoding, about 30 ns beside them; to
+/// one that leaves its transport open, one look at what was decided before, more. The first call to
+/// a new target asks the system for the path (some tens of µs). `cargo bench -p wireloom-bench
+/// --bench route` measures it.
 #[derive(Debug)]
 pub struct Router {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     rings: Rings,
     scratch: Scratch,
     sequence: u64,
-    routes: HashMap<Target, Way>,
-    /// The last target and its way: most calls repeat it.
-    last: Option<(Target, Way)>,
-    chooser: Chooser,
+    known: Known,
+    plans: Plans,
+    pub(crate) chooser: Chooser,
     trace: Option<TraceContext>,
     deadline_ns: Option<u64>,
+    /// Memory in which an event is measured whose way depends on its size.
+    measured: Vec<u8>,
 }
 
 impl Router {
@@ -52,11 +59,12 @@ impl Router {
             },
             scratch: Scratch::default(),
             sequence: 0,
-            routes: HashMap::new(),
-            last: None,
+            known: Known::default(),
+            plans: Plans::default(),
             chooser: Chooser::default(),
             trace: None,
             deadline_ns: None,
+            measured: Vec::new(),
         }
     }
 
@@ -74,6 +82,9 @@ impl Router {
 
     /// Routes an event to a target.
     ///
+    /// By which transport it goes, the target says, or the rules, its priority, its type, its size;
+    /// [`Router::explain`] tells.
+    ///
     /// `Ok` means this node took it: it will be sent or dispatched, and if anything becomes of it
     /// other than delivery, the ledger says what. Best effort over UDP: a datagram may be lost on
     /// the way, which the receiver notices and counts. To a [`Target::Reliable`] it goes in order
@@ -83,40 +94,208 @@ impl Router {
     /// keep their order among themselves, and smaller ones may pass them.
     ///
     /// # Errors
-    /// See [`Refused`]; the event was then not taken.
+    /// See [`Refused`]; the event was then not taken. Of a target that means several nodes, the
+    /// first one's refusal is the caller's; later copies that are refused are in the ledger.
+    #[inline]
     pub fn route<E: Event>(
         &mut self,
         event: &E,
-        target: impl std::borrow::Borrow<Target>,
+        target: impl Borrow<Target>,
     ) -> Result<Accepted, Refused> {
         let target = target.borrow();
-        if matches!(target, Target::Interested) {
-            return self.route_interested(event);
+        if target.is_fixed() {
+            let way = self.known.way(&self.shared, target)?;
+            return self.route_by(event, way, Visible::Now);
         }
-        self.route_one(event, target)
+        self.route_open(event, target)
     }
 
-    /// One copy for each node that wants the type. What a later copy is refused for is counted in
-    /// the ledger; the first one's refusal is the caller's.
-    #[cold]
-    fn route_interested<E: Event>(&mut self, event: &E) -> Result<Accepted, Refused> {
-        let targets = self.chooser.interested(&self.shared, E::TYPE_ID)?;
-        each_of(&targets, |target| self.route_one(event, target))
+    /// A target whose transport is decided here.
+    fn route_open<E: Event>(&mut self, event: &E, target: &Target) -> Result<Accepted, Refused> {
+        let asked = asked_of::<E>(target);
+        let plan = self.plans.find(&self.shared, &asked);
+        let bytes = if self.plans.asks_for_size(plan) { Some(self.measure(event)) } else { None };
+        self.by_plan(&asked, (plan, bytes), &mut |router, way| {
+            router.route_by(event, way, Visible::Now)
+        })
     }
 
+    /// Writes an event by a way.
     #[inline]
-    fn route_one<E: Event>(&mut self, event: &E, target: &Target) -> Result<Accepted, Refused> {
+    fn route_by<E: Event>(
+        &mut self,
+        event: &E,
+        way: Way,
+        visible: Visible,
+    ) -> Result<Accepted, Refused> {
+        let unix_ns = self.shared.unix_ns();
+        self.route_at(event, way, (unix_ns, visible))
+    }
+
+    /// As [`Router::route_by`], with the time as it was read.
+    #[inline]
+    fn route_at<E: Event>(
+        &mut self,
+        event: &E,
+        way: Way,
+        (unix_ns, visible): (u64, Visible),
+    ) -> Result<Accepted, Refused> {
         let sequence = self.sequence;
-        let header = typed_header::<E>(sequence, self.shared.unix_ns());
-        let deadline_ns = self.deadline_ns.or_else(|| deadline_ns::<E>(header.timestamp_ns));
+        let header = typed_header::<E>(sequence, unix_ns);
+        let deadline_ns = self.deadline_ns.or_else(|| deadline_ns::<E>(unix_ns));
         let head = head(header, self.trace.or_else(trace::current), deadline_ns);
-        let way = self.way(target)?;
         let scratch = &mut self.scratch;
-        let place = (way, E::PRIORITY);
+        let place = (way, E::PRIORITY, visible);
         let payload = |into: &mut [u8]| encode_growing(event, into, scratch);
         self.rings.write(&self.shared, place, &head, payload)?;
         self.sequence += 1;
         Ok(Accepted { sequence, place: self.rings.place(way, E::PRIORITY) })
+    }
+
+    /// Writes an event by the ways of a plan; `write` writes it by one.
+    #[inline]
+    fn by_plan(
+        &mut self,
+        asked: &Asked<'_>,
+        (plan, bytes): (PlanIndex, Option<u64>),
+        write: &mut impl FnMut(&mut Self, Way) -> Result<Accepted, Refused>,
+    ) -> Result<Accepted, Refused> {
+        let size = Size { bytes, fits: true };
+        let memory = (&mut self.chooser, &mut self.known);
+        let ways = self.plans.ways(&self.shared, asked, (plan, size), memory)?;
+        self.by_ways(asked, (&ways, plan, size), write)
+    }
+
+    #[inline]
+    fn by_ways(
+        &mut self,
+        asked: &Asked<'_>,
+        (ways, plan, size): (&Ways, PlanIndex, Size),
+        write: &mut impl FnMut(&mut Self, Way) -> Result<Accepted, Refused>,
+    ) -> Result<Accepted, Refused> {
+        let mut by = |(way, spill): &(Way, Spill)| match write(self, *way) {
+            Err(Refused::TooLarge { limit }) if *spill != Spill::Refused => {
+                self.spill(asked, (plan, size, *spill, limit), write)
+            }
+            outcome => outcome,
+        };
+        match ways {
+            Ways::One(way, spill) => by(&(*way, *spill)),
+            Ways::Each(ways) => each_of(ways, by),
+        }
+    }
+
+    /// An event that no packet of its way holds goes by TCP.
+    #[cold]
+    fn spill(
+        &mut self,
+        asked: &Asked<'_>,
+        (plan, size, spill, limit): (PlanIndex, Size, Spill, usize),
+        write: &mut impl FnMut(&mut Self, Way) -> Result<Accepted, Refused>,
+    ) -> Result<Accepted, Refused> {
+        if let Spill::ByTcp(address) = spill {
+            let way = self.known.way(&self.shared, &Target::Reliable(address))?;
+            return write(self, way);
+        }
+        let size = Size { fits: false, ..size };
+        let memory = (&mut self.chooser, &mut self.known);
+        match self.plans.ways(&self.shared, asked, (plan, size), memory) {
+            Ok(Ways::One(way, _)) => write(self, way),
+            Ok(Ways::Each(ways)) => each_of(&ways, |(way, _)| write(self, *way)),
+            // Nobody to be reached one by one: it is the size that is in the way.
+            Err(_) => {
+                self.rings.handed.count_refusal();
+                Err(Refused::TooLarge { limit })
+            }
+        }
+    }
+
+    /// The bytes of an event's payload, by encoding it aside when its type does not say.
+    pub(crate) fn measure<E: Event>(&mut self, event: &E) -> u64 {
+        if E::FLAT {
+            return size_of::<Archived<E>>() as u64;
+        }
+        let most = self.shared.reliable.stream_bytes_max.next_power_of_two();
+        loop {
+            match encode_growing(event, &mut self.measured, &mut self.scratch) {
+                Ok(bytes) => return bytes as u64,
+                Err(EncodeError::DoesNotFit) if self.measured.len() < most => {
+                    let larger = (self.measured.len() * 4).clamp(4 << 10, most);
+                    self.measured = vec![0; larger];
+                }
+                // It is refused when it is written.
+                Err(_) => return u64::MAX,
+            }
+        }
+    }
+
+    /// Routes one event to each of several targets, in order, and gives the outcome of each: one
+    /// refusal leaves the others alone. Costs a call of [`Router::route`] each and the list.
+    pub fn route_all<E: Event>(
+        &mut self,
+        event: &E,
+        targets: impl IntoIterator<Item = impl Borrow<Target>>,
+    ) -> Vec<Result<Accepted, Refused>> {
+        targets.into_iter().map(|target| self.route(event, target)).collect()
+    }
+
+    /// Routes several events of one type to one target, which learn their way, their time and
+    /// their worker's attention together: one look at the target, one reading of the clock, one
+    /// wake-up. Ends at the first refusal; what was accepted before it stays accepted.
+    ///
+    /// A target that takes turns takes one for the whole batch. Where the way depends on the size
+    /// ([`RuleSet`](crate::RuleSet)), each event is routed by itself.
+    pub fn route_batch<'a, E: Event>(
+        &mut self,
+        events: impl IntoIterator<Item = &'a E>,
+        target: &Target,
+    ) -> Batch {
+        let mut batch = Batch { accepted: 0, last: None, refused: None };
+        let asked = asked_of::<E>(target);
+        let plan = (!target.is_fixed()).then(|| self.plans.find(&self.shared, &asked));
+        let by_size = plan.is_some_and(|plan| self.plans.asks_for_size(plan));
+        let size = Size { bytes: None, fits: true };
+        let ways = match plan {
+            Some(_) if by_size => Ok(Ways::Each([].into())),
+            Some(plan) => {
+                let memory = (&mut self.chooser, &mut self.known);
+                self.plans.ways(&self.shared, &asked, (plan, size), memory)
+            }
+            None => self.known.way(&self.shared, target).map(|way| Ways::One(way, Spill::Refused)),
+        };
+        let ways = match ways {
+            Ok(ways) => ways,
+            Err(refused) => return Batch { refused: Some(refused), ..batch },
+        };
+        let by_tcp = ways.each().any(|way| matches!(way, Way::Reliable(_)));
+        let unix_ns = self.shared.unix_ns();
+        for event in events {
+            let outcome = if by_size {
+                self.route(event, target)
+            } else {
+                let chosen = (&ways, plan.unwrap_or_default(), size);
+                self.by_ways(&asked, chosen, &mut |router, way| {
+                    // What is too large for the batch's way has a ring that is not shown below.
+                    let apart = matches!(way, Way::Reliable(_)) && !by_tcp;
+                    let visible = if apart { Visible::Now } else { Visible::Later };
+                    router.route_at(event, way, (unix_ns, visible))
+                })
+            };
+            match outcome {
+                Ok(accepted) => {
+                    batch.accepted += 1;
+                    batch.last = Some(accepted);
+                }
+                Err(refused) => {
+                    batch.refused = Some(refused);
+                    break;
+                }
+            }
+        }
+        for way in ways.each() {
+            self.rings.publish((way, E::PRIORITY), batch.refused.is_some());
+        }
+        batch
     }
 
     /// Routes a dynamic event: a type name and a JSON text, which travels exactly as given.
@@ -137,22 +316,24 @@ impl Router {
                 "{event_type:?} is not a type name: 1 to 255 of a-z, 0-9, '-', '.', '_'"
             )));
         }
-        serde_json::from_slice::<serde::de::IgnoredAny>(json)
-            .map_err(|error| malformed(error.to_string()))?;
-        if matches!(target, Target::Interested) {
-            let wanted = event_type_id(event_type);
-            let targets = self.chooser.interested(&self.shared, wanted)?;
-            return each_of(&targets, |to| self.route_json_one(event_type, priority, json, to));
+        json::check(json).map_err(malformed)?;
+        if target.is_fixed() {
+            let way = self.known.way(&self.shared, target)?;
+            return self.route_json_by((event_type, priority), json, way);
         }
-        self.route_json_one(event_type, priority, json, target)
+        let id = event_type_id(event_type);
+        let asked = Asked { event_type, id, priority, multicast: None, target };
+        let plan = self.plans.find(&self.shared, &asked);
+        self.by_plan(&asked, (plan, Some(json.len() as u64)), &mut |router, way| {
+            router.route_json_by((event_type, priority), json, way)
+        })
     }
 
-    fn route_json_one(
+    fn route_json_by(
         &mut self,
-        event_type: &str,
-        priority: Priority,
+        (event_type, priority): (&str, Priority),
         json: &[u8],
-        target: &Target,
+        way: Way,
     ) -> Result<Accepted, Refused> {
         let malformed = |reason| Refused::Malformed { encoding: Encoding::Json, reason };
         let sequence = self.sequence;
@@ -169,8 +350,7 @@ impl Router {
         let head = head(header, self.trace.or_else(trace::current), self.deadline_ns)
             .with_name(event_type)
             .map_err(|error| malformed(error.to_string()))?;
-        let way = self.way(target)?;
-        self.rings.write(&self.shared, (way, priority), &head, |into| {
+        self.rings.write(&self.shared, (way, priority, Visible::Now), &head, |into| {
             into.get_mut(..json.len()).ok_or(EncodeError::DoesNotFit)?.copy_from_slice(json);
             Ok(json.len())
         })?;
@@ -186,44 +366,39 @@ impl Router {
         let ring = self.rings.reliable.get(place.peer.0 as usize)?.get(place.lane)?.as_ref()?;
         ring.receipt(place)
     }
+}
 
-    /// The way to a target: from this router's memory, else asked of the node once.
-    #[inline]
-    fn way(&mut self, target: &Target) -> Result<Way, Refused> {
-        if let Some((last, way)) = &self.last
-            && last == target
-        {
-            return Ok(*way);
-        }
-        self.other_way(target)
-    }
-
-    fn other_way(&mut self, target: &Target) -> Result<Way, Refused> {
-        // What a name or a service means may change with every call; it is not remembered as such.
-        if let Some(found) = self.chooser.resolve(&self.shared, target)? {
-            return self.way(&found);
-        }
-        let way = match self.routes.get(target) {
-            Some(way) => *way,
-            None => {
-                let way = way_of(&self.shared, target)?;
-                self.routes.insert(target.clone(), way);
-                way
-            }
-        };
-        self.last = Some((target.clone(), way));
-        Ok(way)
+/// What is asked for events of a type.
+pub(crate) const fn asked_of<E: Event>(target: &Target) -> Asked<'_> {
+    Asked {
+        event_type: E::TYPE,
+        id: E::TYPE_ID,
+        priority: E::PRIORITY,
+        multicast: E::MULTICAST,
+        target,
     }
 }
 
-/// Routes to each target; the first one's refusal is the outcome and ends it.
-fn each_of(
-    targets: &[Target],
-    mut route: impl FnMut(&Target) -> Result<Accepted, Refused>,
+/// What became of [`Router::route_batch`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Batch {
+    /// So many events were accepted, those before the first refusal.
+    pub accepted: u64,
+    /// The last of them; its [`Router::receipt`] tells of it.
+    pub last: Option<Accepted>,
+    /// Why the next one was not, if there was one.
+    pub refused: Option<Refused>,
+}
+
+/// Routes to each; the first one's refusal is the outcome and ends it.
+fn each_of<T>(
+    all: &[T],
+    mut route: impl FnMut(&T) -> Result<Accepted, Refused>,
 ) -> Result<Accepted, Refused> {
     let mut outcome = Err(Refused::from(NoRoute::NobodyInterested));
-    for (index, target) in targets.iter().enumerate() {
-        let routed = route(target);
+    for (index, one) in all.iter().enumerate() {
+        let routed = route(one);
         if index == 0 && routed.is_err() {
             return routed;
         }
@@ -232,7 +407,8 @@ fn each_of(
     outcome
 }
 
-/// The way to a target, asked of the node.
+/// The way to a target, asked of the node. One that leaves its transport open is taken to a node by
+/// datagrams.
 pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
     match target {
         Target::Local => Ok(Way::Local(Origin {
@@ -243,19 +419,17 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
         })),
         Target::Reliable(address) => Ok(Way::Reliable(shared.peer_at(*address)?)),
         Target::Unresolved(error) => Err(NoRoute::from(error.clone()).into()),
-        Target::Named(_) | Target::Service(..) | Target::AnyOf(_) | Target::Reliably(_) => {
-            match Chooser::default().resolve(shared, target)? {
-                Some(found) => way_of(shared, &found),
-                None => Err(NoRoute::NoTargets.into()),
-            }
-        }
         // Several ways: publishers and routers take each.
-        Target::Interested => Err(NoRoute::NoTargets.into()),
+        Target::Interested | Target::Auto => Err(NoRoute::NotOne.into()),
         Target::Node(address) | Target::Multicast(address) | Target::Broadcast(address) => {
             let group = !matches!(target, Target::Node(_));
             let Link { id, frame_bytes_max } = shared.link_to(*address, group)?;
-            Ok(Way::Link { id, limit: frame_bytes_max })
+            Ok(Way::Link { id, limit: frame_bytes_max, spills: false })
         }
+        open => match Chooser::default().aim(shared, (open, event_type_id("")), false)? {
+            Aim::One(found) if found.is_fixed() => way_of(shared, &found),
+            _ => Err(NoRoute::NotOne.into()),
+        },
     }
 }
 
@@ -276,17 +450,19 @@ impl Rings {
     fn write(
         &mut self,
         shared: &Shared,
-        (way, priority): (Way, Priority),
+        (way, priority, visible): (Way, Priority, Visible),
         head: &FrameEncoder<'_>,
         mut payload: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> Result<(), Refused> {
         loop {
             let writer = self.writer(shared, way, priority)?;
-            match writer.write(way, head, Visible::Now, &mut payload) {
+            match writer.write(way, head, visible, &mut payload) {
                 Err(refused) if writer.grows_for(&refused) => {
                     let Way::Reliable(peer) = way else { return Err(refused) };
                     let ring = &mut self.reliable[peer.0 as usize][priority.index()];
                     let Some(ring) = ring else { return Err(refused) };
+                    // What is staged stays in the ring that another follows.
+                    ring.writer.publish(true);
                     if shared.enlarge((peer, priority), ring).is_err() {
                         ring.writer.count_refusal();
                         return Err(refused);
@@ -332,6 +508,22 @@ impl Rings {
                     shared.attach_reliable((peer, priority), shared.reliable.first_ring_bytes())?;
                 Ok(&mut none.insert(Box::new(ring)).writer)
             }
+        }
+    }
+
+    /// Shows what a batch has staged and wakes the worker.
+    fn publish(&mut self, (way, priority): (Way, Priority), refused: bool) {
+        let writer = match way {
+            Way::Local(_) => self.local.as_mut(),
+            Way::Link { .. } => self.lanes[priority.index()].as_mut(),
+            Way::Reliable(peer) => {
+                let of_peer = self.reliable.get_mut(peer.0 as usize);
+                let ring = of_peer.and_then(|lanes| lanes[priority.index()].as_mut());
+                ring.map(|ring| &mut ring.writer)
+            }
+        };
+        if let Some(writer) = writer {
+            writer.publish(refused);
         }
     }
 

@@ -37,6 +37,7 @@ use crate::ledger::WorkerReport;
 use crate::outcome::{NoRoute, Refused, SubscribeError};
 use crate::paths::Paths;
 use crate::peers::Peer;
+use crate::rules::{RuleBook, RuleSet};
 use crate::writer::{Handed, RingWriter};
 
 /// How long control waits for a worker to take a command before it calls it stalled.
@@ -86,6 +87,7 @@ pub(crate) struct Shared {
     id: NodeId,
     pub(crate) sizes: Sizes,
     pub(crate) reliable: ReliableSettings,
+    pub(crate) rules: RuleBook,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
@@ -108,7 +110,7 @@ pub(crate) fn id_of(name: &str) -> NodeId {
 impl Shared {
     pub(crate) fn new(
         name: String,
-        (sizes, reliable): (Sizes, ReliableSettings),
+        (sizes, reliable, rules): (Sizes, ReliableSettings, RuleSet),
         control: Control,
     ) -> Self {
         let plane = &control.plane;
@@ -119,6 +121,7 @@ impl Shared {
             name,
             sizes,
             reliable,
+            rules: RuleBook::new(rules),
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),
@@ -329,7 +332,7 @@ impl Shared {
     }
 
     /// The largest datagram the path to an address takes, as far as is known.
-    fn path_bytes(&self, address: SocketAddr) -> usize {
+    pub(crate) fn path_bytes(&self, address: SocketAddr) -> usize {
         let known = self.sizes.path_bytes.or_else(|| path_packet_bytes(address));
         known.unwrap_or(Sizes::unknown_path_bytes()).min(DATAGRAM_BYTES_MAX)
     }
@@ -484,6 +487,11 @@ impl Shared {
 
     pub(crate) fn type_name(&self, id: EventTypeId) -> Option<String> {
         self.books().types.get(&id).cloned()
+    }
+
+    /// The types this node has met, by name.
+    pub(crate) fn known_types(&self) -> Vec<(EventTypeId, String)> {
+        self.books().types.iter().map(|(id, name)| (*id, name.clone())).collect()
     }
 
     pub(crate) fn add_task(&self, task: Task) -> Result<(), SubscribeError> {

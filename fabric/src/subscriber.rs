@@ -18,7 +18,9 @@ use crate::decode::access;
 use crate::envelope::Envelope;
 use crate::event::Event;
 use crate::handler::HandlerCounters;
+use crate::matching::PatternRing;
 use crate::outcome::SubscribeError;
+use crate::pattern::TypePattern;
 use crate::shared::Shared;
 
 /// What a subscriber of a type takes from its ring.
@@ -275,6 +277,14 @@ pub struct AnySubscriber {
 impl AnySubscriber {
     pub(crate) fn new(shared: &Arc<Shared>, types: &[&str]) -> Result<Self, SubscribeError> {
         Ok(Self { inlet: Inlet::new(shared, types, |ring| Box::new(ring))? })
+    }
+
+    pub(crate) fn matching(
+        shared: &Arc<Shared>,
+        patterns: &[TypePattern],
+    ) -> Result<Self, SubscribeError> {
+        let front = |ring| PatternRing::boxed(shared, ring, patterns);
+        Ok(Self { inlet: Inlet::new(shared, &[], front)? })
     }
 
     /// Takes up to `limit` events (and notices); returns how many there were. Never waits.

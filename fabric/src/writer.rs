@@ -28,8 +28,9 @@ const FIRST_ROOM_BYTES: usize = 192;
 /// Where a frame goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Way {
-    /// To a link, in frames of at most `limit` bytes.
-    Link { id: LinkId, limit: usize },
+    /// To a link, in frames of at most `limit` bytes; what does not fit goes another way where it
+    /// `spills`, and is no refusal.
+    Link { id: LinkId, limit: usize, spills: bool },
     /// To a peer by TCP, through a ring of its own: no mark says where frames go.
     Reliable(PeerIndex),
     /// To this process: the frame carries its origin.
@@ -66,6 +67,11 @@ pub(crate) struct Handed {
 }
 
 impl Handed {
+    /// One more event was refused. Called by its writer alone.
+    pub(crate) fn count_refusal(&self) {
+        bump(&self.refused);
+    }
+
     /// One more event was handed over for another node. Called by its writer alone.
     pub(crate) fn count_to_links(&self) {
         bump(&self.to_links);
@@ -184,6 +190,10 @@ impl RingWriter {
             (Ok(()), _) if self.was_large => {}
             (Ok(()), Way::Link { .. } | Way::Reliable(_)) => bump(&self.handed.to_links),
             (Ok(()), Way::Local(_)) => bump(&self.handed.to_local),
+            // The caller goes another way; small events go on with the room they need.
+            (Err(Refused::TooLarge { .. }), Way::Link { spills: true, .. }) => {
+                self.room_bytes = room_bytes;
+            }
             // The caller tries again in a larger ring.
             (Err(refused), _) if self.grows_for(refused) => {}
             (Err(_), _) => bump(&self.handed.refused),
@@ -206,7 +216,7 @@ impl RingWriter {
         payload: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
     ) -> bool {
         let limit = match way {
-            Way::Link { id, limit } if self.marked == Some(id) => limit,
+            Way::Link { id, limit, .. } if self.marked == Some(id) => limit,
             Way::Reliable(_) => FRAME_BYTES_MAX,
             _ => return false,
         };
@@ -292,7 +302,7 @@ impl RingWriter {
     fn begin(&mut self, way: Way) -> Result<(usize, usize), Refused> {
         let ring_limit = self.producer.record_bytes_max();
         match way {
-            Way::Link { id, limit } => {
+            Way::Link { id, limit, .. } => {
                 let limit = limit.min(ring_limit);
                 if self.marked != Some(id) {
                     mark(&mut self.producer, id).map_err(|error| refusal(error, limit))?;

@@ -339,8 +339,12 @@ fn heartbeats_come_as_often_as_the_configuration_says() {
         })
         .expect("it subscribes");
     let _second = start("second");
-    // At five seconds apart these would take longer than there is patience for.
+    // At five seconds apart these would take longer than there is patience for; ten of them are
+    // nine times 100 ms apart, the first may have come before.
+    wait_for("a heartbeat", || beats.load(Ordering::Relaxed) > 0);
+    let begun = Instant::now();
     wait_for("ten heartbeats", || beats.load(Ordering::Relaxed) >= 10);
+    assert!(begun.elapsed() >= Duration::from_millis(700), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -12,28 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rkyv::util::AlignedVec;
 use wireloom::encode::Scratch;
-use wireloom::events::{
-    DebugMessage, Discovery, ErrorReport, Exception, Heartbeat, PerformanceMetric, ServerCrash,
-    ServiceAnnouncement, SystemReady, Trace, UiStateChange, UserInteraction,
-};
+use wireloom::events::codecs;
 use wireloom::json::JsonCodec;
-
-fn codecs() -> Vec<JsonCodec> {
-    vec![
-        JsonCodec::of::<DebugMessage>(),
-        JsonCodec::of::<Discovery>(),
-        JsonCodec::of::<ErrorReport>(),
-        JsonCodec::of::<Exception>(),
-        JsonCodec::of::<Heartbeat>(),
-        JsonCodec::of::<PerformanceMetric>(),
-        JsonCodec::of::<ServerCrash>(),
-        JsonCodec::of::<ServiceAnnouncement>(),
-        JsonCodec::of::<SystemReady>(),
-        JsonCodec::of::<Trace>(),
-        JsonCodec::of::<UiStateChange>(),
-        JsonCodec::of::<UserInteraction>(),
-    ]
-}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -47,6 +27,11 @@ fn files() -> BTreeMap<String, String> {
         (name, fs::read_to_string(&path).expect("text"))
     };
     entries.map(|entry| read(entry.expect("readable").path())).collect()
+}
+
+/// The file of an event's version.
+fn name(codec: &JsonCodec) -> String {
+    format!("{}.v{}", codec.type_name(), codec.version().number)
 }
 
 fn archive(codec: &JsonCodec, json: &str) -> AlignedVec {
@@ -87,7 +72,7 @@ fn archived(text: &str) -> AlignedVec {
 fn released_bytes_do_not_change() {
     let files = files();
     for codec in codecs() {
-        let name = format!("{}.v1", codec.type_name());
+        let name = name(&codec);
         let text = files.get(&name).unwrap_or_else(|| panic!("tests/golden/{name}.txt is missing"));
         let json = text.lines().find_map(|line| line.strip_prefix("json ")).expect("a json line");
         let now = written(&codec, json);
@@ -101,7 +86,7 @@ fn released_bytes_do_not_change() {
 
 #[test]
 fn every_file_belongs_to_a_type() {
-    let known: Vec<_> = codecs().iter().map(|one| format!("{}.v1", one.type_name())).collect();
+    let known: Vec<_> = codecs().iter().map(name).collect();
     for name in files().keys() {
         assert!(known.contains(name), "tests/golden/{name}.txt: no such event");
     }

@@ -4,6 +4,8 @@
 #[path = "reliable/support.rs"]
 mod support;
 
+#[path = "reliable/both_ways.rs"]
+mod both_ways;
 #[path = "reliable/compressed.rs"]
 mod compressed;
 #[path = "reliable/cuts.rs"]

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wireloom::events::{Trace, TraceOutcome};
 use wireloom::trace::{self, TraceSettings, Tracer, TracerError};
@@ -325,6 +325,39 @@ fn a_routers_own_trace_comes_before_the_current_span() {
     router.set_trace(Some(own));
     ask(&mut router, &Target::Local, 1);
     assert_eq!(sees.recv_timeout(PATIENCE), Ok((Some(own), Some(own))));
+}
+
+#[test]
+fn what_a_legacy_event_is_known_by_stands_on_no_other_event() {
+    use wireloom::PolledAny;
+    use wireloom::jtag::{LegacyEvents, LegacyJtag};
+    let _alone = alone();
+    let (_viewer, _tracer, node) = traced_node("a", 1);
+    let (seen, sees) = mpsc::channel();
+    node.on::<Question>(move |_, envelope| {
+        let _ = seen.send((envelope.trace(), trace::current()));
+    })
+    .expect("subscribes");
+    let mut every = node.subscribe_any(&[LegacyJtag::TYPE]).expect("subscribes");
+    let events = LegacyEvents::new(&node, &Target::Node(node.address())).expect("starts");
+    events.emit("something:done", &serde_json::json!({})).expect("emitted");
+    let begun = Instant::now();
+    let mut identity = None;
+    while identity.is_none() {
+        assert!(begun.elapsed() < PATIENCE, "it arrives");
+        every.wait(Duration::from_millis(10));
+        every.poll(1, |polled| {
+            if let PolledAny::Event(event) = polled {
+                identity = event.envelope.trace();
+            }
+        });
+    }
+    let identity = identity.expect("it has one");
+    trace::follow(identity, || assert_eq!(trace::current(), None));
+    let mut router = node.router();
+    router.set_trace(Some(identity));
+    router.route(&Question { number: 1 }, Target::Local).expect("accepted");
+    assert_eq!(sees.recv_timeout(PATIENCE), Ok((Some(identity), None)));
 }
 
 /// Pending once.

@@ -144,6 +144,7 @@ impl World {
             refused_ppm: harsh(&mut draw, 200_000),
             cut_ppm: harsh(&mut draw, 30_000),
             partial_ppm: harsh(&mut draw, 500_000),
+            full_ppm: harsh(&mut draw, 200_000),
             delay_ns_min: draw.ns(2_000_000),
             delay_ns_max: 2_000_000 + draw.ns(40_000_000),
             buffer_bytes: 2_000 + draw.below(60_000),
@@ -154,6 +155,7 @@ impl World {
             ack_timeout: Duration::from_millis(500),
             keep_alive: Duration::from_millis(700),
             attempts: if draw.one_in(3) { 3 } else { u32::MAX },
+            undelivered_after: Duration::from_nanos(draw.ns(600_000_000)),
             backoff_min: Duration::from_millis(5),
             backoff_max: Duration::from_millis(200),
             ring_bytes: 16 << 10,
@@ -395,9 +397,13 @@ impl World {
             outcome.pieces += counted("pieces_received");
             outcome.waited += counted("reassemblies_waited");
             outcome.abandoned += counted("reassemblies_abandoned");
+            outcome.borrowed += counted("links_borrowed");
+            outcome.parted += counted("links_parted");
             assert_eq!(counted("reassembly_bytes"), 0, "memory of node {index} is kept");
             assert!(counted("reassembly_bytes_most") <= 4 * STREAM_BYTES_MAX as u64);
             assert_eq!(counted("pieces_refused"), 0, "nobody here lies");
+            // What is left out on a link comes again by the next one; that it was is seen here.
+            assert_eq!(counted("links_broken"), 0, "nobody here breaks the protocol");
         }
         // Ten links of each pair hold at most their buffers.
         let pairs = self.places.len() * self.places.len();
@@ -442,6 +448,9 @@ struct Outcome {
     pieces: u64,
     waited: u64,
     abandoned: u64,
+    /// Links that went by a connection of the peer's, and those that left it for their own.
+    borrowed: u64,
+    parted: u64,
 }
 
 fn run(seed: u64, traced: bool) -> Outcome {
@@ -483,12 +492,15 @@ fn surviving_nodes_lose_nothing_double_nothing_and_keep_the_order() {
         total.pieces += outcome.pieces;
         total.waited += outcome.waited;
         total.abandoned += outcome.abandoned;
+        total.borrowed += outcome.borrowed;
+        total.parted += outcome.parted;
     }
     let took = begin.elapsed().as_secs_f64();
     println!("{seeds} seeds, {:.1} a second: {total:?}", seeds as f64 / took);
     assert!(total.faults > 0 && total.undelivered > 0, "faults really happened: {total:?}");
     assert!(total.pieces > 0 && total.waited > 0, "events in pieces too: {total:?}");
     assert!(seeds < 40 || total.abandoned > 0, "some were begun anew: {total:?}");
+    assert!(total.borrowed > 0 && total.parted > 0, "both ways by one line: {total:?}");
 }
 
 #[test]

@@ -67,6 +67,9 @@ Examples:
   A node that is reached from other machines, on a network without multicast:
     wireloom node --name one --listen 0.0.0.0:9000 --no-group --seed db-1:9000
 
+  With rules of routing that may be exchanged while it runs:
+    wireloom node --rules live.toml
+
   All of that from a file, with one value above it:
     wireloom node --config node.toml --set tcp.pool=8
 
@@ -74,6 +77,85 @@ Exit status:
   0  it ended in good order
   1  its ledger did not balance
   2  wrong words, or the node could not start";
+
+/// Below the options of `explain`.
+pub(crate) const EXPLAIN: &str = "\
+Asked in this order: the target itself, the rules, critical priority, the table
+of types, the size, and UDP for everything else. Nothing is sent.
+
+Examples:
+  By which way would a large event go to this address, and why:
+    wireloom explain --type metric.cpu --to node:127.0.0.1:9000 --bytes 100000
+
+  With the rules of a file, or of a node's configuration:
+    wireloom explain --type error --to service:log --rules rules.toml
+    wireloom explain --type error --to service:log --config node.toml
+
+  Which member of a running cluster that is now:
+    wireloom explain --type note --to node:desk --seed 10.0.0.7:9000
+
+Exit status:
+  0  it would go
+  1  it would be refused
+  2  wrong words, or something is wrong with the rules";
+
+/// Below the subcommands of `rules`.
+pub(crate) const RULES: &str = "\
+Rules stand in a node's configuration or in a file of their own:
+  [[rule]]
+  type = \"metric.*\"          a pattern; metric.** is everything below
+  priority = \">= high\"
+  size = \"> 1400\"
+  to = \"service:*\"           the target asked for
+  target = \"service:metrics\" where it goes instead
+  transport = \"tcp\"          udp, tcp, multicast, broadcast or local
+
+Examples:
+  See what is wrong, each with its line:
+    wireloom rules check rules.toml
+
+  See what new rules would change, then let running nodes take them:
+    wireloom node --rules live.toml &
+    wireloom rules apply --dry-run new.toml --into live.toml
+    wireloom rules apply new.toml --into live.toml
+
+No node is told over the network: those started with --rules FILE look at their
+file once a second. What is wrong with it they say, and keep what they had.
+
+Exit status:
+  0  all well
+  2  something is wrong with the rules or the command line";
+
+/// Below the options of `jtag-bridge`.
+pub(crate) const JTAG_BRIDGE: &str = "\
+A program of the legacy system connects to it as to its own server. Its event
+messages become events (legacy-jtag) and reach every other client; events come
+to it as event messages. Requests go to the clients that speak for their
+endpoint, else to the targets, where other bridges are; without a response they
+fail after 30 s. What is wrong with a message is told to its client by an event
+transport:error.
+
+Examples:
+  Clients of one bridge among themselves, on the legacy port:
+    wireloom jtag-bridge
+
+  The legacy mesh, critical events to one node by TCP beside it:
+    wireloom jtag-bridge --join 224.1.1.1:9000 --target udp://224.1.1.1:9000 \\
+      --way critical=tcp://10.0.0.7:9000
+
+  Every node of a cluster that wants legacy events:
+    wireloom jtag-bridge --seed db-1:9000 --target interested
+
+A page may connect when it was loaded from this host, or from an origin that
+--allow-origin names. A message has at most 10 MB.
+
+At the end one JSON object stands on standard error: what clients sent, what
+was refused by reason, what the fabric took.
+
+Exit status:
+  0  it ended in good order
+  1  its ledger did not balance
+  2  wrong words, the port is in use, or the node could not start";
 
 /// Below the options of `members`.
 pub(crate) const MEMBERS: &str = "\
@@ -136,6 +218,20 @@ Examples:
 Exit status:
   0  all well
   2  something is wrong with the configuration or the command line";
+
+/// Below the options of `schema`.
+pub(crate) const SCHEMA: &str = "\
+Examples:
+  Which event types there are, and where they go:
+    wireloom schema
+
+  What a heartbeat looks like as JSON, and in its archive:
+    wireloom schema heartbeat
+    wireloom schema heartbeat --fields
+
+Exit status:
+  0  all well
+  2  no event type of that name, or wrong words on the command line";
 
 /// Below the options of `config check`.
 pub(crate) const CONFIG_CHECK: &str = "\

@@ -48,6 +48,9 @@ pub(crate) struct FlowArgs {
     /// The event's type: `typed` is a fixed struct at 64 bytes and a list otherwise.
     #[arg(long, default_value = "typed")]
     payload: Payload,
+    /// By which call events are published (udp, multicast and tcp).
+    #[arg(long, value_name = "CALL", default_value = "publisher")]
+    via: Via,
     /// Event types registered with the receiving node (local only).
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1_000))]
@@ -135,6 +138,27 @@ pub(crate) enum Payload {
     List,
 }
 
+/// By which call events are published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Via {
+    /// Bursts of a publisher: one type, one target.
+    Publisher,
+    /// Batches of a router: `Router::route_batch`.
+    Router,
+    /// A router, event by event: `Router::route`.
+    Route,
+}
+
+impl Via {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Publisher => "publisher",
+            Self::Router => "router",
+            Self::Route => "route",
+        }
+    }
+}
+
 /// What a run is asked to do, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Flow {
@@ -149,6 +173,7 @@ pub(crate) struct Flow {
     /// Cores for publisher and receiver; empty: not pinned.
     pub(super) cores: Vec<usize>,
     payload: Payload,
+    pub(super) via: Via,
     pub(super) types: usize,
 }
 
@@ -186,6 +211,7 @@ impl Flow {
             io: args.io,
             cores: chosen_cores(args.cores.as_deref(), &allowed_cores())?,
             payload: args.payload,
+            via: args.via,
             types: usize::from(args.types),
         })
     }
@@ -210,6 +236,7 @@ impl Flow {
             tick: Duration::from_millis(1),
             packet_bytes: 65_504,
             idle: IdleChoice::Spin,
+            via: Via::Publisher,
             io: IoChoice::Auto,
             cores: Vec::new(),
             payload: Payload::Typed,

@@ -5,7 +5,7 @@
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
-use wireloom::{Clock, Publisher, Refused};
+use wireloom::{Clock, Publisher, Refused, Router, Target};
 
 use super::event::Load;
 use super::figures::{Percentiles, histogram};
@@ -21,9 +21,47 @@ const PREPARED_EVENTS: usize = 32;
 /// But no more than stay in the cache.
 const PREPARED_BYTES: usize = 64 << 10;
 
-/// A publisher and its count.
+/// By which call events are taken.
+#[derive(Debug)]
+pub(super) enum Call<E: Load> {
+    /// In bursts of a publisher.
+    Publisher(Box<Publisher<E>>),
+    /// In batches of a router.
+    Batch(Box<Router>, Target),
+    /// By a router, one by one.
+    Route(Box<Router>, Target),
+}
+
+impl<E: Load> Call<E> {
+    /// One event of its own, seen by the sender at once.
+    #[inline]
+    fn one(&mut self, event: &E) -> Result<(), Refused> {
+        match self {
+            Self::Publisher(publisher) => publisher.publish(event),
+            Self::Batch(router, target) | Self::Route(router, target) => {
+                router.route(event, &*target)
+            }
+        }
+        .map(|_| ())
+    }
+}
+
+#[inline]
+fn taken<E, T>(
+    events: &[E],
+    mut take: impl FnMut(&E) -> Result<T, Refused>,
+) -> (usize, Option<Refused>) {
+    for (index, event) in events.iter().enumerate() {
+        if let Err(refused) = take(event) {
+            return (index, Some(refused));
+        }
+    }
+    (events.len(), None)
+}
+
+/// What publishes and its count.
 pub(super) struct Pump<E: Load> {
-    publisher: Publisher<E>,
+    call: Call<E>,
     prepared: Vec<E>,
     burst_events: usize,
     /// Taken by the node; the sequence of the next event.
@@ -35,10 +73,14 @@ pub(super) struct Pump<E: Load> {
 
 impl<E: Load> Pump<E> {
     pub(super) fn new(publisher: Publisher<E>, payload_bytes: usize, frame_bytes: usize) -> Self {
+        Self::by(Call::Publisher(Box::new(publisher)), payload_bytes, frame_bytes)
+    }
+
+    pub(super) fn by(call: Call<E>, payload_bytes: usize, frame_bytes: usize) -> Self {
         let frame_bytes = frame_bytes.max(1);
         let prepared = (PREPARED_BYTES / frame_bytes).clamp(1, PREPARED_EVENTS);
         Self {
-            publisher,
+            call,
             prepared: (0..prepared).map(|_| E::with_payload(payload_bytes)).collect(),
             burst_events: (BURST_BYTES / frame_bytes).max(1),
             accepted: 0,
@@ -50,27 +92,29 @@ impl<E: Load> Pump<E> {
     /// One burst of up to `events`, of which `sent_ns` gives each its time by its sequence; false
     /// when the ring was full before its end.
     #[inline]
-    fn burst(&mut self, mut events: usize, sent_ns: impl Fn(u64) -> u64) -> Result<bool> {
-        let mut burst = self.publisher.burst();
-        while events > 0 {
-            let take = events.min(self.prepared.len());
-            let prepared = &mut self.prepared[..take];
-            for (event, sequence) in prepared.iter_mut().zip(self.accepted..) {
-                event.fill(sequence, sent_ns(sequence));
+    fn burst(&mut self, events: usize, sent_ns: impl Fn(u64) -> u64) -> Result<bool> {
+        let Self { call, prepared, accepted, .. } = self;
+        let mut fill = Fill { prepared, accepted };
+        let refused = match call {
+            Call::Publisher(publisher) => {
+                let mut burst = publisher.burst();
+                fill.offer(events, sent_ns, |some| taken(some, |event| burst.publish(event)))
             }
-            for event in prepared.iter() {
-                match burst.publish(event) {
-                    Ok(_) => self.accepted += 1,
-                    Err(Refused::BackPressured) => {
-                        self.refused += 1;
-                        return Ok(false);
-                    }
-                    Err(refused) => return Err(refused.into()),
-                }
+            Call::Route(router, target) => fill
+                .offer(events, sent_ns, |some| taken(some, |event| router.route(event, &*target))),
+            Call::Batch(router, target) => fill.offer(events, sent_ns, |some| {
+                let batch = router.route_batch(some, target);
+                (usize::try_from(batch.accepted).unwrap_or(usize::MAX), batch.refused)
+            }),
+        };
+        match refused {
+            None => Ok(true),
+            Some(Refused::BackPressured) => {
+                self.refused += 1;
+                Ok(false)
             }
-            events -= take;
+            Some(refused) => Err(refused.into()),
         }
-        Ok(true)
     }
 
     /// One burst of about what the sender takes in a duty cycle; false when the ring was full.
@@ -90,8 +134,8 @@ impl<E: Load> Pump<E> {
     fn single(&mut self) -> Result<bool> {
         let event = &mut self.prepared[0];
         event.fill(self.accepted, self.clock.now_ns());
-        match self.publisher.publish(event) {
-            Ok(_) => {
+        match self.call.one(event) {
+            Ok(()) => {
                 self.accepted += 1;
                 Ok(true)
             }
@@ -133,6 +177,38 @@ impl<E: Load> Pump<E> {
             }
             wait(pace.next_tick_ns(now_ns).min(pace.until_ns));
         }
+    }
+}
+
+/// Events that are filled and offered, some at a time.
+struct Fill<'a, E> {
+    prepared: &'a mut [E],
+    accepted: &'a mut u64,
+}
+
+impl<E: Load> Fill<'_, E> {
+    /// Offers `events` of them, until one is refused: gives why. `take` gives how many it took.
+    #[inline]
+    fn offer(
+        &mut self,
+        mut events: usize,
+        sent_ns: impl Fn(u64) -> u64,
+        mut take: impl FnMut(&[E]) -> (usize, Option<Refused>),
+    ) -> Option<Refused> {
+        while events > 0 {
+            let some = events.min(self.prepared.len());
+            let prepared = &mut self.prepared[..some];
+            for (event, sequence) in prepared.iter_mut().zip(*self.accepted..) {
+                event.fill(sequence, sent_ns(sequence));
+            }
+            let (accepted, refused) = take(prepared);
+            *self.accepted += accepted as u64;
+            if refused.is_some() {
+                return refused;
+            }
+            events -= some;
+        }
+        None
     }
 }
 

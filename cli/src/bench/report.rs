@@ -85,6 +85,8 @@ pub(super) struct Report {
     pub(super) ledger: Option<CrossLedger>,
     /// `adaptive` or `spin`.
     pub(super) idle: &'static str,
+    /// `publisher`, `router` or `route`.
+    pub(super) via: &'static str,
     /// `auto`, `mio` or `uring`, as asked; what could not be had stands in the notes.
     pub(super) io: &'static str,
     /// Cores the sides were pinned to, publisher first; empty: not pinned.
@@ -197,6 +199,7 @@ impl Report {
             ledger_balanced: None,
             ledger: None,
             idle: "adaptive",
+            via: "publisher",
             io: "auto",
             cores: Vec::new(),
             notes: Vec::new(),

@@ -13,10 +13,10 @@ use wireloom::{Clock, Node, Target};
 use super::bare::Bare;
 use super::event::{BenchEvent, BenchList, Load, archived_bytes};
 use super::figures::{Percentiles, cpu_s_per_million, per_second, percent, rounded, sides};
-use super::flow::{Flow, IdleChoice, Transport};
+use super::flow::{Flow, IdleChoice, Transport, Via};
 use super::machine::{peak_rss_bytes, pin, process_cpu_ns};
 use super::peer::{Account, Events, Peer, PeerPlan, PeerWork, Question, Sample};
-use super::publish::{Pace, Pump};
+use super::publish::{Call, Pace, Pump};
 use super::receive::Driven;
 use super::report::{CrossLedger, Report, carried};
 use super::table::per_s;
@@ -110,7 +110,11 @@ impl<'a, E: Load> Run<'a, E> {
             Transport::Multicast => Target::Multicast(address),
             Transport::Reliable => Target::Reliable(address),
         };
-        let publisher = node.node.publisher::<E>(&target)?;
+        let call = match flow.via {
+            Via::Publisher => Call::Publisher(Box::new(node.node.publisher::<E>(&target)?)),
+            Via::Router => Call::Batch(Box::new(node.node.router()), target),
+            Via::Route => Call::Route(Box::new(node.node.router()), target),
+        };
         while node.drive() > 0 {}
         report.rate = flow.rate;
         report.payload_bytes = payload_bytes;
@@ -120,7 +124,8 @@ impl<'a, E: Load> Run<'a, E> {
         report.io = flow.io.name();
         report.cores = flow.cores.clone();
         report.notes = receiver.notes.clone();
-        let pump = Pump::new(publisher, flow.payload_bytes, frame_bytes);
+        report.via = flow.via.name();
+        let pump = Pump::by(call, flow.payload_bytes, frame_bytes);
         let clock = Clock::system();
         Ok(Self { flow, output, receiver, raw, checked, node, pump, clock, driven, report })
     }

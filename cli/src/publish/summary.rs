@@ -16,7 +16,7 @@ pub(super) struct Summary {
     /// Accepted and then shed by the sender, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     shed: BTreeMap<&'static str, u64>,
-    /// Acknowledged by the other side; only to a reliable target.
+    /// Acknowledged by the other side, of what went by TCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     delivered: Option<u64>,
     /// Accepted for a reliable target and given up, by reason.
@@ -25,6 +25,9 @@ pub(super) struct Summary {
     /// Accepted and still not sent when the node was closed.
     #[serde(skip_serializing_if = "is_zero")]
     unsent: u64,
+    /// Accepted for a reliable target and not acknowledged.
+    #[serde(skip)]
+    outstanding: u64,
     /// Packets the system would not send.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) datagrams_refused: u64,
@@ -50,21 +53,22 @@ impl Summary {
     pub(super) fn settle(&mut self, published: &Published, datagrams_refused: u64) {
         self.shed.clone_from(&published.shed);
         let gone = published.sent + published.shed.values().sum::<u64>();
-        self.unsent = self.accepted.saturating_sub(gone);
+        // Copies are sent, not lines: one for each of several members, none for what went by TCP.
+        self.unsent = published.accepted.saturating_sub(gone);
         self.datagrams_refused = datagrams_refused;
     }
 
     /// Takes over what the closed node says of reliable events.
     pub(super) fn settle_reliable(&mut self, reliable: &Reliable) {
         self.delivered = Some(reliable.delivered);
+        self.outstanding = reliable.accepted.saturating_sub(reliable.delivered);
         self.undelivered.clone_from(&reliable.undelivered);
     }
 
     /// Whether every line was accepted and sent; to a reliable target, delivered.
     pub(super) fn is_complete(&self) -> bool {
         let kept = self.shed.is_empty() && self.unsent == 0 && self.datagrams_refused == 0;
-        let delivered = self.delivered.is_none_or(|delivered| delivered == self.accepted);
-        kept && delivered && self.refused.is_empty()
+        kept && self.outstanding == 0 && self.refused.is_empty()
     }
 }
 
@@ -117,7 +121,8 @@ mod tests {
         );
         for (sent, refused) in [(2, 0), (3, 1)] {
             let mut summary = Summary { accepted: 3, ..Summary::default() };
-            summary.settle(&Published { sent, ..Published::default() }, refused);
+            let published = Published { accepted: 3, sent, ..Published::default() };
+            summary.settle(&published, refused);
             assert!(!summary.is_complete(), "{sent} sent, {refused} refused");
         }
     }

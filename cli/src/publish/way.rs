@@ -19,8 +19,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Whether the target is a member, or several, of a cluster.
 pub(super) fn is_in_cluster(target: &Target) -> bool {
     match target {
-        Target::Named(_) | Target::Service(..) | Target::Interested => true,
-        Target::Reliably(target) => is_in_cluster(target),
+        Target::Named(_) | Target::Service(..) | Target::Interested | Target::Auto => true,
+        Target::Reliably(target) | Target::Fast(target) => is_in_cluster(target),
+        Target::AnyOf(targets) => targets.iter().any(is_in_cluster),
         _ => false,
     }
 }

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use wireloom::events::Heartbeat;
+use wireloom::events;
 use wireloom::json::JsonCodec;
-use wireloom::{AnyEvent, Encoding, Event as _, EventTypeId};
+use wireloom::{AnyEvent, Encoding, EventTypeId};
 use wireloom_wire::event_type_id;
 
 use crate::args::Format;
@@ -23,7 +23,8 @@ pub(super) struct Printer {
     format: Format,
     /// Names that were asked for: an event of a Rust type carries only its type's id.
     names: HashMap<EventTypeId, String>,
-    heartbeat: JsonCodec,
+    /// Events of Rust types that every Wireloom knows.
+    codecs: HashMap<EventTypeId, JsonCodec>,
     is_terminal: bool,
     payload: Vec<u8>,
     line: Vec<u8>,
@@ -45,15 +46,10 @@ impl Printer {
     pub(super) fn new(format: Format, names: &[&str], is_terminal: bool) -> Self {
         let mut known: HashMap<EventTypeId, String> =
             names.iter().map(|name| (event_type_id(name), (*name).to_owned())).collect();
-        known.insert(Heartbeat::TYPE_ID, Heartbeat::TYPE.to_owned());
-        Self {
-            format,
-            names: known,
-            heartbeat: JsonCodec::of::<Heartbeat>(),
-            is_terminal,
-            payload: Vec::new(),
-            line: Vec::new(),
-        }
+        let codecs: HashMap<_, _> =
+            events::codecs().into_iter().map(|codec| (codec.type_id(), codec)).collect();
+        known.extend(codecs.iter().map(|(id, codec)| (*id, codec.type_name().to_owned())));
+        Self { format, names: known, codecs, is_terminal, payload: Vec::new(), line: Vec::new() }
     }
 
     /// Prints one event as one line.
@@ -87,14 +83,16 @@ impl Printer {
                 }
                 Err(reason) => malformed = Some(reason),
             },
-            Encoding::Rkyv
-                if event.envelope.event_type() == Heartbeat::TYPE_ID
-                    && event.fingerprint() == Heartbeat::FINGERPRINT32
-                    && self.heartbeat.json_from_archive(payload, &mut self.payload).is_ok() =>
-            {
-                return Ok(());
+            Encoding::Rkyv => {
+                let codec = self.codecs.get(&event.envelope.event_type());
+                let codec = codec.filter(|codec| codec.fingerprint() == event.fingerprint());
+                let written =
+                    codec.map(|codec| codec.json_from_archive(payload, &mut self.payload));
+                if written.is_some_and(|written| written.is_ok()) {
+                    return Ok(());
+                }
             }
-            Encoding::Rkyv | Encoding::Raw => {}
+            Encoding::Raw => {}
         }
         let opaque = Opaque {
             encoding: event.encoding().name(),

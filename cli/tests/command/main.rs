@@ -4,7 +4,10 @@
 mod cluster;
 mod config;
 mod demo;
+mod jtag_bridge;
 mod program;
 mod publish;
+mod rules;
+mod schema;
 mod subscribe;
 mod usage;

@@ -20,6 +20,7 @@ fn help_teaches_and_goes_to_standard_output() {
         (&["config", "--help"], &["Examples:", "WIRELOOM_TCP_POOL", "Exit status:"]),
         (&["config", "check", "--help"], &["Examples:", "--profile", "--set", "Exit status:"]),
         (&["config", "show", "--help"], &["Examples:", "cluster", "Exit status:"]),
+        (&["schema", "--help"], &["Examples:", "--fields", "Exit status:"]),
         (&["completions", "--help"], &["Examples:", "bash"]),
     ] {
         let helped = run(words);
@@ -50,6 +51,9 @@ fn a_mistake_is_answered_with_what_would_be_right() {
         (vec!["pub", "--to", "udp://127.0.0.1", "--type", "a"], "HOST:PORT"),
         (vec!["pub", "--to", "udp://127.0.0.1:9", "--type", "A b"], "try a-b"),
         (with(&["--priority", "hig"]), "'high'"),
+        (vec!["schema", "hearbeat\u{1b}[2J"], "hearbeat\\u{1b}[2J"),
+        (vec!["schema", "hearbeat"], "there are debug, discovery, error, exception, heartbeat"),
+        (vec!["schema", "--fields"], "<TYPE>"),
         (with(&["--priorty", "high"]), "'--priority'"),
         (with(&["--rate", "0"]), "above 0"),
         (with(&["--ttl", "0"]), "1..=255"),

@@ -118,10 +118,6 @@ impl Accepted {
         !self.aside.is_empty()
     }
 
-    pub(super) const fn compresses(&self) -> bool {
-        self.compresses
-    }
-
     /// Whether this is the peer that listens there, and its streams have these lanes.
     pub(super) fn is_of(&self, listens: SocketAddr, lanes: u8) -> bool {
         let same = |peer: Peer| (peer.listens, peer.lanes) == (listens, lanes);
@@ -263,7 +259,7 @@ impl Accepted {
         say(Control::Welcome(welcome), line, cycle);
         cycle.counters.add(Counter::LinksOpened, 1);
         line.hear(cycle.now_ns);
-        line.was_greeted = true;
+        (line.was_greeted, line.takes_blocks) = (true, self.compresses);
         self.stage = Stage::Open;
     }
 
@@ -281,6 +277,9 @@ impl Accepted {
         cycle: &mut Cycle<'_, S>,
         into: &mut Into<'_>,
     ) -> usize {
+        if into.0.is_full() {
+            return 0;
+        }
         let bytes = std::mem::take(&mut self.aside);
         let (mut at, mut handed) = (0, 0);
         while self.is_open()
@@ -299,6 +298,12 @@ impl Accepted {
             self.aside = Vec::new();
         }
         handed
+    }
+
+    /// How much is set aside.
+    #[cfg(test)]
+    pub(super) const fn aside_bytes(&self) -> usize {
+        self.aside.len()
     }
 
     /// Sets a packet or block aside for which there is no room; false when there is none for that
@@ -442,7 +447,7 @@ impl Accepted {
         let (mut said, until_ns) = (0, cycle.now_ns.saturating_sub(cycle.patience_ns));
         for place in peer.streams.iter().flatten() {
             let Some(stream) = streams.at(*place) else { continue };
-            if line.said_bytes() > SPEECH_BYTES_MAX {
+            if !line.has_room_for_words() {
                 continue;
             }
             let (source, session, lane) = stream.key();

@@ -8,7 +8,7 @@
 //!    ▲ ╲                │ fails           ▲   │ fails              │ cut, silent, broken
 //!    │  ╲ a line to borrow ───────────────┘   │                    │
 //!    │  no events       ▼                     ▼                    ▼
-//!    └───────────── Waiting (a pause with jitter), or given up after so many attempts
+//!    └───────────── Waiting (a pause with jitter), or given up after so many attempts, and so long
 //! ```
 //!
 //! On a borrowed line little is on its way at a time, so that the peer can always set it aside and
@@ -253,18 +253,20 @@ impl Dialled {
             (Stage::Dialling { until_ns }, Some(line)) => {
                 self.watch_dialling(until_ns, line, cycle)
             }
+            (Stage::Greeting { .. } | Stage::Open, Some(line)) if self.may_leave() => {
+                cycle.counters.add(Counter::LinksParted, 1);
+                line.set_writer(None);
+                self.interrupt();
+                Ok(1)
+            }
             (Stage::Greeting { until_ns }, Some(line)) => {
                 line.speak(cycle.sockets)?;
                 if now_ns >= until_ns { Err(Ended::Silent) } else { Ok(0) }
             }
             (Stage::Open, Some(line)) => {
                 let work = self.write(line, cycle)?;
-                if self.borrowed && self.wants_own && self.half_written().is_none() {
-                    self.leave(line);
-                    return self.dial(cycle);
-                }
                 self.watch_time(line, cycle)?;
-                Ok(work)
+                Ok(work + usize::from(self.may_leave()))
             }
         }
     }
@@ -274,7 +276,7 @@ impl Dialled {
         cycle.counters.add(Counter::LinksDialled, 1);
         let socket = cycle.sockets.dial(self.peer).map_err(|_| Ended::Unreachable)?;
         self.socket = Some(socket);
-        (self.borrowed, self.wants_own) = (false, false);
+        self.wants_own = false;
         let until_ns = cycle.now_ns.saturating_add(cycle.times.connect_ns);
         self.stage = Stage::Dialling { until_ns };
         Ok(1)
@@ -285,20 +287,20 @@ impl Dialled {
         cycle.counters.add(Counter::LinksBorrowed, 1);
         self.socket = Some(line.socket());
         self.borrowed = true;
+        line.look_behind();
         let until_ns = cycle.now_ns.saturating_add(cycle.times.connect_ns);
         self.stage = Stage::Greeting { until_ns };
         self.say_hello(line, cycle);
     }
 
-    /// Leaves a line that others go on with. What was written and is not acknowledged is written
-    /// again, from where the peer wants it.
-    fn leave(&mut self, line: &mut Line) {
-        line.set_writer(None);
-        self.interrupt();
+    /// Whether it leaves the borrowed line now, with which others go on, to dial one of its own.
+    /// What was written and is not acknowledged is written again, from where the peer wants it.
+    fn may_leave(&self) -> bool {
+        self.borrowed && self.wants_own && self.half_written().is_none()
     }
 
     fn interrupt(&mut self) {
-        self.socket = None;
+        (self.socket, self.borrowed) = (None, false);
         self.owed_since_ns = None;
         self.streams.iter_mut().for_each(Outgoing::interrupt);
         self.large.iter_mut().for_each(Pieces::interrupt);
@@ -343,6 +345,7 @@ impl Dialled {
         let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
         let length = Control::Hello(hello).encode(cycle.identity.node, &mut packet);
         line.say(&packet[..length]);
+        line.owes_answer = true;
         self.wrote_ns = cycle.now_ns;
     }
 
@@ -370,6 +373,11 @@ impl Dialled {
         match Control::of(packet) {
             Some(Control::Welcome(welcome)) => self.resume(&welcome, cycle),
             Some(Control::Refusal(refusal)) => Err(Ended::Refused(refusal)),
+            // On what went by this line before the link left it and came back.
+            None if self.borrowed => {
+                cycle.counters.add(Counter::StatusesUnknown, 1);
+                Ok(())
+            }
             _ => Err(Ended::Broken),
         }
     }
@@ -459,13 +467,17 @@ impl Dialled {
             if self.borrowed {
                 self.keep_small(&mut plan);
             }
+            if self.half_written().is_some() && line.said_bytes() > 0 {
+                // A socket that is always full takes packets in parts: words come between them.
+                plan.truncate(1);
+            }
             if plan.is_empty() {
                 line.speak(cycle.sockets)?;
                 break;
             }
             let packed = self.write_block(&plan, line, cycle)?;
             work += packed;
-            if packed > 0 {
+            if packed > 0 || !line.is_writable() {
                 continue;
             }
             let parts = plan.iter().flat_map(|(stream, ahead)| self.unwritten(*stream, *ahead));
@@ -487,10 +499,10 @@ impl Dialled {
             bytes += self.unwritten(*stream, *ahead).iter().map(|part| part.len()).sum::<usize>();
             *stream < small && bytes <= BORROWED_BYTES_MAX
         };
-        // The rest of what was begun goes in any case.
-        let kept = begun.max(plan.iter().take_while(|place| fits(place)).count());
-        self.wants_own |= kept < plan.len();
-        plan.truncate(kept);
+        // The rest of what was begun goes in any case, and nothing else by a line that is left.
+        let kept = if self.wants_own { 0 } else { plan.iter().take_while(|p| fits(p)).count() };
+        self.wants_own |= kept.max(begun) < plan.len();
+        plan.truncate(kept.max(begun));
     }
 
     /// The peer owes a word for too long; or nothing was said for so long that it is asked.
@@ -528,8 +540,10 @@ impl Dialled {
             Ended::Broken => Counter::LinksBroken,
         };
         cycle.counters.add(counter, 1);
-        // A peer that wants no events by a line of its own may want them by one of ours.
-        let parted = self.borrowed && matches!(ended, Ended::Refused(_));
+        // A peer that does not take events by a line of its own may take them by one of ours; what
+        // it sends by that line goes on.
+        let is_apart = matches!(ended, Ended::Refused(_) | Ended::Silent);
+        let parted = self.borrowed && is_apart && self.half_written().is_none();
         self.wants_own = parted;
         if let Some(line) = line {
             line.set_writer(None);
@@ -541,8 +555,9 @@ impl Dialled {
         if !self.is_pending() {
             return;
         }
-        let pause_ns = self.backoff.fail();
-        if self.backoff.failures() >= cycle.times.attempts {
+        let (times, now_ns) = (cycle.times, cycle.now_ns);
+        let pause_ns = self.backoff.fail(now_ns);
+        if self.backoff.is_used_up(times.attempts, times.undelivered_ns, now_ns) {
             self.backoff.reset();
             self.given_up = Some(match ended {
                 Ended::Unreachable => Undelivered::Unreachable,
@@ -551,7 +566,7 @@ impl Dialled {
                 Ended::Broken => Undelivered::Protocol,
             });
         } else {
-            self.stage = Stage::Waiting { until_ns: cycle.now_ns.saturating_add(pause_ns) };
+            self.stage = Stage::Waiting { until_ns: now_ns.saturating_add(pause_ns) };
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::io::{self, IoSlice};
 
+use super::accepted::SPEECH_BYTES_MAX;
 use super::speech::Speech;
 use super::{Cycle, LinkKey};
 use crate::framing::Remainder;
@@ -21,14 +22,19 @@ pub(super) struct Line {
     is_ours: bool,
     writer: Option<LinkKey>,
     had_writer: bool,
-    /// A hello came by it.
+    /// A hello came by it, so that events may come; and so may blocks of them.
     pub(super) was_greeted: bool,
+    pub(super) takes_blocks: bool,
+    /// A hello went by it that is not answered yet.
+    pub(super) owes_answer: bool,
     /// A hello stands at the front of the remainder.
     pub(super) greets: bool,
     /// What stands at the front of the remainder finds no room.
     pub(super) blocked: bool,
     pub(super) remainder: Remainder,
     speech: Speech,
+    /// So much at its front is the rest of a block.
+    rest_bytes: usize,
     half_written: bool,
     readable: bool,
     writable: bool,
@@ -48,10 +54,13 @@ impl Line {
             writer: None,
             had_writer: false,
             was_greeted: false,
+            takes_blocks: false,
+            owes_answer: false,
             greets: false,
             blocked: false,
             remainder: Remainder::default(),
             speech: Speech::default(),
+            rest_bytes: 0,
             half_written: false,
             readable: true,
             writable: true,
@@ -92,6 +101,23 @@ impl Line {
     pub(super) fn set_writer(&mut self, writer: Option<LinkKey>) {
         self.writer = writer;
         self.had_writer |= writer.is_some();
+    }
+
+    /// Whether a link of this node may say hello by it: the peer dialled, and no link writes to it
+    /// or has left it so lately that an answer to its hello is still to come.
+    pub(super) const fn is_free(&self) -> bool {
+        !self.is_ours && self.writer.is_none() && !self.owes_answer && !self.has_ended
+    }
+
+    /// Whether the hello at its front is answered now. Who says hello again and again, and does not
+    /// read the answers, waits.
+    pub(super) const fn answers(&self) -> bool {
+        self.greets && self.has_room_for_words()
+    }
+
+    /// What waits for room is looked at again: words may stand behind it.
+    pub(super) const fn look_behind(&mut self) {
+        self.readable |= std::mem::replace(&mut self.blocked, false);
     }
 
     /// Whether the line is of use when its peer's streams have left it.
@@ -186,6 +212,17 @@ impl Line {
         self.speech.say(packet);
     }
 
+    /// Says the rest of a block that was begun when nothing was said: words come behind it.
+    pub(super) fn say_rest(&mut self, block: &[u8]) {
+        self.rest_bytes = block.len();
+        self.speech.say(block);
+    }
+
+    /// Whether the peer has read enough of what was said to it to be told more.
+    pub(super) const fn has_room_for_words(&self) -> bool {
+        self.speech.len() - self.rest_bytes <= SPEECH_BYTES_MAX
+    }
+
     /// How much of it there is.
     pub(super) const fn said_bytes(&self) -> usize {
         self.speech.len()
@@ -234,6 +271,7 @@ impl Line {
         };
         self.writable = written == bytes;
         self.speech.wrote(written.min(spoken));
+        self.rest_bytes -= written.min(spoken).min(self.rest_bytes);
         Ok(written.saturating_sub(spoken))
     }
 }

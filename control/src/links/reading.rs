@@ -2,7 +2,7 @@
 //! them, the peer's words on this node's events to the link that writes them.
 
 use wireloom_dataplane::counters::Counter;
-use wireloom_wire::{Control, Packet, PacketFlags, Status};
+use wireloom_wire::{CONTROL_PACKET_BYTES_MAX, Control, Packet, PacketFlags, Status};
 
 use super::Cycle;
 use super::accepted::{Accepted, Into};
@@ -31,14 +31,14 @@ pub(super) struct Halves<'a> {
 pub(super) struct Heard {
     /// Packets and pieces that were handed over.
     pub(super) handed: usize,
-    /// The peer's words.
-    pub(super) words: usize,
+    /// What else was taken: the peer's words, packets had before or set aside, the end of a line.
+    pub(super) others: usize,
 }
 
 impl std::ops::AddAssign for Heard {
     fn add_assign(&mut self, other: Self) {
         self.handed += other.handed;
-        self.words += other.words;
+        self.others += other.others;
     }
 }
 
@@ -63,13 +63,20 @@ pub(super) fn read_line<S: Sockets>(
         && let Some(into) = &mut into
     {
         heard.handed += half.take_aside(cycle, into);
+        if !half.is_open() {
+            line.end();
+        }
     }
     let is_full = |into: &Option<Into<'_>>| into.as_ref().is_some_and(|into| into.0.is_full());
     for _ in 0..READS_PER_CYCLE {
         let is_ready = line.is_readable() || line.blocked || line.remainder.len() > 0;
-        // Words may stand behind packets for which there is no room.
-        let waits = halves.writer.is_none() && is_full(&into);
-        if line.has_ended() || line.greets || !is_ready || waits {
+        if line.has_ended() || line.greets || !is_ready {
+            break;
+        }
+        // Words may stand behind packets for which there is no room, not behind those for which
+        // there is none aside either.
+        if is_full(&into) && (halves.writer.is_none() || line.blocked) {
+            line.blocked |= line.remainder.len() > 0;
             break;
         }
         let scratch = std::mem::take(&mut cycle.scratch);
@@ -79,8 +86,9 @@ pub(super) fn read_line<S: Sockets>(
             let most = if halves.accepted.is_some() { usize::MAX } else { WORD_BYTES };
             line.fill(cycle, scratch, most)
         };
-        if line.has_ended() && halves.accepted.is_some() {
-            cycle.counters.add(Counter::LinksCut, 1);
+        if line.has_ended() {
+            heard.others += 1;
+            cycle.counters.add(Counter::LinksCut, u64::from(halves.accepted.is_some()));
         }
         line.blocked = false;
         let taken = take(&scratch[..filled], (line, halves), (cycle, &mut into), &mut heard);
@@ -102,8 +110,8 @@ fn take<S: Sockets>(
 ) -> usize {
     let mut at = 0;
     loop {
-        let compresses = halves.accepted.as_ref().is_some_and(|half| half.compresses());
-        let unit = match next_unit(&bytes[at..], PACKET_BYTES_MAX, compresses) {
+        let most = if line.was_greeted { PACKET_BYTES_MAX } else { CONTROL_PACKET_BYTES_MAX };
+        let unit = match next_unit(&bytes[at..], most, line.takes_blocks) {
             Ok(Some(unit)) => unit,
             Ok(None) => return at,
             Err(_) => {
@@ -147,6 +155,7 @@ fn take_events<S: Sockets>(
         if line.was_greeted {
             // Its streams go by another line by now.
             cycle.counters.add(Counter::PacketsDuplicate, 1);
+            heard.others += 1;
             return Next::On;
         }
         break_off(line, halves, cycle);
@@ -156,6 +165,7 @@ fn take_events<S: Sockets>(
         let (taken, handed) = half.take(unit, cycle, into);
         heard.handed += handed;
         if taken {
+            heard.others += usize::from(handed == 0);
             return Next::On;
         }
         if !half.is_open() {
@@ -168,6 +178,7 @@ fn take_events<S: Sockets>(
         return Next::Stop;
     };
     if half.set_aside(whole) {
+        heard.others += 1;
         return Next::On;
     }
     writer.want_own();
@@ -192,7 +203,8 @@ fn take_word<S: Sockets>(
         break_off(line, halves, cycle);
         return Next::Stop;
     }
-    heard.words += 1;
+    heard.others += 1;
+    line.owes_answer &= is_status;
     match &mut halves.writer {
         Some(writer) => writer.on_word(packet, cycle),
         // Of a link that has left.

@@ -50,6 +50,8 @@ mod tests {
         assert!(!clock.at(5_000_000_100, Some(LATE_NS + 10)));
         assert_eq!(clock.now_ns(), LATE_NS + 110);
         assert_eq!(clock.outside_ns(LATE_NS + 110), 5_000_000_100);
+        let mut late = clock;
+        assert!(!late.at(5_200_000_100, Some(10)), "what was left undone is no time unspent");
         assert!(!clock.at(10, Some(LATE_NS + 10)), "a clock that goes back stands still");
         assert_eq!(clock.now_ns(), LATE_NS + 110);
     }

@@ -41,3 +41,32 @@ impl foca::Identity for Identity {
         self > adversary
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use foca::Identity as _;
+
+    use super::*;
+
+    #[test]
+    fn the_later_life_has_the_address_whichever_node_lives_it() {
+        let of =
+            |life, node| Identity { life, node: NodeId(node), address: ([10, 0, 0, 1], 9).into() };
+        assert!(of(2, 1).win_addr_conflict(&of(1, 9)) && !of(1, 9).win_addr_conflict(&of(2, 1)));
+        assert!(of(1, 9).win_addr_conflict(&of(1, 1)), "of two at once one has it");
+        assert!(!of(1, 9).win_addr_conflict(&of(1, 9)));
+        assert_eq!(of(1, 9).renew(), Some(of(2, 9)));
+        assert_eq!(of(u64::MAX, 9).renew(), None);
+    }
+
+    #[test]
+    fn digests_tell_lives_nodes_and_addresses_apart() {
+        let one = Identity { life: 1, node: NodeId(1), address: ([10, 0, 0, 1], 9).into() };
+        let others = [
+            Identity { life: 2, ..one },
+            Identity { node: NodeId(2), ..one },
+            Identity { address: ([10, 0, 0, 1], 8).into(), ..one },
+        ];
+        assert!(others.iter().all(|other| other.digest() != one.digest()));
+    }
+}

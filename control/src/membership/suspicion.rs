@@ -173,8 +173,9 @@ mod tests {
         let mut suspicions = Suspicions::default();
         assert!(suspicions.begin((member(1), 0), timer(0), 1_000, PATIENCE));
         let mut ends = vec![suspicions.due_ns()];
-        for witness in [2, 2, 3, 4, 5] {
-            suspicions.agree((member(1), 0), member(witness), 1_100, PATIENCE);
+        for (witness, news) in [(2, true), (2, false), (3, true), (4, true), (5, false)] {
+            let heard = suspicions.agree((member(1), 0), member(witness), 1_100, PATIENCE);
+            assert_eq!(heard, news, "of {witness}");
             ends.push(suspicions.due_ns());
         }
         let ends: Vec<u64> = ends.into_iter().flatten().collect();
@@ -183,6 +184,29 @@ mod tests {
         restarted.agree((member(1), 0), member(2), 0, PATIENCE);
         let again = Identity { life: 2, ..member(2) };
         assert!(!restarted.agree((member(1), 0), again, 0, PATIENCE));
+    }
+
+    #[test]
+    fn what_was_heard_of_has_its_whole_time_once_this_node_suspects_it_too() {
+        let mut suspicions = Suspicions::default();
+        let short = Patience { most_ns: 3_000, least_ns: 1_000, ..PATIENCE };
+        suspicions.agree((member(1), 0), member(2), 0, short);
+        assert_eq!(suspicions.due_ns(), Some(2_000));
+        assert!(suspicions.begin((member(1), 0), timer(0), 1_000, PATIENCE));
+        assert_eq!(suspicions.due_ns(), Some(5_000), "from now on, with its one witness");
+        assert!(!suspicions.begin((member(1), 0), timer(0), 1_500, short), "no news");
+        assert_eq!(suspicions.due_ns(), Some(5_000), "it begins once");
+    }
+
+    #[test]
+    fn a_newer_incarnation_is_suspected_anew() {
+        let (mut suspicions, verdicts) = (Suspicions::default(), Verdicts::default());
+        suspicions.begin((member(1), 0), timer(0), 0, PATIENCE);
+        suspicions.agree((member(1), 0), member(2), 0, PATIENCE);
+        assert!(suspicions.begin((member(1), 1), timer(1), 1_000, PATIENCE));
+        assert_eq!(suspicions.against(member(1).address, &verdicts), Some((member(1), 1)));
+        assert_eq!(suspicions.due_ns(), Some(7_000), "without the witnesses of the older one");
+        assert_eq!(suspicions.take_due(7_000, &verdicts), [timer(1)]);
     }
 
     #[test]
@@ -205,7 +229,8 @@ mod tests {
         assert_eq!(suspicions.against(member(1).address, &verdicts), Some((member(1), 0)));
         verdicts.note(&Member::new(member(1), 1, State::Alive));
         assert_eq!(suspicions.against(member(1).address, &verdicts), None);
-        assert_eq!(suspicions.take_due(9_000, &verdicts), []);
+        assert_eq!(suspicions.take_due(1, &verdicts), []);
+        assert_eq!(suspicions.due_ns(), None, "it is forgotten before its time is over");
         suspicions.agree((member(1), 1), member(2), 9_000, PATIENCE);
         assert!(!suspicions.agree((member(1), 0), member(3), 9_000, PATIENCE), "an older one");
         assert_eq!(suspicions.take_due(20_000, &verdicts), []);

@@ -107,6 +107,21 @@ mod tests {
     }
 
     #[test]
+    fn there_are_so_many_verdicts_at_most() {
+        let mut verdicts = Verdicts::default();
+        for index in 0..2 * MEMBERS_MAX + 5 {
+            let [.., high, low] = u32::try_from(index).expect("few").to_be_bytes();
+            let address = ([10, 0, high, low], 9).into();
+            verdicts.note(&Member::new(
+                Identity { address, ..*update(1, 0, State::Alive).id() },
+                0,
+                State::Alive,
+            ));
+            assert!(verdicts.by_address.len() <= 2 * MEMBERS_MAX);
+        }
+    }
+
+    #[test]
     fn what_is_forgotten_is_news_again() {
         let mut verdicts = Verdicts::default();
         verdicts.note(&update(3, 0, State::Down));

@@ -119,6 +119,10 @@ fn a_node_that_hears_nothing_is_slow_to_call_others_dead() {
     println!("deaf for 12 s: {times} times as patient, {} of 29 called dead", deaf.downs.len());
     assert!(times > 3, "{times}");
     assert!(deaf.downs.len() <= 5, "{:?}", deaf.downs);
+    network.nodes[3].deaf = false;
+    network.run(40 * SECOND);
+    let machine = network.nodes[3].machine.as_ref().expect("it runs");
+    assert_eq!(machine.health().multiplier(), 1, "it is answered again");
 }
 
 #[test]
@@ -163,22 +167,41 @@ fn a_restart_whose_clock_was_set_back_takes_its_place_all_the_same() {
     assert_eq!(network.disagreements(), Vec::<String>::new());
 }
 
+/// The indices of members that share their name, as each of the others sees it.
+fn sharing(network: &Network) -> Vec<Vec<usize>> {
+    let of = |index: &usize| {
+        let members = network.nodes[*index].machine.as_ref().expect("it runs").members();
+        let shares = |index: &usize| {
+            members.iter().any(|of| of.address() == address(*index) && of.shares_name)
+        };
+        (0..network.nodes.len()).filter(shares).collect()
+    };
+    network.running().iter().map(of).collect()
+}
+
 #[test]
-fn two_nodes_of_one_name_are_told_and_both_stay() {
-    let mut network = Network::new(11, 6);
+fn nodes_of_one_name_are_told_and_all_stay() {
+    let mut network = Network::new(11, 7);
     for index in 0..5 {
         network.start(index, &[group()]);
     }
-    let mut twin = record(5, 1);
-    twin.name = "node-2".into();
-    network.start_as(5, twin, &[group()]);
-    network.run(40 * SECOND);
-    assert_eq!(network.disagreements(), Vec::<String>::new());
-    for node in &network.nodes {
-        assert_eq!(node.shared_names, ["node-2"]);
-        let members = node.machine.as_ref().expect("it runs").members();
-        assert_eq!(members.iter().filter(|member| member.shares_name).count(), 2);
+    for index in [5, 6] {
+        let mut twin = record(index, 1);
+        twin.name = "node-2".into();
+        network.start_as(index, twin, &[group()]);
     }
+    network.run(10 * SECOND);
+    assert_eq!(sharing(&network), vec![Vec::<usize>::new(); 7], "a restart at another port?");
+    network.run(30 * SECOND);
+    assert_eq!(network.disagreements(), Vec::<String>::new());
+    assert!(network.nodes.iter().all(|node| node.shared_names == ["node-2"]));
+    assert_eq!(sharing(&network), vec![vec![2, 5, 6]; 7]);
+    for (dies, share) in [(2, &[5, 6][..]), (5, &[])] {
+        network.crash(dies);
+        network.converge(100 * MS, 20 * SECOND).expect("all know that it died");
+        assert_eq!(sharing(&network), vec![share; network.running().len()], "the dead share none");
+    }
+    assert!(network.nodes.iter().all(|node| node.shared_names == ["node-2"]), "told once");
 }
 
 #[test]

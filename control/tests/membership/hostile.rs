@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 
 use rand::RngExt;
 use wireloom_control::membership::{MEMBERS_MAX, Membership};
-use wireloom_wire::gossip::{CONTROL_PACKET_BYTES_MAX, ControlPacket, HELLO, PULL, SWIM, WELCOME};
+use wireloom_wire::gossip::{
+    CONTROL_PACKET_BYTES_MAX, ControlPacket, HELLO, PULL, SUSPECT, SWIM, WELCOME,
+};
 use wireloom_wire::{EventTypeId, NodeId, SessionId};
 
 use super::mesh;
 use super::network::{Network, SECOND, address, machine, record};
+use super::suspicion::suspicion;
 
 pub(crate) fn packet(cluster: u32, event_type: EventTypeId, payload: &[u8]) -> Vec<u8> {
     let mut bytes = [0; CONTROL_PACKET_BYTES_MAX];
@@ -58,21 +61,71 @@ fn every_refusal_has_its_own_count() {
     assert_eq!((one.up(), one.take_packets().len()), (0, 0), "nobody was answered or believed");
 }
 
+/// A question for a node's own record (0) or for its table (1), as long as a hello.
+fn pull(what: u8) -> Vec<u8> {
+    let hello = hello_of(0);
+    let checked = wireloom_wire::decode_packet(&hello, true).expect("genuine");
+    let frame = checked.frames().next().expect("a frame").expect("well formed");
+    let mut payload = vec![1, what];
+    payload.resize(frame.payload().len(), 0);
+    packet(1, PULL, &payload)
+}
+
+/// The answer of a stranger at the fifth address to this packet of the first.
+fn answer_to(packet: &[u8]) -> Vec<u8> {
+    let mut stranger = machine(record(5, 1), 1);
+    stranger.on_packet(address(0), packet, SECOND);
+    stranger.take_packets().remove(0).1
+}
+
+/// A welcome that says it knew this life at the first address.
+fn welcome_after(known_life: u64) -> Vec<u8> {
+    let honest = answer_to(&hello_of(0));
+    let checked = wireloom_wire::decode_packet(&honest, true).expect("a packet");
+    let frame = checked.frames().next().expect("a frame").expect("well formed");
+    let mut payload = vec![1];
+    payload.extend_from_slice(&known_life.to_le_bytes());
+    payload.extend_from_slice(&frame.payload()[9..]);
+    packet(1, WELCOME, &payload)
+}
+
 #[test]
 fn a_life_at_the_end_of_numbers_is_not_followed() {
     let mut one = one();
     one.hello(address(5), SECOND);
-    let mut payload = vec![1];
-    payload.extend_from_slice(&(u64::MAX - 1).to_le_bytes());
-    let mut stranger = machine(record(5, 1), 1);
-    stranger.on_packet(address(0), &hello_of(0), SECOND);
-    let honest = stranger.take_packets().remove(0).1;
-    let record = wireloom_wire::decode_packet(&honest, true).expect("a packet");
-    let frame = record.frames().next().expect("a frame").expect("well formed");
-    payload.extend_from_slice(&frame.payload()[9..]);
-    one.on_packet(address(5), &packet(1, WELCOME, &payload), SECOND);
+    one.on_packet(address(5), &welcome_after(u64::MAX - 1), SECOND);
     assert_eq!(one.counts().refused_life, 1);
     assert_eq!(one.own().identity.life, 1);
+}
+
+#[test]
+fn a_life_that_is_known_already_is_followed_by_the_next_which_has_refuted_nothing() {
+    let mut one = one();
+    one.hello(address(5), SECOND);
+    one.on_packet(address(5), &welcome_after(0), SECOND);
+    assert_eq!(one.own().identity.life, 1, "nobody knew it");
+    let own = |one: &Membership| one.members().into_iter().find(|of| of.is_self).expect("itself");
+    let origin = record(5, 1).identity;
+    one.on_packet(
+        address(5),
+        &packet(1, SUSPECT, &suspicion(record(0, 1).identity, origin)),
+        SECOND,
+    );
+    one.on_time(2 * SECOND);
+    assert_eq!(own(&one).incarnation(), (1, 1));
+    one.on_packet(address(5), &welcome_after(1), 2 * SECOND);
+    assert_eq!(own(&one).incarnation(), (2, 0));
+    assert_eq!(one.counts().renewals, 1);
+}
+
+#[test]
+fn welcomes_that_come_late_and_pages_nobody_asked_for_are_not_believed() {
+    let mut one = one();
+    one.hello(address(5), SECOND);
+    one.on_packet(address(5), &welcome_after(0), 7 * SECOND);
+    let page = answer_to(&pull(0));
+    one.on_packet(address(5), &page, 7 * SECOND);
+    assert_eq!((one.counts().refused_unasked, one.up()), (2, 0));
 }
 
 #[test]
@@ -89,11 +142,7 @@ fn no_answer_is_longer_than_its_question() {
             heard.extend(sent.map(|(_, bytes)| bytes));
         }
     }
-    heard.push(packet(1, PULL, &{
-        let mut pull = vec![1, 1];
-        pull.resize(1_304, 0);
-        pull
-    }));
+    heard.push(pull(1));
     let now_ns = network.now_ns + SECOND;
     let machine = network.nodes[0].machine.as_mut().expect("it runs");
     machine.take_packets();

@@ -62,6 +62,9 @@ impl NodeBuilder {
         for service in services.announce {
             self = self.service(&service);
         }
+        if !config.rules().is_empty() {
+            self = self.rules(config.rules().clone());
+        }
         self.notes = config.notes();
         self
     }
@@ -174,6 +177,7 @@ impl Config {
         for (id, field, said) in [
             (Id::ConnectTimeout, &mut settings.connect_timeout, tcp.connect_timeout),
             (Id::AckTimeout, &mut settings.ack_timeout, tcp.ack_timeout),
+            (Id::UndeliveredAfter, &mut settings.undelivered_after, tcp.undelivered_after),
             (Id::BackoffMin, &mut settings.backoff_min, tcp.backoff_min),
             (Id::BackoffMax, &mut settings.backoff_max, tcp.backoff_max),
         ] {
@@ -338,6 +342,7 @@ mod tests {
             "[tcp]\nkeep_alive = \"9 s\"",
             "[tcp]\nack_timeout = \"9 s\"",
             "[tcp]\nattempts = 9",
+            "[tcp]\nundelivered_after = \"9 s\"",
             "[tcp]\nbackoff_min = \"9 ms\"",
             "[tcp]\nbackoff_max = \"9 s\"",
             "[groups]\njoin = [\"224.1.1.1:9000\"]",

@@ -79,7 +79,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     /// An error unless there is no fault at all. File by file, in the order of lines.
-    pub(super) fn unless_none(mut faults: Vec<Fault>) -> Result<(), Self> {
+    pub(crate) fn unless_none(mut faults: Vec<Fault>) -> Result<(), Self> {
         if faults.is_empty() {
             return Ok(());
         }

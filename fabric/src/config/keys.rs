@@ -50,6 +50,7 @@ pub(super) enum Id {
     KeepAlive,
     AckTimeout,
     Attempts,
+    UndeliveredAfter,
     BackoffMin,
     BackoffMax,
     Compression,
@@ -224,6 +225,16 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(Id::Attempts, ("tcp", "attempts"), Kind::Count(1, 1_000), "5")
         .cluster("5")
         .means("Attempts to deliver before an event is reported undelivered."),
+    Key::new(
+        Id::UndeliveredAfter,
+        ("tcp", "undelivered_after"),
+        Kind::Time(ms(0), HOUR),
+        "10 s",
+    )
+    .means(
+        "Attempts go on at least this long after the first that failed, however many they are: a \
+         peer that restarts needs its time.",
+    ),
     Key::new(Id::BackoffMin, ("tcp", "backoff_min"), Kind::Time(ms(1), ms(60_000)), "200 ms")
         .means("Wait before the second attempt; each next one waits twice as long, with jitter."),
     Key::new(Id::BackoffMax, ("tcp", "backoff_max"), Kind::Time(ms(1), ms(600_000)), "10 s")

@@ -12,8 +12,9 @@ use super::key::{Key, VARIABLE_PREFIX};
 use super::keys::{Id, KEYS, find, sections};
 use super::nearest::nearest;
 use super::profile::Profile;
-use super::toml_text::{FILE_BYTES_MAX, read, unknown};
+use super::toml_text::{FILE_BYTES_MAX, Read, read, unknown};
 use super::value::{Value, quoted};
+use crate::rules::{Rule, RuleSet, faults_of};
 
 /// A longer value of a variable or flag is refused: longer than any list of seeds.
 const WORD_BYTES_MAX: usize = 64 << 10;
@@ -43,6 +44,7 @@ pub struct Layers {
     file: Vec<Said>,
     environment: Vec<Said>,
     flags: Vec<Said>,
+    rules: Vec<Rule>,
     faults: Vec<Fault>,
 }
 
@@ -56,29 +58,28 @@ impl Layers {
     /// A file's content; `name` is what messages call it. At most 256 KiB.
     #[must_use]
     pub fn text(self, name: &str, text: impl AsRef<[u8]>) -> Self {
-        let (said, faults) = read(name, text.as_ref());
-        self.with_file(said, faults)
+        self.with_file(read(name, text.as_ref()))
     }
 
     /// Reads a file. That it cannot be read is one of the faults of [`Layers::config`].
     #[must_use]
     pub fn file(self, path: &Path) -> Self {
         let name = path.display().to_string();
-        let mut bytes = Vec::new();
-        let most = FILE_BYTES_MAX as u64 + 1;
-        match File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
-            Ok(_) => self.text(&name, bytes),
+        match read_file(path) {
+            Ok(bytes) => self.text(&name, bytes),
             Err(error) => {
                 let place = Source::File { name: name.into(), line: 0, column: 0 };
                 let problem = format!("cannot be read: {error}");
-                self.with_file(Vec::new(), vec![Fault { place, key: None, problem }])
+                let faults = vec![Fault { place, key: None, problem }];
+                self.with_file(Read { faults, ..Read::default() })
             }
         }
     }
 
-    fn with_file(mut self, said: Vec<Said>, faults: Vec<Fault>) -> Self {
-        self.file.extend(said);
-        self.faults.extend(faults);
+    fn with_file(mut self, read: Read) -> Self {
+        self.file.extend(read.said);
+        self.rules.extend(read.rules);
+        self.faults.extend(read.faults);
         self
     }
 
@@ -160,7 +161,7 @@ impl Layers {
     /// # Errors
     /// Everything that is wrong, each with its place.
     pub fn config(self) -> Result<Config, ConfigError> {
-        let Self { file, environment, flags, mut faults } = self;
+        let Self { file, environment, flags, rules, mut faults } = self;
         let said: Vec<Said> = file.into_iter().chain(environment).chain(flags).collect();
         let profile = said.iter().rev().find(|said| said.key.id == Id::NodeProfile);
         let profile = profile.and_then(|said| said.value.to_string().parse().ok());
@@ -169,9 +170,19 @@ impl Layers {
             config.set(key.id, value, source);
         }
         faults.extend(config.contradictions());
+        faults.extend(faults_of(&rules));
+        config.rules = RuleSet::of(rules);
         ConfigError::unless_none(faults)?;
         Ok(config)
     }
+}
+
+/// The bytes of a file, one more than may be read of a longer one.
+pub(crate) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = FILE_BYTES_MAX as u64 + 1;
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What stands behind `WIRELOOM_` in a variable that speaks of a section of ours, in small letters.

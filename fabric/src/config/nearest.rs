@@ -5,7 +5,7 @@ const WORD_BYTES_MAX: usize = 64;
 
 /// The known word with the least edit distance (insertions, deletions, changes, swaps; Damerau
 /// 1964), if at most a third of the letters differ, or one at least.
-pub(super) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     if text.len() > WORD_BYTES_MAX {
         return None;
     }

@@ -38,6 +38,8 @@ pub struct TcpSettings {
     pub ack_timeout: Duration,
     /// Attempts to deliver before an event is reported undelivered.
     pub attempts: u32,
+    /// How long after the first failed attempt none is reported yet.
+    pub undelivered_after: Duration,
     /// Wait before the second attempt.
     pub backoff_min: Duration,
     /// Longest wait between attempts, at least [`TcpSettings::backoff_min`].
@@ -152,6 +154,7 @@ impl Config {
             keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
             ack_timeout: self.time(Id::AckTimeout),
             attempts: u32::try_from(self.count(Id::Attempts)).unwrap_or(u32::MAX),
+            undelivered_after: self.time(Id::UndeliveredAfter),
             backoff_min: self.time(Id::BackoffMin),
             backoff_max: self.time(Id::BackoffMax),
             compression: self.flag(Id::Compression),

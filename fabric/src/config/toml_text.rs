@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::fault::{FAULTS_MAX, Fault, Source};
 use super::key::Key;
@@ -14,41 +14,76 @@ use super::keys::{KEYS, find, sections};
 use super::layers::Said;
 use super::nearest::nearest;
 use super::value::quoted;
+use crate::rules::{RULES_MAX, Rule, rule_of};
+
+/// Tables of rules, which are no section: there may be many.
+const RULE: &str = "rule";
 
 /// A longer file is refused unread: twenty times one that says and explains everything.
 pub const FILE_BYTES_MAX: usize = 256 << 10;
 
+/// What a file says, and everything that is wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) said: Vec<Said>,
+    pub(super) rules: Vec<Rule>,
+    pub(super) faults: Vec<Fault>,
+}
+
 /// Reads `bytes`, the content of the file called `name`.
-pub(super) fn read(name: &str, bytes: &[u8]) -> (Vec<Said>, Vec<Fault>) {
-    let mut reading = Reading { name: name.into(), text: "", said: Vec::new(), faults: Vec::new() };
-    if bytes.len() > FILE_BYTES_MAX {
-        let problem = || format!("longer than {FILE_BYTES_MAX} bytes, so no configuration");
-        reading.fault(None, None, problem);
-        return (reading.said, reading.faults);
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => {
-            reading.text = text;
-            reading.document(text);
-        }
-        Err(error) => {
-            let good = &bytes[..error.valid_up_to()];
-            reading.text = std::str::from_utf8(good).unwrap_or_default();
-            let at = reading.text.len();
-            reading.fault(Some(at), None, || "not UTF-8 from here on".to_owned());
-        }
-    }
-    (reading.said, reading.faults)
+pub(super) fn read(name: &str, bytes: &[u8]) -> Read {
+    read_as(name, bytes, false)
+}
+
+/// Reads the content of a file that holds rules of routing and nothing else.
+pub(crate) fn read_rules(name: &str, bytes: &[u8]) -> (Vec<Rule>, Vec<Fault>) {
+    let Read { rules, faults, .. } = read_as(name, bytes, true);
+    (rules, faults)
+}
+
+fn read_as(name: &str, bytes: &[u8], only_rules: bool) -> Read {
+    let mut reading = Reading {
+        name: name.into(),
+        text: "",
+        only_rules,
+        said: Vec::new(),
+        rules: Vec::new(),
+        faults: Vec::new(),
+    };
+    reading.bytes(bytes);
+    let Reading { said, rules, faults, .. } = reading;
+    Read { said, rules, faults }
 }
 
 struct Reading<'a> {
     name: Arc<str>,
     text: &'a str,
+    only_rules: bool,
     said: Vec<Said>,
+    rules: Vec<Rule>,
     faults: Vec<Fault>,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn bytes(&mut self, bytes: &'a [u8]) {
+        if bytes.len() > FILE_BYTES_MAX {
+            let problem = || format!("longer than {FILE_BYTES_MAX} bytes, so no configuration");
+            return self.fault(None, None, problem);
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => {
+                self.text = text;
+                self.document(text);
+            }
+            Err(error) => {
+                let good = &bytes[..error.valid_up_to()];
+                self.text = std::str::from_utf8(good).unwrap_or_default();
+                let at = self.text.len();
+                self.fault(Some(at), None, || "not UTF-8 from here on".to_owned());
+            }
+        }
+    }
+
     fn document(&mut self, text: &str) {
         let (table, errors) = DeTable::parse_recoverable(text);
         // What follows from broken syntax is not told again as a wrong value of the same line.
@@ -62,6 +97,15 @@ impl Reading<'_> {
         }
         for (name, value) in table.get_ref() {
             match value.get_ref() {
+                DeValue::Array(rules) if name.get_ref() == RULE => self.rules(rules, &broken),
+                _ if self.only_rules || name.get_ref() == RULE => {
+                    let problem = || {
+                        "rules stand in [[rule]] with two brackets, and a file of rules has \
+                         nothing else"
+                            .to_owned()
+                    };
+                    self.fault_unless(&broken, name.span().start, None, problem);
+                }
                 DeValue::Table(keys) if sections().any(|section| section == name.get_ref()) => {
                     self.section(name.get_ref(), keys, &broken);
                 }
@@ -83,7 +127,31 @@ impl Reading<'_> {
             let at = value.span().start;
             match key.value_in(value.get_ref()) {
                 Ok(value) => self.said.push(Said { key, value, source: self.place(Some(at)) }),
-                Err(problem) => self.fault_unless(broken, at, Some(key), || problem),
+                Err(problem) => self.fault_unless(broken, at, Some(key.path()), || problem),
+            }
+        }
+    }
+
+    /// The tables of `[[rule]]`, in their order.
+    fn rules(&mut self, rules: &DeArray<'_>, broken: &HashSet<usize>) {
+        for rule in rules {
+            let at = rule.span().start;
+            if self.rules.len() == RULES_MAX {
+                return self.fault(Some(at), None, || format!("more than {RULES_MAX} rules"));
+            }
+            let DeValue::Table(table) = rule.get_ref() else {
+                let problem = || "a rule is a table: write [[rule]] and its keys below".to_owned();
+                self.fault_unless(broken, at, None, problem);
+                continue;
+            };
+            let mut wrong = Vec::new();
+            let read = rule_of(table, (at, self.place(Some(at))), &mut |at, key, problem| {
+                let key = key.map_or_else(|| RULE.to_owned(), |key| format!("{RULE}.{key}"));
+                wrong.push((at, key, problem));
+            });
+            self.rules.extend(read);
+            for (at, key, problem) in wrong {
+                self.fault_unless(broken, at, Some(key), || problem);
             }
         }
     }
@@ -93,7 +161,7 @@ impl Reading<'_> {
         &mut self,
         broken: &HashSet<usize>,
         at: usize,
-        key: Option<&Key>,
+        key: Option<String>,
         problem: impl FnOnce() -> String,
     ) {
         if !self.tells() || !broken.contains(&self.position(at).0) {
@@ -107,9 +175,9 @@ impl Reading<'_> {
         self.faults.len() < FAULTS_MAX
     }
 
-    fn fault(&mut self, at: Option<usize>, key: Option<&Key>, problem: impl FnOnce() -> String) {
+    fn fault(&mut self, at: Option<usize>, key: Option<String>, problem: impl FnOnce() -> String) {
         let fault = if self.tells() {
-            Fault { place: self.place(at), key: key.map(Key::path), problem: problem() }
+            Fault { place: self.place(at), key, problem: problem() }
         } else {
             Fault { place: self.place(None), key: None, problem: String::new() }
         };

@@ -86,6 +86,11 @@ fn quantity_text(amount: u64, units: &[(&str, u64)], zero: &str) -> String {
     whole.map_or_else(|| zero.to_owned(), |(unit, factor)| format!("{} {unit}", amount / factor))
 }
 
+/// A size: whole bytes, or with a unit.
+pub(crate) fn bytes_of(text: &str) -> Option<u64> {
+    text.parse().ok().or_else(|| quantity(text, BYTE_UNITS))
+}
+
 /// Reads `1.5 MiB`: digits, at most nine more behind a point, and a unit. The amount is exact.
 fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
@@ -106,7 +111,7 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 /// A text as it may stand in a message: quoted, letters that control a terminal made visible, cut.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let (begin, rest) = cut(text);
     format!("{begin:?}{rest}")
 }
@@ -146,12 +151,9 @@ impl Key {
             Kind::Choice(numbers) => {
                 text.parse().ok().filter(|number| numbers.contains(number)).map(Value::Count)
             }
-            Kind::Bytes(min, max) => text
-                .parse()
-                .ok()
-                .or_else(|| quantity(text, BYTE_UNITS))
-                .filter(|bytes| within(*bytes, min, max))
-                .map(Value::Bytes),
+            Kind::Bytes(min, max) => {
+                bytes_of(text).filter(|bytes| within(*bytes, min, max)).map(Value::Bytes)
+            }
             Kind::Time(min, max) => quantity(text, TIME_UNITS)
                 .map(Duration::from_nanos)
                 .filter(|time| (min..=max).contains(time))
@@ -270,7 +272,7 @@ fn whole(value: &DeValue<'_>) -> Option<String> {
 }
 
 /// What a TOML value is, for a message.
-fn named(value: &DeValue<'_>) -> String {
+pub(crate) fn named(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => quoted(text),
         DeValue::Integer(number) => shortened(&number.to_string()),

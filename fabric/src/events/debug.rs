@@ -31,6 +31,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "debug", priority = "background", multicast = "224.1.1.2:9000", crate = "crate")]
 pub struct DebugMessage {
     /// Name of the node it happened on.

@@ -33,6 +33,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "discovery", priority = "high", multicast = "239.255.87.76:9076", crate = "crate")]
 pub struct Discovery {
     /// The node's name.

@@ -30,6 +30,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "error", priority = "critical", crate = "crate")]
 pub struct ErrorReport {
     /// Name of the node it happened on.

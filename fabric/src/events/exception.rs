@@ -29,6 +29,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "exception", priority = "critical", crate = "crate")]
 pub struct Exception {
     /// The part of the program that failed.

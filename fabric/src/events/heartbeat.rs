@@ -24,6 +24,7 @@ const PROC_BYTES_MAX: u64 = 64 * 1024;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "heartbeat", priority = "normal", multicast = "239.255.87.76:9076", crate = "crate")]
 pub struct Heartbeat {
     /// The node's name.

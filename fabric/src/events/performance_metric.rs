@@ -31,6 +31,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "performance-metric", priority = "low", crate = "crate")]
 pub struct PerformanceMetric {
     /// Name of the node that measured.

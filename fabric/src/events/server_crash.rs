@@ -32,6 +32,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "server-crash", priority = "critical", crate = "crate")]
 pub struct ServerCrash {
     /// Name of the node that ended.

@@ -16,6 +16,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "service-announcement", priority = "high", crate = "crate")]
 pub struct ServiceAnnouncement {
     /// The node's name.

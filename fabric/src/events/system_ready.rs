@@ -28,6 +28,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "system-ready", priority = "high", multicast = "224.1.1.1:9000", crate = "crate")]
 pub struct SystemReady {
     /// The version of the system.

@@ -36,6 +36,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "trace", priority = "low", multicast = "224.1.1.2:9000", crate = "crate")]
 pub struct Trace {
     /// The trace it belongs to: 32 hexadecimal digits, as in `traceparent`.
@@ -78,6 +79,7 @@ pub struct Trace {
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[schema(crate = "crate")]
 #[rkyv(derive(Debug, PartialEq))]

@@ -29,6 +29,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "ui-state-change", priority = "normal", crate = "crate")]
 pub struct UiStateChange {
     /// The session it belongs to, by the program's own numbering.

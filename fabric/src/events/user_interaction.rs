@@ -27,6 +27,7 @@ use crate::event::Event;
     serde::Serialize,
     serde::Deserialize,
 )]
+#[cfg_attr(feature = "json-schema", derive(schemars::JsonSchema))]
 #[event(type = "user-interaction", priority = "normal", crate = "crate")]
 pub struct UserInteraction {
     /// Who did it, by the program's own numbering; 0 for somebody not known.

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wireloom::{Delivery, ReliableSettings, Target, Undelivered};
 
@@ -46,6 +46,38 @@ fn nobody_there_is_told_by_receipt_dead_letter_and_ledger() {
     let accepted = publisher.publish(&Numbered::new(100)).expect("accepted");
     let receipt = publisher.receipt(accepted).expect("reliable");
     assert_eq!(receipt.wait(PATIENCE), Delivery::Undelivered(Undelivered::Unreachable));
+}
+
+#[test]
+fn a_peer_that_starts_again_after_all_attempts_but_in_time_gets_its_events() {
+    let first = node("desk").start().expect("starts");
+    let address = first.address();
+    drop(first);
+    let settings = ReliableSettings { undelivered_after: PATIENCE, ..hasty() };
+    let feed = node("feed").reliable(settings).start().expect("starts");
+    let mut publisher = feed.publisher::<Numbered>(&Target::Reliable(address)).expect("a route");
+    let accepted = publisher.publish(&Numbered::new(7)).expect("accepted");
+    let receipt = publisher.receipt(accepted).expect("reliable");
+    eventually("more attempts than three", || counted(&feed, "links_unreachable") > 6);
+    let desk = node("desk").listen(&address.to_string()).start().expect("starts again");
+    let seen = Seen::by(&desk);
+    assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+    assert_eq!(seen.numbers(), [7]);
+}
+
+#[test]
+fn nothing_is_given_up_before_its_time_and_all_attempts_are_used_up() {
+    let after = Duration::from_millis(300);
+    let settings = ReliableSettings { undelivered_after: after, ..hasty() };
+    let feed = node("feed").reliable(settings).start().expect("starts");
+    let mut publisher = feed.publisher::<Numbered>(&Target::Reliable(nobody())).expect("a route");
+    let begun = Instant::now();
+    let accepted = publisher.publish(&Numbered::new(0)).expect("accepted");
+    let receipt = publisher.receipt(accepted).expect("reliable");
+    assert_eq!(receipt.wait(PATIENCE), Delivery::Undelivered(Undelivered::Unreachable));
+    assert!(begun.elapsed() >= after, "{:?}", begun.elapsed());
+    let dials = counted(&feed, "links_dialled");
+    assert!(dials > 6, "at most 20 ms apart: {dials}");
 }
 
 #[test]

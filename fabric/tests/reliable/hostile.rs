@@ -14,7 +14,7 @@ use wireloom_wire::{
 
 use crate::support::{Numbered, PATIENCE, Seen, counted, eventually, hasty, node, patiently};
 
-fn hello(name: &str) -> Hello<'_> {
+pub(crate) fn hello(name: &str) -> Hello<'_> {
     let mut streams = [StreamPoint::default(); HELLO_STREAMS_MAX];
     streams[0] = StreamPoint { lane: 2, pieces: false, session: 77, sequence: 0 };
     Hello {
@@ -32,20 +32,20 @@ fn hello(name: &str) -> Hello<'_> {
     }
 }
 
-fn encoded(control: &Control<'_>) -> Vec<u8> {
+pub(crate) fn encoded(control: &Control<'_>) -> Vec<u8> {
     let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
     let length = control.encode(NodeId(5), &mut packet);
     packet[..length].to_vec()
 }
 
-fn dial(node: &Node) -> TcpStream {
+pub(crate) fn dial(node: &Node) -> TcpStream {
     let stream = TcpStream::connect(node.address()).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     stream
 }
 
 /// Everything the node says until it closes the socket.
-fn answer(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) fn answer(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     // A reset is an end too.
     let _ = stream.read_to_end(&mut bytes);
@@ -145,16 +145,42 @@ fn a_hello_one_byte_at_a_time_is_a_hello_and_half_of_one_expires() {
     assert!(refusal(&said).is_none());
     eventually("the answer to the question", || counted(&desk, "statuses_sent") == 1);
 
-    // Sixty-four strangers who never finish: a sixty-fifth is shed at once, all expire.
+    // Sixty-five strangers who never finish: the first is shed, the others expire.
     let mut strangers: Vec<TcpStream> = (0..65).map(|_| dial(&desk)).collect();
     for stranger in &mut strangers {
         let _ = stranger.write_all(&bytes[..20]);
     }
-    eventually("the shedding", || counted(&desk, "handshakes_shed") >= 1);
+    eventually("the shedding", || counted(&desk, "handshakes_shed") == 1);
+    strangers[1].set_read_timeout(Some(Duration::from_millis(1))).expect("a timeout");
+    assert!(answer(&mut strangers[0]).is_empty());
+    assert!(strangers[1].read(&mut [0]).is_err(), "the second stays");
+    strangers[1].set_read_timeout(Some(PATIENCE)).expect("a timeout");
     for stranger in &mut strangers {
         assert!(answer(stranger).is_empty());
     }
     eventually("the deadline", || counted(&desk, "handshakes_expired") >= 64);
+}
+
+#[test]
+fn who_says_hello_at_once_gets_in_among_strangers_that_do_not() {
+    let patient = || ReliableSettings { connect_timeout: PATIENCE, ..ReliableSettings::default() };
+    let desk = node("desk").reliable(patient()).start().expect("starts");
+    let feed = node("feed").reliable(patient()).start().expect("starts");
+    // Every other one says half a hello.
+    let half = &encoded(&Control::Hello(hello("half")))[..20];
+    let _strangers: Vec<TcpStream> = (0..64)
+        .map(|stranger| {
+            let mut stream = dial(&desk);
+            stream.write_all(if stranger % 2 == 0 { half } else { &[] }).expect("sent");
+            stream
+        })
+        .collect();
+    let mut honest =
+        feed.publisher::<Numbered>(&Target::Reliable(desk.address())).expect("a route");
+    let accepted = honest.publish(&Numbered::new(1)).expect("accepted");
+    let receipt = honest.receipt(accepted).expect("reliable");
+    assert_eq!(receipt.wait(PATIENCE / 4), Delivery::Delivered);
+    assert_eq!((counted(&desk, "handshakes_shed"), counted(&desk, "handshakes_expired")), (1, 0));
 }
 
 #[test]

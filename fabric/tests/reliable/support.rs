@@ -95,6 +95,7 @@ pub(crate) fn hasty() -> ReliableSettings {
         backoff_min: Duration::from_millis(5),
         backoff_max: Duration::from_millis(20),
         attempts: 3,
+        undelivered_after: Duration::ZERO,
         ..ReliableSettings::default()
     }
 }

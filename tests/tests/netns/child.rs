@@ -95,6 +95,7 @@ fn start(settings: &Value) -> Node {
     let reliable = ReliableSettings {
         attempts: number(settings, "attempts")
             .map_or(usual.attempts, |n| u32::try_from(n).unwrap_or(u32::MAX)),
+        undelivered_after: ms("undelivered_ms").unwrap_or(usual.undelivered_after),
         ack_timeout: ms("ack_ms").unwrap_or(usual.ack_timeout),
         connect_timeout: ms("connect_ms").unwrap_or(usual.connect_timeout),
         backoff_max: ms("backoff_max_ms").unwrap_or(usual.backoff_max),

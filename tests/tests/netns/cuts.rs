@@ -170,7 +170,7 @@ fn blackhole(run: &Run) -> String {
 
 /// Each dial is refused at once: pauses keep it from being a storm, and the events are told.
 fn refused(run: &Run) -> String {
-    let mut fleet = Fleet::new(run, 2, json!({}));
+    let mut fleet = Fleet::new(run, 2, json!({ "undelivered_ms": 0 }));
     fleet.revive(0);
     let target = reliable(1);
     fleet.feed(0, &target, 1_000, 0);

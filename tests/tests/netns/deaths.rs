@@ -118,7 +118,8 @@ fn behind_handlers(run: &Run) -> String {
 
 /// A receiver that does not come back in time: what it had is delivered, the rest is told.
 fn stays_dead(run: &Run) -> String {
-    let mut fleet = Fleet::start(run, 2, json!({ "ack_ms": 1_000, "connect_ms": 1_000 }));
+    let settings = json!({ "ack_ms": 1_000, "connect_ms": 1_000, "undelivered_ms": 1_000 });
+    let mut fleet = Fleet::start(run, 2, settings);
     let target = reliable(1);
     fleet.feed(0, &target, 0, 3_000);
     sleep(Duration::from_millis(700));

@@ -40,7 +40,8 @@ impl Dialled {
             }
             (packets, bytes) = (packets + 1, bytes + length);
         }
-        if bytes < PACKED_BYTES_MIN {
+        // What was said goes before, and is away: words are not to wait for one block after another.
+        if bytes < PACKED_BYTES_MIN || !line.speak(cycle.sockets)? {
             return Ok(0);
         }
         let plan = &plan[..packets];
@@ -50,7 +51,7 @@ impl Dialled {
             return Ok(0);
         };
         let written = line.write(cycle.sockets, 1, std::iter::once(block))?;
-        line.say(&block[written..]);
+        line.say_rest(&block[written..]);
         cycle.counters.add(Counter::BytesSent, block.len() as u64);
         cycle.counters.add(Counter::BlocksSent, 1);
         cycle.counters.add(Counter::BytesPacked, bytes as u64);

@@ -1,0 +1,117 @@
+//! `wireloom explain` and `wireloom rules`: what they say, what they refuse, and a running node
+//! that comes to new rules.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::program::{Scratch, run, text, wireloom};
+
+const RULES: &[u8] = b"[[rule]]\ntype = \"metric.*\"\npriority = \">= high\"\nsize = \"> 1400\"\n\
+    target = \"service:metrics\"\ntransport = \"tcp\"\n\n[[rule]]\ntype = \"note\"\n\
+    to = \"node:desk\"\ntransport = \"tcp\"\n";
+
+#[test]
+fn an_event_is_explained_with_the_rule_that_decides() {
+    let file = Scratch::new("explain.toml", RULES);
+    let words = ["explain", "--type", "metric.cpu", "--to", "node:127.0.0.1:9", "--priority"];
+    let with = |rest: &[&str]| run(&[&words[..], rest].concat());
+    let explained = with(&["high", "--bytes", "2KiB", "--rules", file.path()]);
+    let told = text(&explained.stdout);
+    assert_eq!(explained.status.code(), Some(0), "{told}{}", text(&explained.stderr));
+    for part in [
+        "metric.cpu of 2048 bytes, high, to node:127.0.0.1:9, and by a rule to service:metrics",
+        &format!("goes by tcp reliable, decided by the rule at {}:1", file.path()),
+        "a cluster says: --seed or --group",
+    ] {
+        assert!(told.contains(part), "without {part}: {told}");
+    }
+    let json = with(&["low", "--bytes", "100000", "--rules", file.path(), "--json"]);
+    let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["decided_by"], "size");
+    assert_eq!(json["transport"], "tcp streaming");
+    assert_eq!(json["addresses"][0], "127.0.0.1:9");
+    let refused = run(&["explain", "--type", "a", "--to", "udp://127.0.0.1:9", "--bytes", "1MiB"]);
+    assert_eq!(refused.status.code(), Some(1), "no packet holds it, and a packet was demanded");
+    assert!(text(&refused.stdout).contains("refused: the event does not fit"));
+    for (words, told) in [
+        (&["explain", "--type", "A", "--to", "auto"][..], "try a"),
+        (&["explain", "--type", "a", "--to", "nowhere"], "is not a target"),
+        (&["explain", "--type", "a", "--to", "auto", "--rules", "/none.toml"], "cannot be read"),
+    ] {
+        let refused = run(words);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(text(&refused.stderr).contains(told), "{words:?}: {}", text(&refused.stderr));
+    }
+}
+
+#[test]
+fn rules_are_checked_and_compared() {
+    let (old, new) = (Scratch::new("old.toml", RULES), Scratch::new("new.toml", b""));
+    let checked = run(&["rules", "check", old.path()]);
+    let told = text(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    assert!(told.contains("metric.* goes to service:metrics, by tcp"), "{told}");
+    assert!(told.contains("2 rules, nothing wrong"), "{told}");
+
+    let wrong = Scratch::new("wrong.toml", b"[[rule]]\ntransprot = \"\x1b[2Judp\"\n");
+    let refused = run(&["rules", "check", wrong.path()]);
+    let told = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(told.contains("wrong.toml:2:1: rule: no key") || told.contains("not TOML"), "{told}");
+    assert!(!told.contains('\x1b'), "{told:?}");
+
+    let words = ["rules", "apply", "--dry-run", new.path(), "--into", old.path()];
+    let compared = run(&words);
+    let told = text(&compared.stdout);
+    assert_eq!(compared.status.code(), Some(0), "{}", text(&compared.stderr));
+    let line = "note of 64 bytes, normal, to node:desk: tcp reliable (";
+    assert!(told.contains(line) && told.contains("→ udp fast (default)"), "{told}");
+    assert!(told.contains("2 events of those the rules speak of"), "{told}");
+    assert_eq!(std::fs::read(old.path()).expect("it is there"), RULES, "nothing was changed");
+    let json = run(&[&words[..], &["--json"]].concat());
+    let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["changes"].as_array().map(Vec::len), Some(2));
+
+    let nobody = run(&["rules", "apply", new.path()]);
+    assert_eq!(nobody.status.code(), Some(2));
+    assert!(text(&nobody.stderr).contains("no running node can be told from outside"));
+}
+
+#[test]
+fn a_running_node_takes_new_rules_and_keeps_the_old_ones_when_they_are_wrong() {
+    let (live, new) = (Scratch::new("live.toml", b""), Scratch::new("next.toml", RULES));
+    let words = ["node", "--rules", live.path(), "--no-group", "--seed", "127.0.0.1:9"];
+    let mut node = wireloom(&words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let stderr = BufReader::new(node.stderr.take().expect("piped"));
+    let (lines, told) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for line in stderr.lines().map_while(Result::ok) {
+            let _ = lines.send(line);
+        }
+    });
+    let hear = |part: &str| {
+        let heard = told.recv_timeout(Duration::from_secs(60));
+        assert!(heard.as_ref().is_ok_and(|line| line.contains(part)), "without {part}: {heard:?}");
+    };
+    // The node may be about to read the file for the first time.
+    std::thread::sleep(Duration::from_millis(500));
+    let applied = run(&["rules", "apply", new.path(), "--into", live.path()]);
+    assert_eq!(applied.status.code(), Some(0), "{}", text(&applied.stderr));
+    hear("2 rules from now on");
+    std::fs::write(live.path(), "[[rule]]\ntransport = \"pigeon\"\n").expect("it is written");
+    hear("live.toml:2:13: rule.transport: no transport \"pigeon\"");
+    hear("the rules before these stay in effect");
+    std::fs::write(live.path(), "[[rule]]\ntransport = \"udp\"\n").expect("it is written");
+    hear("1 rule from now on");
+    node.kill().expect("it runs");
+    node.wait().expect("it ended");
+    reader.join().expect("no panic");
+}

@@ -1,0 +1,272 @@
+//! Two nodes' links over one network in memory, their handlers in the hand of the test: what two
+//! directions on one line do to each other. A side sleeps when it has nothing to do, as its thread
+//! would, so that what it forgets stays forgotten.
+
+mod both_ways;
+mod hostile;
+
+use std::time::Duration;
+
+use wireloom_dataplane::clock::Clock;
+use wireloom_dataplane::inbound::ORIGIN_BYTES;
+use wireloom_dataplane::launch::ReceiverPort;
+use wireloom_ring::{ClaimError, Producer, Records, Retained, record_spacing};
+use wireloom_wire::{
+    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, Frames, NodeId, Priority,
+    event_type_id,
+};
+
+use super::*;
+use crate::outgoing::Feed;
+use crate::settings::ReliableSettings;
+use crate::simulated::{SimulatedSockets, SimulatedStreams, StreamModel};
+use crate::tally::Tally;
+
+const LANE: Lane = 2;
+const STEP_NS: u64 = 50_000;
+
+fn address(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, u8::try_from(index + 1).expect("few")], 7_000))
+}
+
+/// What an event carries: half of it nothing that could be compressed.
+fn content(number: u64, bytes: usize) -> Vec<u8> {
+    let mut random = Random::new(number);
+    let noise = |at: usize| if at < bytes / 2 { random.next().to_le_bytes()[0] } else { 7 };
+    (0..bytes).map(noise).collect()
+}
+
+/// Times as they are by default but for silence, which is to show within a test.
+fn settings() -> ReliableSettings {
+    ReliableSettings {
+        pool: 1,
+        ack_timeout: Duration::from_secs(2),
+        keep_alive: Duration::from_secs(1),
+        attempts: u32::MAX,
+        backoff_min: Duration::from_millis(1),
+        backoff_max: Duration::from_millis(20),
+        ..ReliableSettings::default()
+    }
+}
+
+/// One node's links, publishers and handlers.
+struct Side {
+    links: Links<SimulatedSockets>,
+    address: SocketAddr,
+    port: LinksPort,
+    receiver: ReceiverPort,
+    publisher: Option<Producer>,
+    tally: Arc<Tally>,
+    published: u64,
+    local: Option<Box<LocalRing>>,
+    /// Its handlers take nothing.
+    stuck: bool,
+    seen: Vec<u64>,
+    asleep: bool,
+}
+
+impl Side {
+    fn new(network: &SimulatedStreams, index: usize, config: (&Clock, ReliableSettings)) -> Self {
+        let (clock, settings) = config;
+        let identity = Identity {
+            node: NodeId(index as u64 + 1),
+            incarnation: 1,
+            name: format!("node-{index}"),
+            cluster: 1,
+            listens: address(index),
+            event_bytes_max: 1 << 20,
+            compresses: settings.compression,
+        };
+        let receiver =
+            ReceiverPort { commands: Default::default(), counters: Arc::default(), wake: None };
+        let port = LinksPort {
+            commands: Default::default(),
+            counters: Arc::default(),
+            accepted_most: Arc::default(),
+            wake: None,
+        };
+        let config = LinksConfig {
+            identity,
+            settings,
+            clock: clock.clone(),
+            receiver: receiver.clone(),
+            port: port.clone(),
+        };
+        Self {
+            links: Links::new(network.node(address(index)), config, index as u64),
+            address: address(index),
+            port,
+            receiver,
+            publisher: None,
+            tally: Arc::default(),
+            published: 0,
+            local: None,
+            stuck: false,
+            seen: Vec::new(),
+            asleep: false,
+        }
+    }
+
+    fn counted(&self, counter: Counter) -> u64 {
+        self.port.counters.read(counter)
+    }
+
+    /// A ring of this size, whose events go to `to`.
+    fn attach(&mut self, to: SocketAddr, ring_bytes: usize) {
+        let (producer, consumer) =
+            ring(RingConfig { capacity_bytes: ring_bytes, huge_pages: false }).expect("memory");
+        (self.publisher, self.tally, self.published) = (Some(producer), Arc::default(), 0);
+        let feed = Feed::new(Retained::new(consumer), Arc::clone(&self.tally));
+        self.port.commands.push(LinksCommand::Attach(to, LANE, feed)).expect("room");
+        self.asleep = false;
+    }
+
+    /// Publishes as many events of this size as there is room for, at most `count`.
+    fn publish(&mut self, count: u64, bytes: usize) -> u64 {
+        let Some(producer) = &mut self.publisher else { return 0 };
+        for done in 0..count {
+            let encoder = FrameEncoder::new(FrameHeader {
+                length: 0,
+                event_type: event_type_id("numbered"),
+                fingerprint: Fingerprint::NONE,
+                priority: Priority::Normal,
+                encoding: Encoding::Raw,
+                flags: FrameFlags::empty(),
+                sequence: self.published,
+                timestamp_ns: 0,
+            });
+            match producer.claim(bytes + 64) {
+                Ok(mut claim) => {
+                    let payload = content(self.published, bytes.next_multiple_of(16));
+                    let length = encoder.write(&payload, &mut claim).expect("it fits");
+                    claim.commit(length);
+                }
+                Err(ClaimError::Full) => return done,
+                Err(other) => panic!("{other}"),
+            }
+            (self.published, self.asleep) = (self.published + 1, false);
+        }
+        count
+    }
+
+    /// Its handlers take what there is.
+    fn handle(&mut self) {
+        while let Some(command) = self.receiver.commands.pop() {
+            if let ReceiverCommand::AttachLocal(local) = command {
+                self.local = Some(local);
+            }
+        }
+        let Some(local) = self.local.as_mut().filter(|_| !self.stuck) else { return };
+        let batch = local.consumer.read();
+        let bytes = batch.len();
+        for record in Records::new(batch) {
+            for frame in Frames::new(&record[ORIGIN_BYTES..]) {
+                let frame = frame.expect("a frame");
+                let number = frame.header.sequence;
+                assert!(frame.payload() == content(number, frame.payload().len()), "altered");
+                self.seen.push(number);
+            }
+        }
+        debug_assert_eq!(bytes, record_spacing(bytes));
+        local.consumer.release(bytes);
+        self.asleep &= bytes == 0;
+    }
+
+    /// What its thread does until it sleeps, unless it does and nothing wakes it.
+    fn run(&mut self, now_ns: u64, news: bool) {
+        if self.asleep && !news && self.links.deadline_ns().is_none_or(|at| now_ns < at) {
+            return;
+        }
+        for _ in 0..64 {
+            if self.links.do_work(now_ns) == 0 {
+                self.links.before_sleep();
+                self.asleep = self.links.do_work(now_ns) == 0;
+                if self.asleep {
+                    return;
+                }
+            }
+            self.handle();
+        }
+    }
+
+    /// Whether everything published was seen by the other side's handlers, in order, and is known
+    /// to have been.
+    fn is_through(&self, other: &Self) -> bool {
+        self.tally.delivered() == self.published && other.seen.len() as u64 == self.published
+    }
+}
+
+/// Two of them.
+struct Pair {
+    clock: Clock,
+    network: SimulatedStreams,
+    sides: [Side; 2],
+}
+
+impl Pair {
+    fn new(model: StreamModel, settings: &ReliableSettings) -> Self {
+        let (clock, network) = (Clock::simulated(), SimulatedStreams::new(7, model));
+        let side = |index| Side::new(&network, index, (&clock, settings.clone()));
+        let sides = [side(0), side(1)];
+        Self { clock, network, sides }
+    }
+
+    fn step(&mut self) {
+        let now_ns = self.clock.advance(Duration::from_nanos(STEP_NS));
+        self.network.advance_to(now_ns);
+        for side in &mut self.sides {
+            let news = self.network.has_news(side.address);
+            side.handle();
+            side.run(now_ns, news);
+        }
+    }
+
+    fn run(&mut self, time: Duration) {
+        for _ in 0..time.as_nanos() / u128::from(STEP_NS) {
+            self.step();
+        }
+    }
+
+    /// Runs until something holds, in virtual time.
+    fn until(&mut self, what: &str, within: Duration, mut holds: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..within.as_nanos() / u128::from(STEP_NS) {
+            self.step();
+            if holds(self) {
+                return;
+            }
+        }
+        let told = self.sides.each_ref().map(|side| {
+            let counters: Vec<_> =
+                side.port.counters.non_zero().map(|(of, n)| (of.name, n)).collect();
+            (side.published, side.tally.delivered(), side.seen.len(), counters)
+        });
+        panic!("waited in vain for {what}: {told:#?}");
+    }
+
+    /// The first publishes to the second, then the second to the first: by the same line.
+    fn talking(model: StreamModel, settings: &ReliableSettings, ring_bytes: usize) -> Self {
+        let mut pair = Self::new(model, settings);
+        for (from, to) in [(0, 1), (1, 0)] {
+            pair.sides[from].attach(address(to), ring_bytes);
+            pair.sides[from].publish(1, 10);
+            pair.until("the first event", Duration::from_secs(5), |pair| {
+                pair.sides[from].is_through(&pair.sides[to])
+            });
+        }
+        let [a, b] = &pair.sides;
+        assert_eq!((a.counted(Counter::LinksDialled), a.counted(Counter::LinksBorrowed)), (1, 0));
+        assert_eq!((b.counted(Counter::LinksDialled), b.counted(Counter::LinksBorrowed)), (0, 1));
+        for side in &pair.sides {
+            // The half that writes, and the half that takes.
+            assert_eq!(side.counted(Counter::LinksOpened), 2);
+        }
+        pair
+    }
+
+    fn assert_in_order(&self) {
+        for (from, to) in [(0, 1), (1, 0)] {
+            let all: Vec<u64> = (0..self.sides[from].published).collect();
+            assert!(self.sides[to].seen == all, "from {from}: {} seen", self.sides[to].seen.len());
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! What a router remembers: for each target that leaves its transport open, and each type and
+//! priority routed to it, what was decided and the ways there. Owned by one router.
+//!
+//! A repeated call compares one target and two numbers; another type of the same target costs a
+//! look-up by its id. Everything is forgotten when the node's rules are exchanged.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use wireloom_wire::Priority;
+
+use crate::choose::{Aim, Chooser};
+use crate::outcome::{NoRoute, Refused};
+use crate::router::way_of;
+use crate::rules::RuleSet;
+use crate::select::{Asked, Carrier, Decision, Size, decide};
+use crate::shared::Shared;
+use crate::target::Target;
+use crate::writer::Way;
+
+/// So many plans are remembered; a router of more begins anew.
+const PLANS_MAX: usize = 1 << 16;
+
+/// The ways to where events go.
+#[derive(Debug, Clone)]
+pub(crate) enum Ways {
+    One(Way, Spill),
+    /// One copy for each.
+    Each(Arc<[(Way, Spill)]>),
+}
+
+impl Ways {
+    /// The ways one after the other.
+    pub(crate) fn each(&self) -> impl Iterator<Item = Way> {
+        let (one, each) = match self {
+            Self::One(way, _) => (Some(*way), &[][..]),
+            Self::Each(ways) => (None, &ways[..]),
+        };
+        one.into_iter().chain(each.iter().map(|(way, _)| *way))
+    }
+}
+
+/// What becomes of an event that no packet of a way holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spill {
+    /// It is refused: a datagram was demanded, or the way has pieces of its own.
+    Refused,
+    /// It goes to the same node by TCP.
+    ByTcp(SocketAddr),
+    /// A group has no TCP: it is decided anew where it goes.
+    Anew,
+}
+
+/// The ways a router has asked the node for, by target.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    routes: HashMap<Target, Way>,
+    /// The last target and its way: most calls repeat it.
+    last: Option<(Target, Way)>,
+}
+
+impl Known {
+    /// The way to a target with an address: remembered, else asked of the node once.
+    #[inline]
+    pub(crate) fn way(&mut self, shared: &Shared, target: &Target) -> Result<Way, Refused> {
+        if let Some((last, way)) = &self.last
+            && last == target
+        {
+            return Ok(*way);
+        }
+        self.other_way(shared, target)
+    }
+
+    fn other_way(&mut self, shared: &Shared, target: &Target) -> Result<Way, Refused> {
+        let way = match self.routes.get(target) {
+            Some(way) => *way,
+            None => {
+                let way = way_of(shared, target)?;
+                self.routes.insert(target.clone(), way);
+                way
+            }
+        };
+        self.last = Some((target.clone(), way));
+        Ok(way)
+    }
+}
+
+/// A plan's place; good until the next [`Plans::find`].
+pub(crate) type PlanIndex = usize;
+
+/// The decisions and ways of one router.
+#[derive(Debug, Default)]
+pub(crate) struct Plans {
+    rules: RuleSet,
+    generation: u64,
+    plans: Vec<Plan>,
+    targets: Vec<PlansOfTarget>,
+    by_target: HashMap<Target, usize>,
+    last_plan: usize,
+    last_target: usize,
+}
+
+#[derive(Debug)]
+struct PlansOfTarget {
+    target: Target,
+    by_type: HashMap<u64, PlanIndex, BuildHasherDefault<IdHasher>>,
+}
+
+/// What was decided for one type, priority and target.
+#[derive(Debug)]
+struct Plan {
+    key: u64,
+    target: usize,
+    /// By the greatest size each is for, in order; the last has no end.
+    cuts: Box<[Cut]>,
+}
+
+#[derive(Debug)]
+struct Cut {
+    bytes_max: u64,
+    fits: Lead,
+    /// For what no packet holds; decided when the first such event comes.
+    oversize: Option<Lead>,
+}
+
+/// A decision and the ways it leads to.
+#[derive(Debug)]
+struct Lead {
+    decision: Decision,
+    /// The members' table the ways are of.
+    members: u64,
+    ways: Option<Ways>,
+}
+
+/// The id of a type is a hash already.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        // The table looks at the highest bits too.
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A type by name alone may stand beside the same type with its attributes.
+const fn key(asked: &Asked<'_>) -> u64 {
+    let by_name = asked.multicast.is_none() as u64;
+    (asked.id.0 as u64) << 8 | by_name << 7 | asked.priority as u64
+}
+
+impl Plans {
+    /// The plan for what is asked.
+    #[inline]
+    pub(crate) fn find(&mut self, shared: &Shared, asked: &Asked<'_>) -> PlanIndex {
+        let key = key(asked);
+        if shared.rules.generation() == self.generation
+            && let Some(plan) = self.plans.get(self.last_plan)
+            && plan.key == key
+            && self.targets[plan.target].target == *asked.target
+        {
+            return self.last_plan;
+        }
+        self.find_other(shared, asked, key)
+    }
+
+    fn find_other(&mut self, shared: &Shared, asked: &Asked<'_>, key: u64) -> PlanIndex {
+        if shared.rules.generation() != self.generation || self.plans.len() >= PLANS_MAX {
+            let (generation, rules) = shared.rules.current();
+            *self = Self { rules, generation, ..Self::default() };
+        }
+        let is_last =
+            self.targets.get(self.last_target).is_some_and(|of| of.target == *asked.target);
+        if !is_last {
+            self.last_target = match self.by_target.get(asked.target) {
+                Some(target) => *target,
+                None => {
+                    let target = asked.target.clone();
+                    self.by_target.insert(target.clone(), self.targets.len());
+                    self.targets.push(PlansOfTarget { target, by_type: HashMap::default() });
+                    self.targets.len() - 1
+                }
+            };
+        }
+        self.last_plan = match self.targets[self.last_target].by_type.get(&key) {
+            Some(plan) => *plan,
+            None => self.compile(shared, asked, key),
+        };
+        self.last_plan
+    }
+
+    #[cold]
+    fn compile(&mut self, shared: &Shared, asked: &Asked<'_>, key: u64) -> PlanIndex {
+        let configured = shared.cluster.group_of(asked.id);
+        let cut = |bytes_max| {
+            let size = Size { bytes: Some(bytes_max), fits: true };
+            let decision = decide(asked, size, configured, &self.rules, &mut |_, _| {});
+            Cut { bytes_max, fits: Lead::new(decision), oversize: None }
+        };
+        let cuts = self.rules.cuts(asked).into_iter().map(cut).collect();
+        let index = self.plans.len();
+        self.plans.push(Plan { key, target: self.last_target, cuts });
+        self.targets[self.last_target].by_type.insert(key, index);
+        index
+    }
+
+    /// Whether the way depends on how many bytes an event has.
+    #[inline]
+    pub(crate) fn asks_for_size(&self, plan: PlanIndex) -> bool {
+        self.plans[plan].cuts.len() > 1
+    }
+
+    /// Where an event of this size goes by a plan; of one that no packet holds if it does not fit.
+    #[inline]
+    pub(crate) fn ways(
+        &mut self,
+        shared: &Shared,
+        asked: &Asked<'_>,
+        (plan, size): (PlanIndex, Size),
+        memory: (&mut Chooser, &mut Known),
+    ) -> Result<Ways, Refused> {
+        let cuts = &mut self.plans[plan].cuts;
+        let bytes = size.bytes.unwrap_or(0);
+        let cut = match &mut **cuts {
+            [one] => one,
+            many => {
+                let at = many.partition_point(|cut| cut.bytes_max < bytes);
+                &mut many[at]
+            }
+        };
+        let lead = if size.fits {
+            &mut cut.fits
+        } else {
+            let configured = shared.cluster.group_of(asked.id);
+            let size = Size { bytes: Some(cut.bytes_max), ..size };
+            let rules = &self.rules;
+            cut.oversize.get_or_insert_with(|| {
+                Lead::new(decide(asked, size, configured, rules, &mut |_, _| {}))
+            })
+        };
+        if let Some(ways) = &lead.ways
+            && lead.members == Chooser::generation(shared)
+        {
+            return Ok(ways.clone());
+        }
+        lead.look(shared, asked, memory)
+    }
+}
+
+impl Lead {
+    const fn new(decision: Decision) -> Self {
+        Self { decision, members: 0, ways: None }
+    }
+
+    /// Looks the ways up, and keeps them where the next call means the same.
+    fn look(
+        &mut self,
+        shared: &Shared,
+        asked: &Asked<'_>,
+        (chooser, known): (&mut Chooser, &mut Known),
+    ) -> Result<Ways, Refused> {
+        self.ways = None;
+        let members = Chooser::generation(shared);
+        let target = self.decision.target.as_ref().unwrap_or(asked.target);
+        let may_stream = self.decision.may_stream();
+        let mut way = |target: &Target| {
+            let mut way = known.way(shared, target)?;
+            let spill = match (&mut way, target) {
+                (Way::Link { spills, .. }, Target::Node(address)) if may_stream => {
+                    *spills = true;
+                    Spill::ByTcp(*address)
+                }
+                (Way::Link { spills, .. }, _) if may_stream => {
+                    *spills = true;
+                    Spill::Anew
+                }
+                _ => Spill::Refused,
+            };
+            Ok::<_, Refused>((way, spill))
+        };
+        let ways = match lead_to(shared, (target, asked.id), self.decision.carrier, chooser)? {
+            Aim::One(target) => {
+                let (way, spill) = way(&target)?;
+                Ways::One(way, spill)
+            }
+            Aim::Each(targets) => Ways::Each(targets.iter().map(way).collect::<Result<_, _>>()?),
+        };
+        if !takes_turns(target) {
+            (self.members, self.ways) = (members, Some(ways.clone()));
+        }
+        Ok(ways)
+    }
+}
+
+/// Where a decision leads now.
+pub(crate) fn lead_to(
+    shared: &Shared,
+    (target, event_type): (&Target, wireloom_wire::EventTypeId),
+    carrier: Carrier,
+    chooser: &mut Chooser,
+) -> Result<Aim, NoRoute> {
+    match carrier {
+        Carrier::Local => Ok(Aim::One(Target::Local)),
+        Carrier::Multicast(group) => Ok(Aim::One(Target::Multicast(group))),
+        Carrier::Broadcast(address) => Ok(Aim::One(Target::Broadcast(address))),
+        Carrier::Udp | Carrier::Tcp | Carrier::Streaming => {
+            chooser.aim(shared, (target, event_type), carrier.is_tcp())
+        }
+    }
+}
+
+/// Whether a target may mean another node with each call.
+fn takes_turns(target: &Target) -> bool {
+    match target {
+        Target::Service(..) | Target::AnyOf(_) => true,
+        Target::Reliably(target) | Target::Fast(target) => takes_turns(target),
+        _ => false,
+    }
+}
+
+/// The priority's number as a part of a key.
+const _: () = assert!((Priority::Background as u64) < 1 << 7);
