@@ -1,6 +1,5 @@
 //! Traced functions on real nodes: chains across processes, errors to the collector, futures,
 //! panics, sampling. A process has one tracer, so these tests run one after the other.
-#![expect(clippy::print_stdout, reason = "the child process says where it listens")]
 
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read};
@@ -544,9 +543,9 @@ mod shapes {
     }
 
     #[traced("shape.generic", skip(_unused))]
-    pub(super) fn generic<'a, T: Debug, const N: usize>(values: &'a [T; N], _unused: ()) -> &'a T
+    pub(super) fn generic<'a, T, const N: usize>(values: &'a [T; N], _unused: ()) -> &'a T
     where
-        T: Ord,
+        T: Debug + Ord,
     {
         values.iter().max().expect("not empty")
     }
