@@ -12,7 +12,7 @@ use wireloom::{Interface, Node, Target, TraceContext, traced};
 use wireloom_bench::Flat;
 
 /// Calls between two pauses in which the tracer's thread empties its queue.
-const BURST: u64 = 1_000;
+const BURST: u32 = 1_000;
 
 #[inline(never)]
 fn plain(number: u64) -> u64 {
@@ -48,11 +48,13 @@ fn tracer(node: &Node, sample_one_in: u32) -> Tracer {
 
 /// Times calls alone, with pauses between bursts of them.
 fn in_bursts(tracer: &Tracer, calls: u64, mut call: impl FnMut(u64)) -> Duration {
-    let mut time = Duration::ZERO;
-    for first in (0..calls).step_by(BURST as usize) {
+    let (mut time, mut done) = (Duration::ZERO, 0);
+    while done < calls {
+        let end = calls.min(done + u64::from(BURST));
         let begun = Instant::now();
-        (first..calls.min(first + BURST)).for_each(&mut call);
+        (done..end).for_each(&mut call);
         time += begun.elapsed();
+        done = end;
         while tracer.counts().waiting > 0 {
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -64,10 +66,10 @@ fn in_bursts(tracer: &Tracer, calls: u64, mut call: impl FnMut(u64)) -> Duration
 fn best_ns(mut call: impl FnMut(u64)) -> f64 {
     let bursts = (0..2_000).map(|_| {
         let begun = Instant::now();
-        (0..BURST).for_each(&mut call);
+        (0..u64::from(BURST)).for_each(&mut call);
         begun.elapsed()
     });
-    bursts.min().unwrap_or_default().as_nanos() as f64 / BURST as f64
+    bursts.min().unwrap_or_default().as_nanos() as f64 / f64::from(BURST)
 }
 
 /// One table without statistics, for a machine that does other things too.
@@ -141,10 +143,11 @@ fn routes(criterion: &mut Criterion) {
     for (name, context) in [("outside a span", None), ("in a span", Some(context))] {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|count| {
-                let mut time = Duration::ZERO;
-                for first in (0..count).step_by(BURST as usize) {
-                    let burst = BURST.min(count - first);
+                let (mut time, mut done) = (Duration::ZERO, 0);
+                while done < count {
+                    let burst = u64::from(BURST).min(count - done);
                     time += trace::follow(context, || route(burst));
+                    done += burst;
                     while invoker.do_work() > 0 {}
                 }
                 time

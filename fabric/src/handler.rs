@@ -171,7 +171,7 @@ where
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
         let handler = &mut self.handler;
         self.counters.take::<E>(frame, |event| {
-            let _traced = frame.trace().map(|context| trace::Entered::new(Some(context)));
+            let _traced = trace::enter_event(frame.trace());
             handler(event, &Envelope::new(frame, origin))
         })
     }

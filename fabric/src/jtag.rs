@@ -62,3 +62,8 @@ pub use transport::{FabricTransport, MessageHandler, SendResult, Transport, Tran
 pub use ways::{MESH_GROUP, WAYS_MAX, Ways, WaysFull};
 pub use window::{WINDOW, WINDOW_ENTRIES_MAX, Window};
 pub use wrapper::{LegacyEvent, LegacyJtag};
+
+/// Whether a trace is what a legacy event is known by, and stands on no other event.
+pub(crate) fn is_identity(trace: wireloom_wire::TraceContext) -> bool {
+    wrapper::Identity::of(Some(trace)).is_some()
+}

@@ -1,21 +1,22 @@
 //! The router: any event type, any target, one call.
 
+mod outbound;
+
 use std::borrow::Borrow;
 use std::sync::Arc;
 
 use rkyv::Archived;
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_wire::{
-    Encoding, EventTypeId, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, LANES, PlainFrame,
-    Priority, SessionId, TraceContext, event_type_id,
+    Encoding, EventTypeId, Fingerprint, FrameFlags, FrameHeader, LANES, PlainFrame, Priority,
+    SessionId, TraceContext, event_type_id,
 };
 
 use crate::choose::{Aim, Chooser};
 use crate::encode::{EncodeError, Scratch, encode, encode_growing};
 use crate::event::{Event, deadline_ns, is_type_name};
 use crate::json;
-use crate::outcome::{Accepted, NoRoute, PeerIndex, Place, Refused};
-use crate::peers::ReliableRing;
+use crate::outcome::{Accepted, NoRoute, Refused};
 use crate::plan::{Known, PlanIndex, Plans, Spill, Ways};
 use crate::receipt::Receipt;
 use crate::request::exchange::Part;
@@ -23,7 +24,8 @@ use crate::select::{Asked, Size};
 use crate::shared::{Link, Shared};
 use crate::target::Target;
 use crate::trace;
-use crate::writer::{Handed, Plain, RingWriter, Visible, Way, head, typed_header};
+use crate::writer::{Plain, Visible, Way, head, typed_header};
+use outbound::Rings;
 
 /// Routes events of any type to any target. One for each thread: it owns the rings it writes to, so
 /// a call takes no lock; a ring is made the first time a priority (or the local target) is used.
@@ -522,108 +524,5 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
             Aim::One(found) if found.is_fixed() => way_of(shared, &found),
             _ => Err(NoRoute::NotOne.into()),
         },
-    }
-}
-
-/// The rings of one router, each made when first used: one for a priority, one for this process,
-/// one for each peer and priority of reliable events.
-#[derive(Debug)]
-struct Rings {
-    lanes: [Option<RingWriter>; LANES],
-    local: Option<RingWriter>,
-    /// By peer, then by lane.
-    reliable: Vec<[Option<Box<ReliableRing>>; LANES]>,
-    handed: Arc<Handed>,
-}
-
-impl Rings {
-    /// Writes an event to its ring: a ring to a peer becomes larger when it must and may.
-    #[inline]
-    fn write(
-        &mut self,
-        shared: &Shared,
-        (way, priority, visible): (Way, Priority, Visible),
-        head: &FrameEncoder<'_>,
-        mut payload: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
-    ) -> Result<(), Refused> {
-        loop {
-            let writer = self.writer(shared, way, priority)?;
-            match writer.write(way, head, visible, &mut payload) {
-                Err(refused) if writer.grows_for(&refused) => {
-                    let Way::Reliable(peer) = way else { return Err(refused) };
-                    let ring = &mut self.reliable[peer.0 as usize][priority.index()];
-                    let Some(ring) = ring else { return Err(refused) };
-                    // What is staged stays in the ring that another follows.
-                    ring.writer.publish(true);
-                    if shared.enlarge((peer, priority), ring).is_err() {
-                        ring.writer.count_refusal();
-                        return Err(refused);
-                    }
-                }
-                written => return written,
-            }
-        }
-    }
-
-    fn writer(
-        &mut self,
-        shared: &Shared,
-        way: Way,
-        priority: Priority,
-    ) -> Result<&mut RingWriter, Refused> {
-        let (slot, lane) = match way {
-            Way::Local(_) => (&mut self.local, None),
-            Way::Link { .. } => (&mut self.lanes[priority.index()], Some(priority)),
-            Way::Reliable(peer) => return self.reliable_writer(shared, peer, priority),
-        };
-        match slot {
-            Some(writer) => Ok(writer),
-            none => Ok(none.insert(shared.attach(lane, Arc::clone(&self.handed))?)),
-        }
-    }
-
-    fn reliable_writer(
-        &mut self,
-        shared: &Shared,
-        peer: PeerIndex,
-        priority: Priority,
-    ) -> Result<&mut RingWriter, Refused> {
-        let index = peer.0 as usize;
-        if self.reliable.len() <= index {
-            self.reliable.resize_with(index + 1, Default::default);
-        }
-        let slot = &mut self.reliable[index][priority.index()];
-        match slot {
-            Some(ring) => Ok(&mut ring.writer),
-            none => {
-                let ring =
-                    shared.attach_reliable((peer, priority), shared.reliable.first_ring_bytes())?;
-                Ok(&mut none.insert(Box::new(ring)).writer)
-            }
-        }
-    }
-
-    /// Shows what a batch has staged and wakes the worker.
-    fn publish(&mut self, (way, priority): (Way, Priority), refused: bool) {
-        let writer = match way {
-            Way::Local(_) => self.local.as_mut(),
-            Way::Link { .. } => self.lanes[priority.index()].as_mut(),
-            Way::Reliable(peer) => {
-                let of_peer = self.reliable.get_mut(peer.0 as usize);
-                let ring = of_peer.and_then(|lanes| lanes[priority.index()].as_mut());
-                ring.map(|ring| &mut ring.writer)
-            }
-        };
-        if let Some(writer) = writer {
-            writer.publish(refused);
-        }
-    }
-
-    /// The place of the event that was written last, where it is a reliable one.
-    #[inline]
-    fn place(&self, way: Way, priority: Priority) -> Option<Place> {
-        let Way::Reliable(peer) = way else { return None };
-        let lane = priority.index();
-        self.reliable.get(peer.0 as usize)?[lane].as_ref()?.place(peer, lane)
     }
 }

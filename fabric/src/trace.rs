@@ -59,7 +59,7 @@ mod span;
 mod traceparent;
 mod tracer;
 
-pub(crate) use context::Entered;
+pub(crate) use context::{Entered, enter_event};
 pub use context::{carry, current, follow};
 #[doc(hidden)]
 pub use failure::{Returned, ShowsDebug, ShowsDisplay, ShowsNothing};

@@ -1,6 +1,5 @@
 //! Traced functions on real nodes: chains across processes, errors to the collector, futures,
 //! panics, sampling. A process has one tracer, so these tests run one after the other.
-#![expect(clippy::print_stdout, reason = "the child process says where it listens")]
 
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read};
@@ -10,13 +9,16 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wireloom::events::{Trace, TraceOutcome};
 use wireloom::trace::{self, TraceSettings, Tracer, TracerError};
 use wireloom::{
     Event, Interface, Node, NodeBuilder, Ready, Router, Target, TraceContext, decode, traced,
 };
+
+#[path = "trace/shapes.rs"]
+mod shapes;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 static ONE_TRACER: Mutex<()> = Mutex::new(());
@@ -327,6 +329,39 @@ fn a_routers_own_trace_comes_before_the_current_span() {
     assert_eq!(sees.recv_timeout(PATIENCE), Ok((Some(own), Some(own))));
 }
 
+#[test]
+fn what_a_legacy_event_is_known_by_stands_on_no_other_event() {
+    use wireloom::PolledAny;
+    use wireloom::jtag::{LegacyEvents, LegacyJtag};
+    let _alone = alone();
+    let (_viewer, _tracer, node) = traced_node("a", 1);
+    let (seen, sees) = mpsc::channel();
+    node.on::<Question>(move |_, envelope| {
+        let _ = seen.send((envelope.trace(), trace::current()));
+    })
+    .expect("subscribes");
+    let mut every = node.subscribe_any(&[LegacyJtag::TYPE]).expect("subscribes");
+    let events = LegacyEvents::new(&node, &Target::Node(node.address())).expect("starts");
+    events.emit("something:done", &serde_json::json!({})).expect("emitted");
+    let begun = Instant::now();
+    let mut identity = None;
+    while identity.is_none() {
+        assert!(begun.elapsed() < PATIENCE, "it arrives");
+        every.wait(Duration::from_millis(10));
+        every.poll(1, |polled| {
+            if let PolledAny::Event(event) = polled {
+                identity = event.envelope.trace();
+            }
+        });
+    }
+    let identity = identity.expect("it has one");
+    trace::follow(identity, || assert_eq!(trace::current(), None));
+    let mut router = node.router();
+    router.set_trace(Some(identity));
+    router.route(&Question { number: 1 }, Target::Local).expect("accepted");
+    assert_eq!(sees.recv_timeout(PATIENCE), Ok((Some(identity), None)));
+}
+
 /// Pending once.
 #[derive(Default)]
 struct Later(bool);
@@ -459,79 +494,6 @@ fn a_carried_future_stays_in_its_trace() {
         })
     });
     assert_eq!(std::thread::spawn(|| block_on(carried)).join().expect("no panic"), Some(context));
-}
-
-/// Every shape of function that there is to trace.
-mod shapes {
-    use super::*;
-    use std::fmt::Debug;
-
-    type Outcome = Result<u8, std::num::ParseIntError>;
-
-    pub(super) struct Counter {
-        pub(super) count: u64,
-    }
-
-    pub(super) trait Doubles {
-        fn number(&self) -> u64;
-
-        #[traced]
-        fn doubled(&self) -> u64 {
-            self.number() * 2
-        }
-    }
-
-    impl Doubles for Counter {
-        fn number(&self) -> u64 {
-            self.count
-        }
-    }
-
-    impl Counter {
-        #[traced("shape.method", skip())]
-        pub(super) fn add(&mut self, (one, other): (u64, u64), label: &str) -> &mut u64 {
-            self.count += one + other + label.len() as u64;
-            &mut self.count
-        }
-
-        #[traced("shape.owned", fields(count = self.count))]
-        pub(super) fn into_count(self) -> u64 {
-            if self.count > 3 {
-                return self.count;
-            }
-            0
-        }
-
-        #[traced("shape.async", skip(label))]
-        pub(super) async fn later(&mut self, label: &str, more: u64) -> usize {
-            Later::default().await;
-            self.count += more;
-            label.len()
-        }
-    }
-
-    #[traced("shape.generic", skip(_unused))]
-    pub(super) fn generic<'a, T: Debug, const N: usize>(values: &'a [T; N], _unused: ()) -> &'a T
-    where
-        T: Ord,
-    {
-        values.iter().max().expect("not empty")
-    }
-
-    #[traced("shape.iterator")]
-    pub(super) fn iterator(end: u8) -> impl Iterator<Item = u8> {
-        0..end
-    }
-
-    #[traced("shape.alias")]
-    pub(super) fn alias(text: &str) -> Outcome {
-        Ok(text.parse::<u8>()? / 2)
-    }
-
-    #[traced]
-    pub(super) fn recursive(depth: u8) -> u8 {
-        if depth == 0 { 0 } else { recursive(depth - 1) + 1 }
-    }
 }
 
 #[test]

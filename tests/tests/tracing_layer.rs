@@ -68,7 +68,7 @@ struct Loud;
 
 impl fmt::Debug for Loud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        error!(again = ?Loud, "shown");
+        error!(again = ?Self, "shown");
         f.write_str("loud")
     }
 }

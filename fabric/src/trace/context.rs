@@ -8,6 +8,8 @@ use std::pin::pin;
 
 use wireloom_wire::TraceContext;
 
+use crate::jtag::is_identity;
+
 thread_local! {
     static CURRENT: Cell<Option<TraceContext>> = const { Cell::new(None) };
 }
@@ -26,10 +28,9 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
-    /// Enters a context. One whose trace id is zero is none: nobody has such a trace.
+    /// Enters a context of this process's own.
     #[inline]
     pub(crate) fn new(context: Option<TraceContext>) -> Self {
-        let context = context.filter(|context| context.trace_id != [0; 16]);
         Self { before: CURRENT.replace(context) }
     }
 
@@ -46,6 +47,19 @@ impl Drop for Entered {
     fn drop(&mut self) {
         CURRENT.set(self.before);
     }
+}
+
+/// Enters the trace of an event that a handler is to run for, if it has one.
+#[inline]
+pub(crate) fn enter_event(trace: Option<TraceContext>) -> Option<Entered> {
+    trace.map(|trace| Entered::new(from_outside(trace)))
+}
+
+/// A context as it came, if it is one. Nobody has a trace whose id is zero; and what a legacy event
+/// is known by must stand on no other event.
+fn from_outside(context: TraceContext) -> Option<TraceContext> {
+    let is_own = context.trace_id != [0; 16] && (context.sampled || !is_identity(context));
+    is_own.then_some(context)
 }
 
 /// Runs `work` as a part of the trace that `context` names: spans begun in it are its children,
@@ -66,7 +80,7 @@ impl Drop for Entered {
 /// ```
 #[inline]
 pub fn follow<R>(context: impl Into<Option<TraceContext>>, work: impl FnOnce() -> R) -> R {
-    let _entered = Entered::new(context.into());
+    let _entered = Entered::new(context.into().and_then(from_outside));
     work()
 }
 

@@ -128,13 +128,6 @@ impl Open {
             metadata: self.fields.into_pairs(),
         });
     }
-
-    fn end_with(self, failure: Option<String>) {
-        match failure {
-            None => self.end(TraceOutcome::Ok, String::new()),
-            Some(message) => self.end(TraceOutcome::Error, message),
-        }
-    }
 }
 
 /// A time in nanoseconds.
@@ -161,6 +154,28 @@ impl Span {
     }
 }
 
+impl Span {
+    /// Ends the span. In place: a span that is sampled out is moved nowhere.
+    #[inline]
+    fn end_with(&mut self, failure: Option<String>) {
+        let Some(open) = &self.0 else { return };
+        if open.context.sampled || failure.is_some() {
+            self.tell(failure);
+        } else {
+            self.0 = None;
+        }
+    }
+
+    #[inline(never)]
+    fn tell(&mut self, failure: Option<String>) {
+        let Some(open) = self.0.take() else { return };
+        match failure {
+            None => open.tell(TraceOutcome::Ok, String::new()),
+            Some(message) => open.tell(TraceOutcome::Error, message),
+        }
+    }
+}
+
 /// A span nobody ended is a future that was dropped before it was ready.
 impl Drop for Span {
     #[inline]
@@ -179,18 +194,18 @@ pub fn call<R>(
     body: impl FnOnce() -> R,
     failure: impl FnOnce(&R) -> Option<String>,
 ) -> R {
-    let Some(mut open) = span.0.take() else { return body() };
+    let Some(open) = &mut span.0 else { return body() };
+    open.busy_ns = ALL_OF_IT;
     let entered = Entered::new(Some(open.context));
     let returned = catch_unwind(AssertUnwindSafe(body));
     drop(entered);
-    open.busy_ns = ALL_OF_IT;
     match returned {
         Ok(value) => {
-            open.end_with(failure(&value));
+            span.end_with(failure(&value));
             value
         }
         Err(payload) => {
-            open.end_with(Some(panic_text(&*payload)));
+            span.end_with(Some(panic_text(&*payload)));
             resume_unwind(payload)
         }
     }
@@ -220,10 +235,8 @@ pub fn call_future<F: Future>(
             Ok(Poll::Ready(value)) => Some(failure.take().and_then(|failure| failure(value))),
             Err(payload) => Some(Some(panic_text(&**payload))),
         };
-        if let Some(failure) = failure
-            && let Some(open) = span.0.take()
-        {
-            open.end_with(failure);
+        if let Some(failure) = failure {
+            span.end_with(failure);
         }
         ran.unwrap_or_else(|payload| resume_unwind(payload))
     })

@@ -20,7 +20,7 @@ const BYTES: usize = 55;
 /// assert_eq!(Traceparent(context).to_string(), header);
 ///
 /// let upper = header.to_uppercase().parse::<Traceparent>();
-/// assert_eq!(upper, Err(TraceparentError::NotHexadecimal { at: 5 }));
+/// assert_eq!(upper, Err(TraceparentError::NotHexadecimal { at: 4 }));
 /// # Ok::<(), TraceparentError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

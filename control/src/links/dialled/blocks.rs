@@ -40,7 +40,7 @@ impl Dialled {
             }
             (packets, bytes) = (packets + 1, bytes + length);
         }
-        // What was said goes before, and is away: words are not to wait for one block after another.
+        // What was said goes before, and is away: words do not wait for one block after another.
         if bytes < PACKED_BYTES_MIN || !line.speak(cycle.sockets)? {
             return Ok(0);
         }
