@@ -23,8 +23,8 @@ pub enum Wanted {
     Unread(Vec<EventTypeId>),
     /// No events, only word of gaps.
     Gaps,
-    /// Requests ([`ExchangeKind::Request`](wireloom_wire::ExchangeKind::Request)) whose type nobody asked for by its id. One subscriber
-    /// of a receiver; a second takes its place.
+    /// [Requests](wireloom_wire::ExchangeKind::Request) whose type nobody asked for by its id. One
+    /// subscriber of a receiver; a second takes its place.
     Unanswered,
 }
 
