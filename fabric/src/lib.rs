@@ -151,5 +151,9 @@ pub use wireloom_wire::{
 
 /// The samples of the guide, compiled and run as the others.
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/first-node.md")]
+struct GuideToTheFirstNode;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/subscribers.md")]
 struct GuideToSubscribers;

@@ -25,7 +25,7 @@ use crate::pattern::TypePattern;
 use crate::publisher::Publisher;
 use crate::router::{Router, way_of};
 use crate::shared::Shared;
-use crate::subscriber::{AnyEvent, AnySubscriber, Subscriber};
+use crate::subscriber::{AnyEvent, AnySubscriber, KeyOf, Subscriber};
 use crate::target::Target;
 use crate::writer::Way;
 
@@ -233,7 +233,10 @@ impl Node {
         &self,
         intake: impl Into<Intake>,
     ) -> Result<Subscriber<E>, SubscribeError> {
-        Subscriber::new(&self.shared, intake.into(), None)
+        let intake = intake.into();
+        let keyed = E::KEY.is_some() && matches!(intake.policy(), SlowPolicy::Latest { .. });
+        let key = |event: &Archived<E>| E::key_of(event).unwrap_or(0);
+        Subscriber::new(&self.shared, intake, keyed.then(|| Arc::new(key) as KeyOf<E>))
     }
 
     /// The newest event of each key: a subscriber that falls behind, however far, then sees each

@@ -198,6 +198,33 @@ fn latest_keeps_the_newest_event_of_each_key_and_tells_how_many_it_superseded() 
     assert_eq!(bench.handled(), 99_916);
 }
 
+#[derive(Debug, Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "quote", key = "instrument")]
+struct Quote {
+    instrument: u64,
+    cents: u64,
+}
+
+#[test]
+fn latest_takes_the_key_that_the_type_names() {
+    let mut bench = Bench::new();
+    let policy = SlowPolicy::Latest { keys: 8 };
+    let mut slow = bench.node.subscribe_with::<Quote>(policy).expect("subscribes");
+    for (instrument, cents) in [(1, 10), (2, 20), (1, 11), (1, 12), (2, 21)] {
+        bench.router.route(&Quote { instrument, cents }, &Target::Local).expect("room");
+        bench.turns.drain(100);
+    }
+    let (mut cents, mut shed) = (Vec::new(), 0);
+    while slow.poll(64, |polled| match polled {
+        Polled::Event(quote, _) => cents.push(quote.cents.to_native()),
+        Polled::Shed(of) => shed += of.events,
+        other => panic!("{other:?}"),
+    }) > 0
+    {}
+    cents.sort_unstable();
+    assert_eq!((cents, shed), (vec![12, 21], 3));
+}
+
 #[test]
 fn latest_keeps_no_more_keys_than_it_was_told_and_takes_new_ones_when_it_has_room() {
     let mut bench = Bench::new();

@@ -26,8 +26,9 @@ use crate::output::Output;
 use crate::text::count;
 use crate::values::{duration, rate};
 
-/// Slices of each kind for each policy.
-const SLICES: u64 = 10;
+/// Slices of each kind for each policy, at most: short ones, so that most are not interrupted by the
+/// system.
+const SLICES: u64 = 50;
 /// How often the publisher publishes what is due.
 const TICK_NS: u64 = 20_000;
 /// Silence in which the sender marks how far its streams have come, before the end.
@@ -110,10 +111,13 @@ pub(super) struct Isolation {
 /// Runs the mode.
 pub(super) fn run(args: &IsolationArgs, output: &Output) -> Result<Isolation> {
     let place = Place::check(&args.place)?;
-    let slice_ns = (measured_ns(args.duration)? / SLICES).max(1);
-    if args.rate * (slice_ns as f64) < 200e9 {
+    let total_ns = measured_ns(args.duration)?;
+    let slices =
+        (1..=SLICES).rev().find(|slices| args.rate * ((total_ns / slices) as f64) >= 200e9);
+    let Some(slices) = slices else {
         bail!("--duration: a slice of less than 200 events has no p99; try a longer one");
-    }
+    };
+    let slice_ns = total_ns / slices;
     let machine = Machine::read();
     pin(place.core(0));
     let (mut rows, mut notes) = (Vec::new(), Vec::new());
@@ -127,8 +131,8 @@ pub(super) fn run(args: &IsolationArgs, output: &Output) -> Result<Isolation> {
         run.slice(slice_ns, false)?;
         run.slice(slice_ns, true)?;
         (run.alive, run.frozen) = (Distribution::new(), Distribution::new());
-        for slice in 1..=SLICES {
-            output.progress(&format!("{}: slice {slice} of {SLICES}", policy.name()));
+        for slice in 1..=slices {
+            output.progress(&format!("{}: slice {slice} of {slices}", policy.name()));
             run.slice(slice_ns, false)?;
             run.slice(slice_ns, true)?;
         }
