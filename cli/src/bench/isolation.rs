@@ -29,6 +29,8 @@ use crate::values::{duration, rate};
 /// Slices of each kind for each policy, at most: short ones, so that most are not interrupted by the
 /// system.
 const SLICES: u64 = 50;
+/// Events of a slice, at least: what fills the ring of one that is frozen several times.
+const SLICE_EVENTS: f64 = 2_000.0;
 /// How often the publisher publishes what is due.
 const TICK_NS: u64 = 20_000;
 /// Silence in which the sender marks how far its streams have come, before the end.
@@ -112,11 +114,12 @@ pub(super) struct Isolation {
 pub(super) fn run(args: &IsolationArgs, output: &Output) -> Result<Isolation> {
     let place = Place::check(&args.place)?;
     let total_ns = measured_ns(args.duration)?;
-    let slices =
-        (1..=SLICES).rev().find(|slices| args.rate * ((total_ns / slices) as f64) >= 200e9);
-    let Some(slices) = slices else {
-        bail!("--duration: a slice of less than 200 events has no p99; try a longer one");
-    };
+    let events = args.rate * (total_ns as f64) / 1e9;
+    if events < 200.0 {
+        bail!("--duration: less than 200 events have no p99; try a longer one");
+    }
+    let fills = |slices: &u64| events >= SLICE_EVENTS * (*slices as f64);
+    let slices = (1..=SLICES).rev().find(fills).unwrap_or(1);
     let slice_ns = total_ns / slices;
     let machine = Machine::read();
     pin(place.core(0));
