@@ -62,6 +62,10 @@ impl Scene {
     }
 
     fn greeting(cluster: u64, session: u32) -> Vec<u8> {
+        Self::greeting_for(cluster, session, LANE..LANE + 1)
+    }
+
+    fn greeting_for(cluster: u64, session: u32, lanes: std::ops::Range<Lane>) -> Vec<u8> {
         let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
         let mut hello = Hello {
             protocol: LINK_PROTOCOL,
@@ -72,10 +76,12 @@ impl Scene {
             event_bytes_max: 1 << 20,
             compresses: false,
             streams: Default::default(),
-            stream_count: 1,
+            stream_count: lanes.len(),
             name: "liar",
         };
-        hello.streams[0] = StreamPoint { lane: LANE, pieces: false, session, sequence: 0 };
+        for (point, lane) in hello.streams.iter_mut().zip(lanes) {
+            *point = StreamPoint { lane, pieces: false, session, sequence: 0 };
+        }
         let length = Control::Hello(hello).encode(LIAR, &mut packet);
         packet[..length].to_vec()
     }
@@ -202,6 +208,28 @@ fn who_was_refused_and_does_not_read_it_is_not_listened_to() {
     assert_eq!(scene.counted(Counter::LinksOpened), 1, "the node's own");
     scene.pair.run(Duration::from_secs(6));
     assert_eq!(scene.pair.sides[0].links.accepted.len(), 0, "for a bounded time");
+}
+
+#[test]
+fn who_owes_an_answer_is_not_asked_again_by_the_same_line() {
+    let patience = Duration::from_millis(300);
+    let settings = ReliableSettings { connect_timeout: patience, ..settings() };
+    let pair = Pair::new(StreamModel::default(), &settings);
+    let mut liar = pair.network.node(address(5));
+    let line = liar.dial(address(0)).expect("a socket");
+    let mut scene = Scene { pair, liar, line, heard: Vec::new() };
+    scene.run(5);
+    let lanes = 0..Lane::try_from(LANES).expect("few");
+    scene.say(&Scene::greeting_for(1, 7, lanes));
+    scene.run(5);
+    // It can be reached by this line only, and does not answer there.
+    scene.pair.network.close(address(5));
+    scene.pair.sides[0].attach(address(5), 64 << 10);
+    scene.pair.sides[0].publish(1, 10);
+    scene.run(2_000);
+    assert!(scene.counted(Counter::LinksUnreachable) > 2);
+    assert_eq!(scene.counted(Counter::LinksBorrowed), 1);
+    assert_eq!(scene.pair.sides[0].links.lines.len(), 1, "its own streams go on");
 }
 
 #[test]
