@@ -15,6 +15,7 @@
 //! then travel together.
 
 mod accepted;
+mod borrowing;
 mod dialled;
 mod letter;
 mod line;
@@ -44,6 +45,7 @@ use crate::settings::ns;
 use crate::sockets::{Ready, SocketId, Sockets};
 use crate::tally::Undelivered;
 use accepted::Accepted;
+use borrowing::{borrowable, dialled_from};
 use dialled::Dialled;
 use letter::tell;
 pub use letter::{DeadLetter, DeadLetters};
@@ -515,25 +517,6 @@ impl<S: Sockets> Links<S> {
 /// The bit of a lane in a set of them.
 const fn lane_bit(lane: Lane) -> u8 {
     1 << (lane & 7)
-}
-
-/// The line of the peer that a link would dial, if that peer has dialled for the same lanes.
-fn borrowable<'a>(
-    link: &Dialled,
-    (peer, _): LinkKey,
-    (lines, accepted): (&'a mut BTreeMap<SocketId, Line>, &BTreeMap<SocketId, Accepted>),
-) -> Option<&'a mut Line> {
-    let lanes = link.lanes();
-    let (socket, _) = accepted.iter().find(|(socket, half)| {
-        half.is_of(peer, lanes) && lines.get(socket).is_some_and(Line::is_free)
-    })?;
-    lines.get_mut(socket)
-}
-
-/// Whether the other side of a socket has the address it says it listens at; its port differs.
-/// Who says it listens at a stranger's address is given none of that one's events.
-fn dialled_from<S: Sockets>(sockets: &S, socket: SocketId, listens: SocketAddr) -> bool {
-    sockets.peer(socket).is_some_and(|peer| peer.ip().to_canonical() == listens.ip().to_canonical())
 }
 
 /// The ring to the receiver, made when the first peer comes.

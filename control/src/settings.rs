@@ -16,7 +16,8 @@ pub struct ReliableSettings {
     /// 10 s.
     pub ack_timeout: Duration,
     /// A link without events asks this often whether the peer is there. Default 15 s. The listening
-    /// side forgets a link that has said nothing for three times its own value.
+    /// side forgets a link that has said nothing for three times its own value, or four times where
+    /// it has itself sent events by it and has none any more.
     pub keep_alive: Duration,
     /// Attempts in a row without one acknowledgement after which everything on its way to the peer
     /// is undelivered, if [`ReliableSettings::undelivered_after`] has passed too. Default 5; at

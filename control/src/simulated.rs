@@ -113,6 +113,12 @@ impl SimulatedStreams {
         }
     }
 
+    /// The node at `address` goes on, and refuses from now on whoever dials it.
+    #[cfg(test)]
+    pub(crate) fn close(&self, address: SocketAddr) {
+        self.0.borrow_mut().listeners.remove(&address);
+    }
+
     /// Lets nothing through from one address to another until [`SimulatedStreams::heal`]: what is
     /// on its way waits, as TCP sends it again and again.
     pub fn partition(&self, from: SocketAddr, to: SocketAddr) {

@@ -127,7 +127,12 @@ impl Accepted {
     pub(super) fn deadline_ns(&self, line: &Line, times: Times) -> u64 {
         match self.stage {
             Stage::Stranger | Stage::Leaving => self.until_ns,
-            Stage::Open => line.heard_ns().saturating_add(SILENT_INTERVALS * times.keep_alive_ns),
+            Stage::Open => {
+                // A line that was used in both directions is closed by who dialled it.
+                let waits = !line.is_ours() && line.is_left();
+                let intervals = SILENT_INTERVALS + u64::from(waits);
+                line.heard_ns().saturating_add(intervals * times.keep_alive_ns)
+            }
             Stage::Ended => 0,
         }
     }
@@ -486,6 +491,8 @@ impl Accepted {
         }
         match self.stage {
             Stage::Stranger => cycle.counters.add(Counter::HandshakesExpired, 1),
+            // Neither side has had anything to carry for so long.
+            Stage::Open if line.is_ours() && line.is_left() => {}
             Stage::Open => cycle.counters.add(Counter::LinksSilent, 1),
             Stage::Leaving | Stage::Ended => {}
         }

@@ -298,6 +298,12 @@ impl Dialled {
         self.say_hello(line, cycle);
     }
 
+    /// Whether large events wait for a line of its own: that small ones get through by the borrowed
+    /// one says nothing about them.
+    fn waits_for_own(&self) -> bool {
+        self.borrowed && self.large.iter().any(Pieces::is_pending)
+    }
+
     /// Whether it leaves the borrowed line now, with which others go on, to dial one of its own.
     /// What was written and is not acknowledged is written again, from where the peer wants it.
     fn may_leave(&self) -> bool {
@@ -449,7 +455,7 @@ impl Dialled {
             return Ok(());
         };
         cycle.counters.add(Counter::StatusesHeard, 1);
-        if heard.map_err(|_| Ended::Broken)? {
+        if heard.map_err(|_| Ended::Broken)? && !self.waits_for_own() {
             self.backoff.reset();
         }
         self.owed_since_ns = self.awaits_word().then_some(cycle.now_ns);

@@ -98,6 +98,11 @@ impl Line {
         self.had_writer
     }
 
+    /// Whether the link of this node that wrote to it has left it.
+    pub(super) const fn is_left(&self) -> bool {
+        self.had_writer && self.writer.is_none()
+    }
+
     pub(super) fn set_writer(&mut self, writer: Option<LinkKey>) {
         self.writer = writer;
         self.had_writer |= writer.is_some();

@@ -272,16 +272,15 @@ fn a_connection_serves_the_other_direction_when_its_own_publisher_is_gone() {
 
 #[test]
 fn a_node_that_starts_again_gets_and_sends_on_by_one_connection() {
-    let settings = ReliableSettings {
+    let pausing = |pause| ReliableSettings {
         attempts: u32::MAX,
-        backoff_min: Duration::from_millis(1),
-        backoff_max: Duration::from_millis(20),
+        backoff_min: Duration::from_millis(pause),
+        backoff_max: Duration::from_millis(4 * pause),
         ..ReliableSettings::default()
     };
-    // It goes on when the other one says hello, whose handlers are there by then.
-    let patient = Duration::from_secs(3_600);
-    let waits = ReliableSettings { backoff_min: patient, backoff_max: patient, ..settings.clone() };
-    let far = node("far").reliable(waits).start().expect("starts");
+    // The far one waits to be dialled: before, nobody would be there to see its events.
+    let (settings, patient) = (pausing(1), pausing(20_000));
+    let far = node("far").reliable(patient).start().expect("starts");
     let at_far = Seen::by(&far);
     let near = node("near").reliable(settings.clone()).start().expect("starts");
     let address = near.address();
@@ -291,9 +290,11 @@ fn a_node_that_starts_again_gets_and_sends_on_by_one_connection() {
     goes_on(&mut there, 0..10);
     goes_on(&mut back, 0..10);
     drop((there, near));
+    eventually("the end of both halves", || counted(&far, "links_cut") == 2);
     for number in 10..20 {
         patiently(|| back.publish(&Numbered::new(number)));
     }
+    eventually("an attempt in vain", || counted(&far, "links_unreachable") > 0);
     let near = node("near").listen(&address.to_string()).reliable(settings).start().expect("again");
     let second = Seen::by(&near);
     let mut there = publisher(&near, &far);

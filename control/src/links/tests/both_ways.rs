@@ -1,6 +1,7 @@
 //! Both directions on one line, and the way from it to two.
 
 use super::*;
+use crate::outgoing::large::{Large, LargeRoom};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -162,7 +163,9 @@ fn who_is_flooded_and_stuck_gets_its_own_events_through() {
 
 #[test]
 fn silence_about_events_on_the_peers_line_does_not_end_it() {
-    let mut pair = Pair::talking(WIDE, &settings(), 64 << 10);
+    // Questions, which are answered, come later than a word is missed.
+    let settings = ReliableSettings { keep_alive: Duration::from_secs(5), ..settings() };
+    let mut pair = Pair::talking(WIDE, &settings, 64 << 10);
     pair.sides[0].stuck = true;
     pair.sides[1].publish(10, 100);
     // Longer than a word may be owed: the other side looks for a line of its own.
@@ -173,6 +176,7 @@ fn silence_about_events_on_the_peers_line_does_not_end_it() {
         });
         pair.run(Duration::from_secs(1));
     }
+    assert!(pair.sides[1].counted(Counter::LinksSilent) > 0, "a word was missed");
     assert_eq!(pair.sides[0].counted(Counter::LinksDialled), 1, "its line was never cut");
     pair.sides[0].stuck = false;
     pair.until("the rest", PATIENCE, |pair| pair.sides[1].is_through(&pair.sides[0]));
@@ -197,17 +201,96 @@ fn a_line_serves_the_other_direction_when_its_own_is_over() {
     pair.sides[0].publish(100, 40);
     pair.until("the new one's", PATIENCE, |pair| pair.sides[0].is_through(&pair.sides[1]));
     pair.assert_in_order();
-    // When both are over, nothing is kept.
-    for side in &mut pair.sides {
-        side.publisher = None;
+}
+
+#[test]
+fn a_line_that_both_sides_have_left_is_closed_and_counts_as_nothing_bad() {
+    // Who left it last heard the other's last word.
+    for (first, last) in [(0, 1), (1, 0)] {
+        let mut pair = Pair::talking(WIDE, &settings(), 64 << 10);
+        pair.sides[first].publisher = None;
+        pair.run(Duration::from_secs(5));
+        assert!(pair.sides.iter().all(|side| side.links.lines.len() == 1), "the other needs it");
+        pair.sides[last].publisher = None;
+        pair.until("the end of every line", PATIENCE, nothing_is_kept);
+        assert_eq!(pair.sides.each_ref().map(|side| side.counted(Counter::LinksSilent)), [0, 0]);
     }
-    pair.until("the end of every line", PATIENCE, |pair| {
-        pair.sides.iter().all(|side| {
-            side.links.lines.is_empty()
-                && side.links.accepted.is_empty()
-                && side.links.dialled.is_empty()
-        })
-    });
+}
+
+#[test]
+fn words_do_not_wait_for_the_rest_of_a_block() {
+    let mut pair = Pair::talking(WIDE, &settings(), 64 << 10);
+    pair.network.set_model(StreamModel { buffer_bytes: 30_000, ..WIDE });
+    let links = &mut pair.sides[0].links;
+    let (line, sockets) = (links.lines.values_mut().next().expect("one"), &mut links.sockets);
+    line.say_rest(&vec![0; 100_000]);
+    assert!(line.has_room_for_words(), "behind it");
+    line.say(&[0; 5_000]);
+    assert!(!line.has_room_for_words(), "those before are not read");
+    assert_eq!(line.speak(sockets).ok(), Some(false));
+    assert_eq!(line.said_bytes(), 75_000);
+    assert!(!line.has_room_for_words(), "the rest of the block went first");
+}
+
+fn nothing_is_kept(pair: &mut Pair) -> bool {
+    pair.sides.iter().all(|side| {
+        let links = &side.links;
+        links.lines.is_empty() && links.accepted.is_empty() && links.dialled.is_empty()
+    })
+}
+
+#[test]
+fn a_line_of_one_direction_is_closed_with_its_link() {
+    let mut pair = Pair::new(WIDE, &settings());
+    pair.sides[0].attach(address(1), 64 << 10);
+    pair.sides[0].publish(1, 10);
+    pair.until("the event", PATIENCE, |pair| pair.sides[0].is_through(&pair.sides[1]));
+    pair.sides[0].publisher = None;
+    pair.run(Duration::from_secs(1));
+    pair.until("the end of the line", Duration::from_millis(1_500), nothing_is_kept);
+    assert_eq!(pair.sides.each_ref().map(|side| side.counted(Counter::LinksSilent)), [0, 0]);
+}
+
+#[test]
+fn who_moves_to_a_line_of_its_own_writes_nothing_twice_that_has_come() {
+    let mut pair = Pair::talking(WIDE, &settings(), 1 << 20);
+    // All of it finds room before the handlers, and none of it is acknowledged.
+    pair.sides[0].stuck = true;
+    assert_eq!(pair.sides[1].publish(400, 400), 400);
+    pair.run(Duration::from_millis(500));
+    assert_eq!(pair.sides[1].counted(Counter::LinksParted), 1);
+    assert_eq!(pair.sides[1].counted(Counter::LinksOpened), 3, "by its own line");
+    pair.sides[0].stuck = false;
+    pair.until("everything", PATIENCE, |pair| pair.sides[1].is_through(&pair.sides[0]));
+    assert_eq!(pair.sides[1].counted(Counter::PacketsResent), 0);
+    assert_eq!(pair.sides[0].counted(Counter::PacketsDuplicate), 0);
+}
+
+/// A pair whose first node takes no events, and none but its own go by its line.
+fn of_one_that_takes_nothing(settings: &ReliableSettings) -> Pair {
+    let mut pair = Pair::new(WIDE, settings);
+    let deaf = ReliableSettings { listens: false, ..settings.clone() };
+    pair.sides[0] = Side::new(&pair.network, 0, (&pair.clock, deaf));
+    for (from, to) in [(0, 1), (1, 0)] {
+        pair.sides[from].attach(address(to), 64 << 10);
+        pair.sides[from].publish(1, 10);
+        pair.run(Duration::from_millis(50));
+    }
+    pair
+}
+
+#[test]
+fn a_refusal_on_the_peers_line_does_not_end_it() {
+    let mut pair = of_one_that_takes_nothing(&settings());
+    assert!(pair.sides[1].counted(Counter::LinksBorrowed) >= 1);
+    assert!(pair.sides[1].counted(Counter::LinksRefused) > 1, "there, and by its own lines");
+    for _ in 0..20 {
+        pair.sides[0].publish(1, 20);
+        pair.run(Duration::from_millis(100));
+        assert_eq!(pair.sides[0].tally.delivered(), pair.sides[0].published);
+    }
+    assert_eq!(pair.sides[0].counted(Counter::LinksDialled), 1);
+    assert_eq!(pair.sides[0].counted(Counter::LinksCut), 0);
 }
 
 #[test]
@@ -233,4 +316,68 @@ fn cuts_of_the_line_lose_nothing_and_double_nothing_in_either_direction() {
         let borrowed = pair.sides.iter().map(|side| side.counted(Counter::LinksBorrowed));
         assert!(borrowed.sum::<u64>() > 5);
     }
+}
+
+#[test]
+fn a_line_that_ends_because_handlers_are_stuck_costs_the_other_direction_a_pause() {
+    let settings = ReliableSettings { keep_alive: Duration::from_secs(5), ..settings() };
+    let mut pair = Pair::talking(WIDE, &settings, 64 << 10);
+    pair.sides[1].stuck = true;
+    pair.sides[0].publish(10, 100);
+    for _ in 0..50 {
+        pair.sides[1].publish(1, 20);
+        pair.until("the word on its own events", Duration::from_millis(100), |pair| {
+            pair.sides[1].tally.delivered() == pair.sides[1].published
+        });
+        pair.run(Duration::from_millis(200));
+    }
+    assert!(pair.sides[0].counted(Counter::LinksSilent) >= 3, "its line ended again and again");
+    pair.sides[1].stuck = false;
+    pair.until("the rest", PATIENCE, |pair| pair.sides[0].is_through(&pair.sides[1]));
+    pair.assert_in_order();
+}
+
+#[test]
+fn a_large_event_for_who_cannot_be_dialled_is_given_up_while_small_ones_go_by_its_line() {
+    let settings = ReliableSettings {
+        attempts: 5,
+        undelivered_after: Duration::from_secs(2),
+        connect_timeout: Duration::from_millis(300),
+        ..settings()
+    };
+    let mut pair = Pair::talking(WIDE, &settings, 64 << 10);
+    pair.network.close(address(0));
+    let account = Arc::<Tally>::default();
+    let large = large_event(&account);
+    let command = LinksCommand::Large(address(0), LANE, Box::new(large));
+    pair.sides[1].port.commands.push(command).expect("room");
+    pair.sides[1].asleep = false;
+    for _ in 0..100 {
+        pair.sides[1].publish(1, 20);
+        pair.run(Duration::from_millis(100));
+    }
+    assert_eq!(account.undelivered(), [(Undelivered::Unreachable, 1)]);
+    // Then the small ones have the line to themselves.
+    assert!(pair.sides[0].seen.len() > 50);
+    let before = pair.sides[1].tally.delivered();
+    pair.sides[1].publish(20, 20);
+    pair.until("small ones", PATIENCE, |pair| pair.sides[1].tally.delivered() == before + 20);
+    assert_eq!(pair.sides[0].counted(Counter::LinksDialled), 1, "its line was never cut");
+}
+
+fn large_event(account: &Arc<Tally>) -> Large {
+    let encoder = FrameEncoder::new(FrameHeader {
+        length: 0,
+        event_type: event_type_id("large"),
+        fingerprint: Fingerprint::NONE,
+        priority: Priority::Normal,
+        encoding: Encoding::Raw,
+        flags: FrameFlags::empty(),
+        sequence: 0,
+        timestamp_ns: 0,
+    });
+    let mut frame = vec![0; (300_000 + encoder.payload_offset()).next_multiple_of(16)];
+    encoder.write(&vec![7; 300_000], &mut frame).expect("it fits");
+    let share = Arc::<LargeRoom>::default().take(1, 1).expect("room");
+    Large::new(frame.into_boxed_slice(), Arc::clone(account), share).expect("a frame")
 }

@@ -57,22 +57,33 @@ impl Scene {
     }
 
     fn hello(&mut self, session: u32) {
+        let packet = Self::greeting(1, session);
+        self.say(&packet);
+    }
+
+    fn greeting(cluster: u64, session: u32) -> Vec<u8> {
+        Self::greeting_for(cluster, session, LANE..LANE + 1)
+    }
+
+    fn greeting_for(cluster: u64, session: u32, lanes: std::ops::Range<Lane>) -> Vec<u8> {
         let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
         let mut hello = Hello {
             protocol: LINK_PROTOCOL,
-            cluster: 1,
+            cluster,
             node: LIAR,
             incarnation: 1,
             listens: address(5),
             event_bytes_max: 1 << 20,
             compresses: false,
             streams: Default::default(),
-            stream_count: 1,
+            stream_count: lanes.len(),
             name: "liar",
         };
-        hello.streams[0] = StreamPoint { lane: LANE, pieces: false, session, sequence: 0 };
+        for (point, lane) in hello.streams.iter_mut().zip(lanes) {
+            *point = StreamPoint { lane, pieces: false, session, sequence: 0 };
+        }
         let length = Control::Hello(hello).encode(LIAR, &mut packet);
-        self.say(&packet[..length]);
+        packet[..length].to_vec()
     }
 
     /// A packet of one event, of about so many bytes.
@@ -137,6 +148,88 @@ fn a_second_hello_begins_other_streams_and_nobody_else_suffers() {
     scene.run(5);
     assert_eq!(scene.counted(Counter::LinksBroken), 1, "of streams that the hello ended");
     scene.others_go_on();
+}
+
+#[test]
+fn events_behind_a_refused_hello_are_dropped_and_the_line_goes_on() {
+    let mut scene = Scene::dialled();
+    scene.hello(1);
+    scene.run(5);
+    // In one breath, so that the half has ended and is still there.
+    let both = [Scene::greeting(2, 2), Scene::packet(2, 0, 16)].concat();
+    scene.say(&both);
+    scene.run(5);
+    assert_eq!(scene.counted(Counter::HellosCluster), 1);
+    assert_eq!(scene.counted(Counter::PacketsDuplicate), 1, "of streams that are not open");
+    assert_eq!(scene.counted(Counter::LinksBroken), 0);
+    assert_eq!(scene.pair.sides[0].links.lines.len(), 1);
+    assert!(scene.pair.sides[0].links.accepted.is_empty());
+    assert!(scene.pair.sides[0].seen.is_empty());
+}
+
+#[test]
+fn a_superseded_line_is_closed_and_nothing_more_of_it_is_taken() {
+    let mut scene = Scene::dialled();
+    let old = scene.liar.dial(address(0)).expect("a socket");
+    scene.line = old;
+    scene.run(5);
+    scene.hello(7);
+    scene.say(&Scene::packet(7, 0, 16));
+    scene.run(5);
+    scene.line = scene.liar.dial(address(0)).expect("a socket");
+    scene.run(5);
+    // In one cycle: the new line's hello, and events by the old.
+    scene.hello(7);
+    let late = Scene::packet(7, 1, 16);
+    scene.liar.write(old, &[IoSlice::new(&late)]).expect("room");
+    scene.run(1);
+    assert_eq!(scene.counted(Counter::LinksSuperseded), 1);
+    assert_eq!(scene.liar.read(old, &mut [0; 4096]).ok().map(|_| ()), Some(()), "its words");
+    assert_eq!(scene.pair.sides[0].links.lines.len(), 2, "the new one, and the node's own");
+    assert_eq!(scene.pair.sides[0].links.accepted.len(), 1);
+    scene.others_go_on();
+}
+
+#[test]
+fn who_was_refused_and_does_not_read_it_is_not_listened_to() {
+    let mut scene = Scene::dialled();
+    scene.line = scene.liar.dial(address(0)).expect("a socket");
+    scene.run(5);
+    scene.say(&Scene::greeting(2, 7));
+    // The refusal finds no room.
+    scene.pair.network.set_model(StreamModel { buffer_bytes: 1, ..StreamModel::default() });
+    scene.pair.run(Duration::from_millis(1));
+    assert_eq!(scene.counted(Counter::HellosCluster), 1);
+    scene.pair.network.set_model(StreamModel { buffer_bytes: 4 << 20, ..Default::default() });
+    let again = Scene::greeting(1, 7);
+    scene.say(&again);
+    scene.pair.network.set_model(StreamModel { buffer_bytes: 1, ..StreamModel::default() });
+    scene.pair.run(Duration::from_millis(1));
+    assert_eq!(scene.counted(Counter::LinksOpened), 1, "the node's own");
+    scene.pair.run(Duration::from_secs(6));
+    assert_eq!(scene.pair.sides[0].links.accepted.len(), 0, "for a bounded time");
+}
+
+#[test]
+fn who_owes_an_answer_is_not_asked_again_by_the_same_line() {
+    let patience = Duration::from_millis(300);
+    let settings = ReliableSettings { connect_timeout: patience, ..settings() };
+    let pair = Pair::new(StreamModel::default(), &settings);
+    let mut liar = pair.network.node(address(5));
+    let line = liar.dial(address(0)).expect("a socket");
+    let mut scene = Scene { pair, liar, line, heard: Vec::new() };
+    scene.run(5);
+    let lanes = 0..Lane::try_from(LANES).expect("few");
+    scene.say(&Scene::greeting_for(1, 7, lanes));
+    scene.run(5);
+    // It can be reached by this line only, and does not answer there.
+    scene.pair.network.close(address(5));
+    scene.pair.sides[0].attach(address(5), 64 << 10);
+    scene.pair.sides[0].publish(1, 10);
+    scene.run(2_000);
+    assert!(scene.counted(Counter::LinksUnreachable) > 2);
+    assert_eq!(scene.counted(Counter::LinksBorrowed), 1);
+    assert_eq!(scene.pair.sides[0].links.lines.len(), 1, "its own streams go on");
 }
 
 #[test]
