@@ -1,5 +1,6 @@
-//! An event published to this process and handled, one thread doing both: the whole way but for the
-//! sockets. With 1 registered type and with 1,000: the cost of an event must not depend on it.
+//! An event published to this process and handled, or taken from a ring, one thread doing all: the
+//! whole way but for the sockets. With 1 registered type and with 1,000: the cost of an event must
+//! not depend on it.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a bench says what it found")]
 
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group};
-use wireloom::{AnySubscriber, Invoker, Node, Publisher, Target};
+use wireloom::{AnySubscriber, Invoker, Node, Polled, Publisher, Subscriber, Target};
 use wireloom_bench::Flat;
 
 const BURST_EVENTS: u64 = 256;
@@ -67,6 +68,42 @@ impl Loop {
     }
 }
 
+/// The same with a ring subscriber in the handler's place.
+struct Ringed {
+    node: Node,
+    invoker: Invoker,
+    publisher: Publisher<Flat>,
+    subscriber: Subscriber<Flat>,
+}
+
+impl Ringed {
+    fn new() -> Self {
+        let builder = Node::builder("ringed").ring_bytes(256 << 10, 256 << 10);
+        let (node, mut invoker) = builder.start_invoker().expect("a node on loopback");
+        let subscriber = node.subscribe::<Flat>().expect("a subscriber");
+        let publisher = node.publisher::<Flat>(&Target::Local).expect("a way to this process");
+        invoker.drain(10_000);
+        Self { node, invoker, publisher, subscriber }
+    }
+
+    /// Publishes a burst, has it put into the subscriber's ring, and takes it there.
+    fn turn(&mut self, sequence: u64) -> u64 {
+        let mut burst = self.publisher.burst();
+        for event in sequence..sequence + BURST_EVENTS {
+            burst.publish(&Flat::new(event)).expect("the ring is drained each turn");
+        }
+        drop(burst);
+        while self.invoker.do_work() > 0 {}
+        let mut taken = 0;
+        self.subscriber.poll(usize::MAX, |polled| match polled {
+            Polled::Event(event, _) => taken += 1 + (event.sequence.to_native() >> 63),
+            notice => panic!("the ring is drained each turn: {notice:?}"),
+        });
+        assert_eq!(taken, BURST_EVENTS);
+        taken
+    }
+}
+
 fn events(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("dispatch");
     group.throughput(Throughput::Elements(BURST_EVENTS));
@@ -76,6 +113,11 @@ fn events(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| bencher.iter(|| around.turn(0)));
         assert!(around.node.ledger().balanced, "{:?}", around.node.ledger());
     }
+    let mut ringed = Ringed::new();
+    group.bench_function("publish and take 256 events from a ring", |bencher| {
+        bencher.iter(|| ringed.turn(0));
+    });
+    assert!(ringed.node.ledger().balanced, "{:?}", ringed.node.ledger());
     group.finish();
 }
 

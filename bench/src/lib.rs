@@ -7,7 +7,7 @@
 //! | `encode` | an event into its archive, a frame header into a record |
 //! | `pack` | whole frames chosen for a packet, its checksum, its header |
 //! | `decode` | a datagram checked, its frames walked, an archive checked |
-//! | `dispatch` | an event published and handled in one process, with 1 and 1,000 types |
+//! | `dispatch` | an event published and handled in one process, or taken from a ring |
 //! | `route` | an event routed, beside one published, with 1 and 1,000 rules and types |
 
 #![forbid(unsafe_code)]

@@ -32,9 +32,21 @@
 //! before the worker sleeps, it ends the sleep at once; written later, it wakes it; written after
 //! the worker has woken for another reason, the next park returns early once. A worker re-arms
 //! `sleep` each time it parks, and W2 happens before R1 each time.
+//!
+//! # A task instead of a worker
+//!
+//! Who sleeps may be a task of an async runtime, or a thread that parks ([`Wake::of_task`]). It
+//! leaves its waker in a slot before W2; who wakes it takes the waker out after the swap. The slot
+//! is a lock that the waking side only tries: when the task holds it, the task is about to leave a
+//! waker, and its own R1, still to come, sees what the other wrote. (Its membarrier begins after it
+//! has let go, so who found it held had passed W1 before P.) So no worker waits for a task.
 
+#![expect(clippy::disallowed_types, reason = "the slot of a waker: a worker only tries its lock")]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, compiler_fence, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::task::Waker;
 
 use crossbeam_utils::CachePadded;
 
@@ -50,11 +62,20 @@ const DOZING: u8 = 1;
 /// It sleeps until there is something to do.
 const PARKED: u8 = 2;
 
-/// How one worker is woken. Publishers and control hold clones of the `Arc`.
+/// Who sleeps, and how it is woken.
+#[derive(Debug)]
+enum Sleeper {
+    /// A worker in its poller.
+    Worker(Arc<mio::Waker>),
+    /// A task, or a thread that parks: the waker it left when it went to sleep.
+    Task(Mutex<Option<Waker>>),
+}
+
+/// How one worker, or one task, is woken. Publishers and control hold clones of the `Arc`.
 #[derive(Debug)]
 pub struct Wake {
     sleep: CachePadded<AtomicU8>,
-    waker: Arc<mio::Waker>,
+    sleeper: Sleeper,
     asymmetric: bool,
 }
 
@@ -62,19 +83,30 @@ impl Wake {
     /// Wakes through `waker`, which belongs to the poller the worker parks in.
     #[must_use]
     pub fn new(waker: Arc<mio::Waker>) -> Arc<Self> {
-        let asymmetric = *MEMBARRIER.get_or_init(|| sys::register_membarrier().is_ok());
-        Self::with(waker, asymmetric)
+        Self::with(Sleeper::Worker(waker), is_asymmetric())
+    }
+
+    /// Wakes whoever slept last by [`Wake::sleep_task`].
+    #[must_use]
+    pub fn of_task() -> Arc<Self> {
+        Self::with(Sleeper::Task(Mutex::new(None)), is_asymmetric())
+    }
+
+    /// As [`Wake::of_task`] but with fences on both sides.
+    #[must_use]
+    pub fn of_task_symmetric() -> Arc<Self> {
+        Self::with(Sleeper::Task(Mutex::new(None)), false)
     }
 
     /// As [`Wake::new`] but with fences on both sides, as on a kernel without membarrier.
     #[must_use]
     pub fn symmetric(waker: Arc<mio::Waker>) -> Arc<Self> {
-        Self::with(waker, false)
+        Self::with(Sleeper::Worker(waker), false)
     }
 
-    fn with(waker: Arc<mio::Waker>, asymmetric: bool) -> Arc<Self> {
+    fn with(sleeper: Sleeper, asymmetric: bool) -> Arc<Self> {
         let sleep = CachePadded::new(AtomicU8::new(AWAKE));
-        Arc::new(Self { sleep, waker, asymmetric })
+        Arc::new(Self { sleep, sleeper, asymmetric })
     }
 
     /// Whether publishers are spared the fence (membarrier is available).
@@ -87,6 +119,31 @@ impl Wake {
     /// and sleep only if there is none. Cost: a membarrier, 1–3 µs; only on the way to a sleep.
     pub fn park_begin(&self) {
         self.begin(PARKED);
+    }
+
+    /// As [`Wake::park_begin`] for a task: `waker` is woken once, by the first who has something
+    /// for it. After this the task must look once more, and either sleep or call
+    /// [`Wake::park_end`]. Cost: that of [`Wake::park_begin`], and a clone of the waker.
+    pub fn sleep_task(&self, waker: &Waker) {
+        self.leave(Some(waker.clone()));
+        self.park_begin();
+    }
+
+    /// The task sleeps no more and will not come back: its waker is dropped here, not there.
+    pub fn forget_task(&self) {
+        self.park_end();
+        self.leave(None);
+    }
+
+    fn leave(&self, waker: Option<Waker>) {
+        if let Sleeper::Task(slot) = &self.sleeper {
+            let old = {
+                let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::replace(&mut *slot, waker)
+            };
+            // Dropping it may run a task's end: not under the lock.
+            drop(old);
+        }
     }
 
     /// As [`Wake::park_begin`], for a sleep that [`Wake::notify_soon`] does not end: the worker
@@ -116,7 +173,8 @@ impl Wake {
 
     /// Wakes the worker if it sleeps or is about to. To be called after records, a command or a
     /// flag have been made visible. Cost: one load of a line that changes only when the worker
-    /// parks; if it is parked, one `write(2)` for the first caller.
+    /// parks; if it is parked, one `write(2)` for the first caller, or what the
+    /// task's waker costs.
     #[inline]
     pub fn notify(&self) {
         if self.sleep() != AWAKE {
@@ -167,10 +225,32 @@ impl Wake {
 
     #[cold]
     fn wake(&self) {
-        if self.sleep.swap(AWAKE, Ordering::AcqRel) != AWAKE {
-            // An eventfd write fails only if the descriptor is broken; the park timeout is the net.
-            let woken = self.waker.wake();
-            debug_assert!(woken.is_ok(), "{woken:?}");
+        if self.sleep.swap(AWAKE, Ordering::AcqRel) == AWAKE {
+            return;
+        }
+        match &self.sleeper {
+            Sleeper::Worker(waker) => {
+                // An eventfd write fails only if the descriptor is broken; the park timeout is the
+                // net.
+                let woken = waker.wake();
+                debug_assert!(woken.is_ok(), "{woken:?}");
+            }
+            Sleeper::Task(slot) => {
+                let waker = match slot.try_lock() {
+                    Ok(mut slot) => slot.take(),
+                    Err(TryLockError::Poisoned(slot)) => slot.into_inner().take(),
+                    // It is about to look once more.
+                    Err(TryLockError::WouldBlock) => None,
+                };
+                if let Some(waker) = waker {
+                    // A runtime's code: should it panic, the worker goes on.
+                    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                }
+            }
         }
     }
+}
+
+fn is_asymmetric() -> bool {
+    *MEMBARRIER.get_or_init(|| sys::register_membarrier().is_ok())
 }

@@ -15,7 +15,8 @@ use wireloom_dataplane::poller::{ParkedBy, Poller};
 use wireloom_dataplane::wake::Wake;
 
 /// A park that lasts this long has missed its wake-up: a round takes about 100 µs.
-const LOST: Duration = Duration::from_secs(5);
+const LOST: Duration = Duration::from_nanos(LOST_NS);
+const LOST_NS: u64 = 5_000_000_000;
 
 /// A test ends early when it takes longer; what was reached by then counts.
 const PATIENCE_NS: u64 = 20_000_000_000;
@@ -31,9 +32,13 @@ struct Rounds {
     wake: Arc<Wake>,
 }
 
-/// The worker of the tests: looks, announces, looks again, sleeps. Returns (rounds seen, parks,
-/// lost).
-fn work(rounds: &Rounds, poller: &mut Poller) -> (u64, u64, u64) {
+/// The worker of the tests: looks, announces, looks again, sleeps. `sleep` says whether it was
+/// woken. Returns (rounds seen, parks, lost).
+fn work(
+    rounds: &Rounds,
+    announce: impl Fn(&Wake),
+    mut sleep: impl FnMut() -> bool,
+) -> (u64, u64, u64) {
     let (mut seen, mut parks, mut lost) = (0, 0, 0);
     let look = |seen: &mut u64| {
         let published = rounds.published.load(Ordering::Acquire);
@@ -48,10 +53,10 @@ fn work(rounds: &Rounds, poller: &mut Poller) -> (u64, u64, u64) {
         if look(&mut seen) {
             continue;
         }
-        rounds.wake.park_begin();
+        announce(&rounds.wake);
         if !look(&mut seen) {
             parks += 1;
-            if poller.park(LOST) == ParkedBy::Timeout {
+            if !sleep() {
                 lost += 1;
             }
         }
@@ -81,9 +86,56 @@ fn publish(rounds: &Rounds, count: u64) -> u64 {
     count
 }
 
-fn race(asymmetric: bool, count: u64) {
+fn race_worker(asymmetric: bool, count: u64) {
     let mut poller = Poller::new().unwrap();
     let wake = if asymmetric { Wake::new(poller.waker()) } else { Wake::symmetric(poller.waker()) };
+    race(wake, asymmetric, count, move |rounds| {
+        work(rounds, Wake::park_begin, || poller.park(LOST) != ParkedBy::Timeout)
+    });
+}
+
+/// Notes that it was woken, and wakes its thread.
+struct Unpark(std::thread::Thread, AtomicBool);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.1.store(true, Ordering::Release);
+        self.0.unpark();
+    }
+}
+
+/// The same for a task: each sleep has a waker of its own, and is over when that was woken.
+fn race_task(asymmetric: bool, count: u64) {
+    let wake = if asymmetric { Wake::of_task() } else { Wake::of_task_symmetric() };
+    race(wake, asymmetric, count, |rounds| {
+        let woken = std::cell::RefCell::new(None);
+        let announce = |wake: &Wake| {
+            let unpark = Arc::new(Unpark(std::thread::current(), AtomicBool::new(false)));
+            wake.sleep_task(&Arc::clone(&unpark).into());
+            woken.replace(Some(unpark));
+        };
+        let sleep = || {
+            let unpark = woken.take().unwrap();
+            let clock = Clock::system();
+            let end_ns = clock.now_ns() + LOST_NS;
+            while !unpark.1.load(Ordering::Acquire) {
+                if clock.now_ns() >= end_ns {
+                    return false;
+                }
+                std::thread::park_timeout(LOST);
+            }
+            true
+        };
+        work(rounds, announce, sleep)
+    });
+}
+
+fn race(
+    wake: Arc<Wake>,
+    asymmetric: bool,
+    count: u64,
+    work: impl FnOnce(&Rounds) -> (u64, u64, u64) + Send + 'static,
+) {
     if asymmetric && !wake.asymmetric() {
         println!("SKIPPED: this kernel has no membarrier");
     }
@@ -94,7 +146,7 @@ fn race(asymmetric: bool, count: u64) {
         wake,
     });
     let theirs = Arc::clone(&rounds);
-    let worker = std::thread::spawn(move || work(&theirs, &mut poller));
+    let worker = std::thread::spawn(move || work(&theirs));
     let done = publish(&rounds, count);
     rounds.stop.store(true, Ordering::Release);
     rounds.wake.notify();
@@ -107,12 +159,44 @@ fn race(asymmetric: bool, count: u64) {
 
 #[test]
 fn no_wake_up_is_lost_with_membarrier() {
-    race(true, 50_000);
+    race_worker(true, 50_000);
 }
 
 #[test]
 fn no_wake_up_is_lost_with_fences() {
-    race(false, 20_000);
+    race_worker(false, 20_000);
+}
+
+#[test]
+fn no_wake_up_of_a_task_is_lost_with_membarrier() {
+    race_task(true, 50_000);
+}
+
+#[test]
+fn no_wake_up_of_a_task_is_lost_with_fences() {
+    race_task(false, 20_000);
+}
+
+/// Panics when it is woken.
+struct Broken;
+
+impl std::task::Wake for Broken {
+    fn wake(self: Arc<Self>) {
+        panic!("a broken runtime");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_does_not_end_who_wakes() {
+    let wake = Wake::of_task();
+    wake.sleep_task(&Arc::new(Broken).into());
+    wake.notify();
+    let unpark = Arc::new(Unpark(std::thread::current(), AtomicBool::new(false)));
+    wake.sleep_task(&Arc::clone(&unpark).into());
+    wake.notify();
+    assert!(unpark.1.load(Ordering::Acquire), "the next one is woken as ever");
+    wake.notify();
+    assert_eq!(Arc::strong_count(&unpark), 1, "a waker is woken once and not kept");
 }
 
 /// Waits until `cell` holds at least `value` and returns it; gives the core away now and then, in

@@ -79,3 +79,41 @@ impl<'a> Envelope<'a> {
         self.origin.session
     }
 }
+
+impl Envelope<'_> {
+    /// The same as a value that outlives the event's bytes..
+    #[must_use]
+    pub fn owned(&self) -> OwnedEnvelope {
+        OwnedEnvelope {
+            source: self.source(),
+            session: self.session(),
+            sequence: self.sequence(),
+            timestamp_ns: self.timestamp_ns(),
+            received_ns: self.received_ns(),
+            priority: self.priority(),
+            trace: self.trace(),
+            deadline_ns: self.deadline_ns(),
+        }
+    }
+}
+
+/// What an [`Envelope`] says, as a value: its accessors of the same names say what each is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnedEnvelope {
+    /// The node that published the event.
+    pub source: NodeId,
+    /// The link session the event came in; 0 for events of this process.
+    pub session: SessionId,
+    /// The publisher's own number of the event.
+    pub sequence: u64,
+    /// When the event was published, ns since the Unix epoch, by the publisher's clock.
+    pub timestamp_ns: u64,
+    /// When this node took the event from the network, ns since the Unix epoch.
+    pub received_ns: u64,
+    /// The event's priority.
+    pub priority: Priority,
+    /// The trace the event belongs to, when its publisher gave one.
+    pub trace: Option<TraceContext>,
+    /// After this instant (ns since the Unix epoch) the event is worthless.
+    pub deadline_ns: Option<u64>,
+}

@@ -10,7 +10,8 @@
 //! - A [`Target`] says where an event goes; a [`Router`] routes any event to any target, a
 //!   [`Publisher`] one type to one target in a hot loop.
 //! - A **handler** ([`Node::on`]) runs on the receiving worker with the event in place; a
-//!   [`Subscriber`] takes events from a ring on its own thread (one copy). Methods of an object are
+//!   [`Subscriber`] takes events from a ring on its own thread (one copy), an [`EventStream`] in an
+//!   async task. Methods of an object are
 //!   handlers by [`macro@handlers`]; [`Router::request`] asks a node that answers by
 //!   [`Node::respond`].
 //! - A node's figures come from a profile, a file, the environment or the command line: [`config`].
@@ -96,6 +97,7 @@ mod rules;
 pub mod schema;
 mod select;
 mod shared;
+mod stream;
 mod subscriber;
 mod subscription;
 mod target;
@@ -106,7 +108,7 @@ mod writer;
 pub use builder::{Levels, NodeBuilder, NodeError};
 pub use choose::Choice;
 pub use cluster::DISCOVERY_GROUP;
-pub use envelope::Envelope;
+pub use envelope::{Envelope, OwnedEnvelope};
 pub use event::Event;
 pub use explain::{Considered, Explanation};
 pub use handlers::{Handlers, Methods, handlers};
@@ -124,6 +126,7 @@ pub use router::{Batch, Router};
 pub use rules::{Question, RULES_MAX, Rule, RuleSet};
 pub use schema::Schema;
 pub use select::{DEBUG_GROUP, DEFAULT_GROUP, Step, Transport};
+pub use stream::{EventStream, Streamed};
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use subscription::Subscription;
 pub use target::{Target, TargetError};

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rkyv::Archived;
@@ -9,7 +10,6 @@ use wireloom_dataplane::dispatch::{
     Lost, Origin, Pumped, Subscriber as Front, SubscriptionId, Verdict, Wanted,
 };
 use wireloom_dataplane::inbound::{Inbound, RingReader, RingSubscriber, Shed};
-use wireloom_dataplane::poller::Poller;
 use wireloom_dataplane::wake::Wake;
 use wireloom_wire::{Encoding, Fingerprint, Frame, event_type_id};
 
@@ -21,6 +21,7 @@ use crate::intake::Intake;
 use crate::matching::PatternRing;
 use crate::outcome::SubscribeError;
 use crate::pattern::TypePattern;
+use crate::receipt::Unpark;
 use crate::shared::Shared;
 
 /// What a subscriber of a type takes from its ring.
@@ -57,14 +58,13 @@ enum Connection {
     Told,
 }
 
-/// The rings of one subscriber, one from each receiver, and where it sleeps.
+/// The rings of one subscriber, one from each receiver, and who is woken when they fill.
 struct Inlet {
     shared: Arc<Shared>,
     subscriptions: Vec<SubscriptionId>,
     rings: Vec<RingReader>,
     connection: Connection,
     turn: usize,
-    poller: Poller,
     wake: Arc<Wake>,
 }
 
@@ -82,16 +82,13 @@ impl Inlet {
         intake: Intake,
         front: impl Fn(RingSubscriber) -> Box<dyn Front>,
     ) -> Result<Self, SubscribeError> {
-        let poller = Poller::new().map_err(|error| SubscribeError::Ring(error.to_string()))?;
-        let wake = Wake::new(poller.waker());
         let mut inlet = Self {
             shared: Arc::clone(shared),
             subscriptions: Vec::new(),
             rings: Vec::new(),
             connection: Connection::Whole,
             turn: 0,
-            poller,
-            wake,
+            wake: Wake::of_task(),
         };
         for name in types {
             shared.know_type(event_type_id(name), name)?;
@@ -168,28 +165,59 @@ impl Inlet {
         self.is_drained() && !untold
     }
 
-    /// Sleeps until a record is there or `timeout` is over; true when a record is there.
-    fn wait(&mut self, timeout: Duration) -> bool {
+    /// Whether nothing is there and nothing will come: it was told that it is cut off, or its node
+    /// has ended.
+    fn is_over(&self) -> bool {
+        self.connection == Connection::Told
+            || self.rings.iter().all(RingReader::is_gone) && self.is_empty()
+    }
+
+    /// Whether there is something to poll, or all is over.
+    fn is_ready(&self) -> bool {
+        !self.is_empty() || self.is_over()
+    }
+
+    /// Ready as [`Inlet::is_ready`]; otherwise the task is woken then. By the receiving worker
+    /// itself, at the end of the duty cycle that brought something.
+    fn poll_ready(&self, context: &Context<'_>) -> Poll<()> {
+        if self.is_ready() {
+            return Poll::Ready(());
+        }
+        self.wake.sleep_task(context.waker());
+        if !self.is_ready() {
+            return Poll::Pending;
+        }
+        self.wake.park_end();
+        Poll::Ready(())
+    }
+
+    /// Sleeps until `is_done` or `timeout` is over; true when it is.
+    fn wait(&self, timeout: Duration, is_done: impl Fn(&Self) -> bool) -> bool {
+        if is_done(self) {
+            return true;
+        }
         let until = Instant::now() + timeout;
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         loop {
-            if !self.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            self.wake.sleep_task(&waker);
+            if !is_done(self) && !left.is_zero() {
+                std::thread::park_timeout(left);
+            }
+            self.wake.park_end();
+            if is_done(self) {
                 return true;
             }
-            let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            self.wake.park_begin();
-            if self.is_empty() {
-                self.poller.park(left);
-            }
-            self.wake.park_end();
         }
     }
 }
 
 impl Drop for Inlet {
     fn drop(&mut self) {
+        self.wake.forget_task();
         self.unsubscribe();
     }
 }
@@ -289,7 +317,25 @@ impl<E: Event> Subscriber<E> {
 
     /// Sleeps until there is something to poll or `timeout` is over; true when there is.
     pub fn wait(&mut self, timeout: Duration) -> bool {
-        self.inlet.wait(timeout)
+        self.inlet.wait(timeout, |inlet| !inlet.is_empty())
+    }
+
+    /// Ready when there is something to poll, or when [`Subscriber::is_over`]; else the task is
+    /// woken then.
+    pub(crate) fn poll_ready(&self, context: &Context<'_>) -> Poll<()> {
+        self.inlet.poll_ready(context)
+    }
+
+    /// As [`Subscriber::wait`], and until all is over.
+    pub(crate) fn wait_ready(&self, timeout: Duration) -> bool {
+        self.inlet.wait(timeout, Inlet::is_ready)
+    }
+
+    /// Whether nothing is there and nothing will come: the subscriber took its
+    /// [`Polled::Disconnected`], or its node has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.inlet.is_over()
     }
 }
 
@@ -379,6 +425,6 @@ impl AnySubscriber {
 
     /// Sleeps until there is something to poll or `timeout` is over; true when there is.
     pub fn wait(&mut self, timeout: Duration) -> bool {
-        self.inlet.wait(timeout)
+        self.inlet.wait(timeout, |inlet| !inlet.is_empty())
     }
 }

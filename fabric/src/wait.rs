@@ -1,7 +1,10 @@
 //! Waiting for one event: on the thread that waits, out of a ring of its own, so that building the
-//! owned event costs no worker anything.
+//! owned event costs no worker anything. Or in an async task, which the receiving worker wakes.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use rkyv::Archived;
@@ -33,6 +36,12 @@ pub enum WaitError {
         /// Why.
         reason: DecodeError,
     },
+    /// The node ended before one came.
+    #[error("the node ended before a {event_type} event that was wanted came")]
+    Ended {
+        /// The event's type.
+        event_type: &'static str,
+    },
     /// It could not be subscribed to.
     #[error(transparent)]
     Subscribe(#[from] SubscribeError),
@@ -41,7 +50,9 @@ pub enum WaitError {
 type Wanted<E> = Box<dyn FnMut(&Archived<E>, &Envelope<'_>) -> bool + Send>;
 
 /// An event that is waited for: subscribed to since [`Node::expect`] returned this, so that what
-/// makes it come can be done before the wait begins.
+/// makes it come can be done before the wait begins. A thread waits by [`Expected::wait`]; in any
+/// async runtime it is a future, without a time limit: the runtime has timers.
+#[must_use = "an expectation that nobody waits for finds nothing"]
 pub struct Expected<E: Event> {
     subscriber: Subscriber<E>,
     wanted: Wanted<E>,
@@ -58,31 +69,51 @@ impl<E: Event> Expected<E> {
     /// not for handlers, which run on the worker that would have to bring it.
     ///
     /// # Errors
-    /// [`WaitError::TimedOut`], [`WaitError::Unreadable`].
+    /// [`WaitError::TimedOut`], [`WaitError::Unreadable`], [`WaitError::Ended`].
     pub fn wait(mut self, timeout: Duration) -> Result<E, WaitError> {
         let begun = Instant::now();
         loop {
-            let mut found = None;
-            let wanted = &mut self.wanted;
-            let polled = self.subscriber.poll(usize::MAX, |polled| {
-                if let Polled::Event(event, envelope) = polled
-                    && found.is_none()
-                    && wanted(event, &envelope)
-                {
-                    found = Some(to_owned::<E>(event));
-                }
-            });
-            if let Some(found) = found {
-                return found
-                    .map_err(|reason| WaitError::Unreadable { event_type: E::TYPE, reason });
+            if let Some(settled) = self.take() {
+                return settled;
             }
             let left = timeout.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 return Err(WaitError::TimedOut { event_type: E::TYPE, waited: timeout });
             }
-            if polled == 0 {
-                self.subscriber.wait(left);
+            self.subscriber.wait_ready(left);
+        }
+    }
+
+    /// The first wanted event of what has come, or that none will come.
+    fn take(&mut self) -> Option<Result<E, WaitError>> {
+        let mut found = None;
+        let wanted = &mut self.wanted;
+        self.subscriber.poll(usize::MAX, |polled| {
+            if let Polled::Event(event, envelope) = polled
+                && found.is_none()
+                && wanted(event, &envelope)
+            {
+                found = Some(to_owned::<E>(event));
             }
+        });
+        let unreadable = |reason| WaitError::Unreadable { event_type: E::TYPE, reason };
+        match found {
+            Some(found) => Some(found.map_err(unreadable)),
+            None if !self.subscriber.is_over() => None,
+            None => Some(Err(WaitError::Ended { event_type: E::TYPE })),
+        }
+    }
+}
+
+impl<E: Event> Future for Expected<E> {
+    type Output = Result<E, WaitError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            if let Some(settled) = self.take() {
+                return Poll::Ready(settled);
+            }
+            ready!(self.subscriber.poll_ready(context));
         }
     }
 }

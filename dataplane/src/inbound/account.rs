@@ -24,6 +24,8 @@ pub struct InboundCounters {
     pub(super) waits: AtomicBool,
     /// The subscriber was cut off.
     pub(super) cut: AtomicBool,
+    /// The receiver's side is gone: no record follows.
+    pub(super) gone: AtomicBool,
     /// The newest event of each key's slot.
     pub(super) generations: Box<[AtomicU32]>,
 }

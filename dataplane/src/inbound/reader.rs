@@ -51,6 +51,14 @@ impl RingReader {
         self.counters.cut.load(Ordering::Acquire)
     }
 
+    /// Whether the receiver's side is gone: its subscription or its node has ended, and what lies
+    /// in the ring now is the last.
+    #[inline]
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.counters.gone.load(Ordering::Acquire)
+    }
+
     /// Takes up to `limit` events and notices of one batch, giving each to `take`, which says
     /// whether it takes it: one that it does not is given again in the next call. Events passed
     /// over are told before the next one, and count for nothing. `unix_ns` gives the time; it is

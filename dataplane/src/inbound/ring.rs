@@ -389,3 +389,13 @@ impl Subscriber for RingSubscriber {
         }
     }
 }
+
+impl Drop for RingSubscriber {
+    fn drop(&mut self) {
+        self.producer.publish();
+        self.counters.gone.store(true, Ordering::Release);
+        if let Some(wake) = &self.wake {
+            wake.notify();
+        }
+    }
+}
