@@ -26,7 +26,7 @@ use crate::output::Output;
 use crate::text::count;
 use crate::values::{duration, rate};
 
-/// Slices of each kind for each policy, at most: short ones, so that most are not interrupted by the
+/// Slices of each kind for each policy, at most: short ones, so that few are interrupted by the
 /// system.
 const SLICES: u64 = 50;
 /// Events of a slice, at least: what fills the ring of one that is frozen several times.
