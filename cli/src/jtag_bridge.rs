@@ -51,7 +51,7 @@ pub(crate) struct JtagBridgeArgs {
     /// cluster reaches it]
     #[arg(long, value_name = "HOST:PORT")]
     node_listen: Option<SocketAddr>,
-    /// Pages from this origin may connect too: https://desk.example. May be given several times
+    /// Pages from this origin (scheme, host and port) may connect too. May be given several times
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
     /// How many clients there may be at a time; each may hold 12 MB of a message that is not yet

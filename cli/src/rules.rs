@@ -40,7 +40,7 @@ pub(crate) enum RulesCommand {
 /// `wireloom rules check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The file, TOML: [[rule]] and nothing else
+    /// The file: rules in TOML, and nothing else
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: PathBuf,
     /// One JSON object instead of lines
