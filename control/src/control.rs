@@ -14,13 +14,14 @@ use wireloom_dataplane::poller::Poller;
 use wireloom_dataplane::socket::OpenError;
 use wireloom_dataplane::wake::Wake;
 use wireloom_dataplane::worker::{Worker, WorkerPlan};
-use wireloom_wire::NodeId;
+use wireloom_wire::{CONTROL_PACKET_BYTES_MAX, Control as Answer, NodeId, Refusal};
 
 use crate::conductor::{Conductor, Task};
 use crate::links::{Identity, Links, LinksConfig, LinksPort};
 use crate::settings::ReliableSettings;
 use crate::sockets::Sockets;
 use crate::tcp::TcpSockets;
+use crate::tls::{Credentials, HandshakeLimits, TlsConfig, TlsSockets};
 
 /// Ports that are tried where the system chooses.
 const PORT_TRIES: u32 = 32;
@@ -56,23 +57,14 @@ pub struct LinksPlan {
     pub settings: ReliableSettings,
     /// Makes pauses and session numbers: another one for each life of a node.
     pub seed: u64,
+    /// With them links are TLS, and only nodes of the cluster's authority get one.
+    pub credentials: Option<Credentials>,
 }
 
 impl LinksPlan {
-    /// The links of a node over `sockets`, and the way to them.
-    fn links<S: Sockets>(
-        self,
-        sockets: S,
-        plane: &Plane,
-        wake: Option<Arc<Wake>>,
-    ) -> (Links<S>, LinksPort) {
+    /// The links of a node over `sockets`, reached by `port`.
+    fn links<S: Sockets>(self, sockets: S, plane: &Plane, port: &LinksPort) -> Links<S> {
         let clock = plane.clock.clone();
-        let port = LinksPort {
-            commands: Commands::default(),
-            counters: Arc::default(),
-            accepted_most: Arc::default(),
-            wake,
-        };
         let identity = Identity {
             node: self.node,
             incarnation: clock.unix_ns(clock.now_ns()),
@@ -89,7 +81,26 @@ impl LinksPlan {
             receiver: plane.receivers[0].clone(),
             port: port.clone(),
         };
-        (Links::new(sockets, config, self.seed), port)
+        Links::new(sockets, config, self.seed)
+    }
+
+    /// The same sockets with TLS. A node without a certificate is told so in its own words.
+    fn secured<S: Sockets>(
+        &self,
+        sockets: S,
+        credentials: Credentials,
+        (plane, port): (&Plane, &LinksPort),
+    ) -> TlsSockets<S> {
+        let mut answer = [0; CONTROL_PACKET_BYTES_MAX];
+        let length = Answer::Refusal(Refusal::Secured).encode(self.node, &mut answer);
+        let config = TlsConfig {
+            credentials,
+            limits: HandshakeLimits::default(),
+            clock: plane.clock.clone(),
+            counters: Arc::clone(&port.counters),
+            plain_answer: answer[..length].to_vec(),
+        };
+        TlsSockets::new(sockets, config)
     }
 }
 
@@ -120,7 +131,14 @@ impl Control {
         let conductor = Conductor::new(clock.clone(), plane.returns.clone(), tasks.clone());
         let poller = Poller::new()?;
         let wake = Wake::new(poller.waker());
-        let (links, port) = plan.links(sockets, &plane, Some(Arc::clone(&wake)));
+        let port = LinksPort::new(Some(Arc::clone(&wake)));
+        let links: Box<dyn Agent + Send> = match plan.credentials.clone() {
+            None => Box::new(plan.links(sockets, &plane, &port)),
+            Some(credentials) => {
+                let sockets = plan.secured(sockets, credentials, (&plane, &port));
+                Box::new(plan.links(sockets, &plane, &port))
+            }
+        };
         let worker = Worker::start(WorkerPlan {
             name: "wl-conductor".into(),
             core: None,
@@ -131,7 +149,7 @@ impl Control {
                 park: Duration::from_secs(1),
             },
             flush_interval: Duration::ZERO,
-            agents: vec![Box::new(conductor), Box::new(links)],
+            agents: vec![Box::new(conductor), links],
             poller,
             wake: Arc::clone(&wake),
             clock,
@@ -165,9 +183,15 @@ impl Control {
     ) -> Self {
         let tasks = Commands::default();
         let conductor = Conductor::new(plane.clock.clone(), plane.returns.clone(), tasks.clone());
-        let (links, port) = plan.links(sockets, &plane, None);
+        let port = LinksPort::new(None);
         invoker.add(Box::new(conductor) as Box<dyn Agent>);
-        invoker.add(Box::new(links));
+        invoker.add(match plan.credentials.clone() {
+            None => Box::new(plan.links(sockets, &plane, &port)),
+            Some(credentials) => {
+                let sockets = plan.secured(sockets, credentials, (&plane, &port));
+                Box::new(plan.links(sockets, &plane, &port))
+            }
+        });
         Self { plane, links: port, tasks, wake: None, conductor: None }
     }
 

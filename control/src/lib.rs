@@ -15,6 +15,7 @@
 //! | `framing.rs`, `backoff.rs` | packets out of bytes; pauses between attempts |
 //! | `tally.rs` | what became of each event, for receipts |
 //! | `sockets.rs`, `tcp.rs`, `simulated.rs` | what carries bytes: the kernel's TCP, or memory |
+//! | `tls.rs`, `tls/` | the same between nodes that have proved who they are |
 //! | `mesh.rs`, `membership/`, `discovery.rs` | who is in the cluster |
 
 #![forbid(unsafe_code)]
@@ -30,20 +31,23 @@ mod links;
 pub mod membership;
 pub mod mesh;
 mod outgoing;
+mod quota;
 mod settings;
 pub mod simulated;
 mod sockets;
 mod tally;
 mod tcp;
+pub mod tls;
 
 pub use conductor::{Conductor, Task};
 pub use control::{Control, LinksPlan, StartError};
 pub use links::{
-    AcceptedMost, DeadLetter, DeadLetters, Identity, Links, LinksCommand, LinksConfig, LinksPort,
+    AcceptedMost, DeadLetter, DeadLetters, Identity, Links, LinksCommand, LinksConfig, LinksNotice,
+    LinksNotices, LinksPort,
 };
 pub use outgoing::large::{Large, LargeRoom, LargeShare};
 pub use outgoing::{FRAME_BYTES_MAX, Feed, PACKET_BYTES_MAX};
 pub use settings::ReliableSettings;
-pub use sockets::{Ready, SocketId, Sockets};
+pub use sockets::{Ready, Secret, SocketId, Sockets};
 pub use tally::{Delivery, Tally, Undelivered};
 pub use tcp::TcpSockets;

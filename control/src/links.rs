@@ -16,10 +16,12 @@
 
 mod accepted;
 mod borrowing;
+mod cycle;
 mod dialled;
 mod letter;
 mod line;
 mod memory;
+mod notices;
 mod port;
 mod reading;
 mod sessions;
@@ -32,7 +34,7 @@ use std::sync::Arc;
 
 use wireloom_dataplane::agent::Agent;
 use wireloom_dataplane::command::{LocalRing, ReceiverCommand};
-use wireloom_dataplane::counters::{Counter, Counters};
+use wireloom_dataplane::counters::Counter;
 use wireloom_dataplane::poller::Poller;
 use wireloom_ring::{RingConfig, ring};
 use wireloom_wire::{Frame, LANES, Lane};
@@ -41,16 +43,18 @@ use crate::backoff::Random;
 use crate::compression::Compression;
 use crate::incoming::reassembly::{Moment, Outlet, Reassembly};
 use crate::incoming::{Inbox, Streams};
-use crate::settings::ns;
 use crate::sockets::{Ready, SocketId, Sockets};
 use crate::tally::Undelivered;
 use accepted::Accepted;
 use borrowing::{borrowable, dialled_from};
+use cycle::{Cycle, Times};
 use dialled::Dialled;
 use letter::tell;
 pub use letter::{DeadLetter, DeadLetters};
 use line::Line;
 pub use memory::AcceptedMost;
+use notices::Announced;
+pub use notices::{LinksNotice, LinksNotices};
 pub use port::{Identity, LinksCommand, LinksConfig, LinksPort};
 use reading::{Halves, Heard, read_line};
 use sessions::{Sessions, next_sessions};
@@ -87,57 +91,12 @@ const INBOX_BYTES: usize = 1 << 20;
 /// enough that the peer can always set it aside and read on.
 const BORROWED_BYTES_MAX: usize = 64 << 10;
 
+/// Of the lines of a pair of nodes, the one that carries this lane is told of, and kept open where
+/// a node is introduced.
+const LOWEST_LANE: Lane = 4;
+
 /// Commands taken in one duty cycle.
 const COMMANDS_PER_CYCLE: usize = 64;
-
-/// The settings in the units of the machines.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    connect_ns: u64,
-    ack_ns: u64,
-    keep_alive_ns: u64,
-    attempts: u32,
-    undelivered_ns: u64,
-}
-
-/// What a duty cycle hands down to the links.
-struct Cycle<'a, S> {
-    sockets: &'a mut S,
-    scratch: &'a mut [u8],
-    counters: &'a Counters,
-    identity: &'a Identity,
-    compression: &'a mut Compression,
-    times: Times,
-    now_ns: u64,
-    /// Acknowledgements wait for no company in this cycle.
-    says_all: bool,
-    /// How much longer than usual they wait.
-    patience_ns: u64,
-    /// When the first of those that wait is due.
-    due_ns: u64,
-}
-
-impl<'a, S> Cycle<'a, S> {
-    fn new(
-        (sockets, scratch, compression): (&'a mut S, &'a mut [u8], &'a mut Compression),
-        config: &'a LinksConfig,
-        times: Times,
-        (now_ns, says_all): (u64, bool),
-    ) -> Self {
-        Self {
-            sockets,
-            scratch,
-            counters: &config.port.counters,
-            identity: &config.identity,
-            compression,
-            times,
-            now_ns,
-            says_all,
-            patience_ns: 0,
-            due_ns: u64::MAX,
-        }
-    }
-}
 
 /// One of the links to a peer: the peer and the place in its pool.
 type LinkKey = (SocketAddr, usize);
@@ -156,6 +115,7 @@ pub struct Links<S> {
     streams: Streams,
     inbox: Option<Inbox>,
     dead_letters: Option<DeadLetters>,
+    announced: Announced,
     random: Random,
     sessions: u32,
     deadline_ns: u64,
@@ -182,16 +142,8 @@ impl<S: Sockets> Links<S> {
     #[must_use]
     pub fn new(sockets: S, config: LinksConfig, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let settings = &config.settings;
-        let times = Times {
-            connect_ns: ns(settings.connect_timeout),
-            ack_ns: ns(settings.ack_timeout),
-            keep_alive_ns: ns(settings.keep_alive).max(1),
-            attempts: settings.attempts.max(1),
-            undelivered_ns: ns(settings.undelivered_after),
-        };
         Self {
-            times,
+            times: Times::of(&config.settings),
             sockets,
             scratch: vec![0; SCRATCH_BYTES],
             compression: Compression::default(),
@@ -202,6 +154,7 @@ impl<S: Sockets> Links<S> {
             streams: Streams::default(),
             inbox: None,
             dead_letters: None,
+            announced: Announced::default(),
             // The upper half: datagram links have the lower one.
             sessions: u32::try_from(random.up_to(0x3fff_ffff)).unwrap_or(0) | 0x8000_0000,
             random,
@@ -223,6 +176,11 @@ impl<S: Sockets> Links<S> {
                     self.link(peer, lane).push_large(lane, *large);
                 }
                 LinksCommand::OnUndelivered(handler) => self.dead_letters = Some(handler),
+                LinksCommand::OnNotice(listener) => {
+                    self.announced.listen(listener, &self.sockets);
+                }
+                LinksCommand::Introduce(peer) => self.link(peer, LOWEST_LANE).introduce(true),
+                LinksCommand::Part(peer) => self.link(peer, LOWEST_LANE).introduce(false),
             }
         }
         COMMANDS_PER_CYCLE
@@ -255,6 +213,11 @@ impl<S: Sockets> Links<S> {
         for ready in &self.ready {
             if let Some(line) = self.lines.get_mut(&ready.socket) {
                 line.on_ready(*ready);
+                if ready.ends
+                    && let Some(distrust) = self.sockets.distrust(ready.socket)
+                {
+                    line.end_untrusted(distrust);
+                }
             }
         }
         let heard = self.accept(now_ns) + self.ready.len();
@@ -421,6 +384,7 @@ impl<S: Sockets> Links<S> {
     fn hear_hello(&mut self, socket: SocketId, now_ns: u64) -> Heard {
         let Some(mut line) = self.lines.remove(&socket) else { return Heard::default() };
         let moment = self.moment(now_ns);
+        let proven = self.sockets.peer_identity(socket).cloned();
         let mut cycle = Cycle::new(
             (&mut self.sockets, &mut self.scratch, &mut self.compression),
             &self.config,
@@ -440,7 +404,8 @@ impl<S: Sockets> Links<S> {
                 self.inbox = make_inbox(&self.config);
             }
             let crowded = self.accepted.len() >= ACCEPTED_MAX || self.inbox.is_none();
-            half.meet(hello, (&self.config.identity, crowded), &mut self.accepted)?;
+            let known = (&self.config.identity, proven.as_ref(), crowded);
+            half.meet(hello, known, &mut self.accepted)?;
             let counters = &self.config.port.counters;
             came = Some(hello.listens);
             half.open_streams((hello, counters), &mut self.streams, &mut self.accepted)
@@ -493,7 +458,13 @@ impl<S: Sockets> Links<S> {
         self.lines.retain(|socket, line| {
             let ended = line.has_ended();
             if ended {
+                if let (Some(distrust), Some(key)) = (line.distrust(), line.writer())
+                    && let Some(link) = self.dialled.get_mut(&key)
+                {
+                    link.on_distrust(distrust);
+                }
                 self.sockets.close(*socket);
+                self.announced.end(*socket);
             }
             !ended
         });
@@ -510,7 +481,8 @@ impl<S: Sockets> Links<S> {
         });
         let inbox =
             self.inbox.as_ref().map(|inbox| inbox.deadline_ns(&self.streams, self.times.ack_ns));
-        dialled.chain(accepted).chain(inbox).min().unwrap_or(u64::MAX)
+        let sockets = self.sockets.deadline_ns();
+        dialled.chain(accepted).chain(inbox).chain(sockets).min().unwrap_or(u64::MAX)
     }
 }
 
@@ -547,6 +519,9 @@ impl<S: Sockets> Agent for Links<S> {
         work += self.tend_dialled(now_ns);
         work += self.take_readiness(now_ns);
         let (heard, settled) = self.hear_lines(now_ns);
+        let opened = self.config.port.counters.read(Counter::LinksOpened);
+        let parts = (&self.lines, &self.dialled, &self.accepted);
+        self.announced.look(opened, parts, &self.sockets);
         let news = heard.handed + settled;
         work += heard.others + news + self.speak_accepted(now_ns, news > 0);
         self.deadline_ns = self.deadline_ns.min(self.next_deadline_ns());

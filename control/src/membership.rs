@@ -16,7 +16,6 @@ mod machine;
 mod member;
 mod outbox;
 mod probing;
-mod quota;
 mod record;
 mod roster;
 mod settings;

@@ -51,6 +51,9 @@ pub struct ReliableSettings {
     /// Whether this node takes reliable events: it listens by TCP at the port it receives datagrams
     /// on. Default yes.
     pub listens: bool,
+    /// How long the keys of an authenticated line to a peer that was introduced are used: then
+    /// another line takes its place. Default 1 h.
+    pub renew_after: Duration,
 }
 
 impl Default for ReliableSettings {
@@ -69,6 +72,7 @@ impl Default for ReliableSettings {
             compression: false,
             ring_bytes_first: 16 << 10,
             listens: true,
+            renew_after: Duration::from_secs(3_600),
         }
     }
 }

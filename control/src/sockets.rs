@@ -6,7 +6,11 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
+use crate::tls::PeerIdentity;
 use wireloom_dataplane::poller::Poller;
+use zeroize::Zeroize;
+
+use crate::tls::Distrust;
 
 /// Which socket; never used again within a life, a later one is larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +27,22 @@ pub struct Ready {
     pub writable: bool,
     /// The other side has ended the stream: behind what can still be read comes its end.
     pub ends: bool,
+}
+
+/// Key material of a line; wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub [u8; 32]);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// Sockets that carry byte streams. Errors other than "would block" end a socket; its owner then
@@ -63,6 +83,31 @@ pub trait Sockets {
 
     /// Ends a socket. What was written goes out all the same, if the peer takes it.
     fn close(&mut self, socket: SocketId);
+
+    /// Who is at the other side, as its certificate says; `None` where sockets are not
+    /// authenticated, and before they are.
+    fn peer_identity(&self, socket: SocketId) -> Option<&PeerIdentity> {
+        let _ = socket;
+        None
+    }
+
+    /// Key material that both sides of a socket have, and nobody else: equal for equal labels.
+    fn export(&self, socket: SocketId, label: &str) -> Option<Secret> {
+        let _ = (socket, label);
+        None
+    }
+
+    /// Why a socket is not, or no longer, authenticated: [`Distrust::Deadline`] while it is about
+    /// to be. `None` where nothing is wrong, or nothing is authenticated.
+    fn distrust(&self, socket: SocketId) -> Option<Distrust> {
+        let _ = socket;
+        None
+    }
+
+    /// When [`Sockets::poll`] has something to do by itself.
+    fn deadline_ns(&self) -> Option<u64> {
+        None
+    }
 
     /// Lets readiness end a park.
     ///

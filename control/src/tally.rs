@@ -12,6 +12,8 @@ use std::task::Waker;
 
 use wireloom_wire::Refusal;
 
+use crate::tls::Distrust;
+
 /// Ranges of undelivered events kept; each is the end of a row of failed attempts.
 const RANGES_MAX: usize = 1_024;
 
@@ -29,6 +31,9 @@ pub enum Undelivered {
     /// The peer refused the link.
     #[error("the peer refused the link: {0}")]
     Refused(Refusal),
+    /// This node does not trust the peer, or the peer does not trust this node.
+    #[error("the link is not trusted: {0}")]
+    Untrusted(Distrust),
     /// Links were opened and cut, or the peer acknowledged nothing in time.
     #[error("the peer acknowledged nothing: its handlers are stuck, or links to it are cut")]
     Unacknowledged,
@@ -60,7 +65,10 @@ impl Undelivered {
                 Refusal::Malformed => "refused_malformed",
                 Refusal::Busy => "refused_busy",
                 Refusal::Stream => "refused_stream",
+                Refusal::Identity => "refused_identity",
+                Refusal::Secured => "refused_secured",
             },
+            Self::Untrusted(distrust) => distrust.name(),
             Self::Unacknowledged => "unacknowledged",
             Self::Protocol => "protocol",
             Self::TooLarge => "too_large",

@@ -187,6 +187,33 @@ counters! {
         "Links over TCP ended because the same streams came in by a newer one.";
     LinksRefused "links_refused" "links"
         "Links over TCP that the other side refused; the reason stands at the undelivered events.";
+    TlsHandshakes "tls_handshakes" "sockets"
+        "Sockets of reliable links whose two sides proved by their certificates who they are.";
+    TlsPlain "tls_refused_plain" "sockets"
+        "Sockets whose other side speaks without TLS, while this node has a certificate.";
+    TlsCertificate "tls_refused_certificate" "sockets"
+        "Sockets whose other side has a certificate that does not hold, or is another node's.";
+    TlsCluster "tls_refused_cluster" "sockets"
+        "Sockets whose other side has a certificate of another cluster.";
+    TlsRevoked "tls_refused_revoked" "sockets"
+        "Sockets whose other side has a revoked certificate; open ones were ended.";
+    TlsRefused "tls_certificate_refused" "sockets"
+        "Sockets whose other side refuses this node's certificate.";
+    TlsBroken "tls_broken" "sockets"
+        "Sockets whose other side broke the handshake, or TLS later, or went away meanwhile.";
+    TlsKeyUpdates "tls_key_updates_flooded" "sockets"
+        "Sockets ended because the other side changed its keys more than once a second.";
+    TlsExpired "tls_handshakes_expired" "sockets"
+        "Handshakes that took too long; closed.";
+    TlsShed "tls_handshakes_shed" "sockets"
+        "Handshakes ended for newcomers: very many were under way.";
+    TlsLimited "tls_handshakes_limited" "sockets"
+        "Sockets closed at once because too many came from their address in a second.";
+    LinksRenewed "links_renewed" "links"
+        "Links to introduced peers that went on by another line, with other keys: once an hour.";
+    LinksUntrusted "links_untrusted" "links"
+        "Dialled links whose other side was not trusted, or did not trust this node; the reason \
+         stands at the undelivered events.";
     HandshakesExpired "handshakes_expired" "sockets"
         "Accepted sockets whose hello did not come in time; closed.";
     HandshakesShed "handshakes_shed" "sockets"
@@ -203,6 +230,10 @@ counters! {
         "Sockets whose first bytes were no hello.";
     HellosBusy "hellos_refused_busy" "hellos"
         "Hellos refused because there was no room for a further link or stream.";
+    HellosIdentity "hellos_refused_identity" "hellos"
+        "Hellos refused because the certificate is of another node than the hello.";
+    HellosTls "hellos_refused_tls" "sockets"
+        "Sockets whose first bytes were TLS's, while this node has no certificate.";
     HellosStream "hellos_refused_stream" "hellos"
         "Hellos refused because a stream was to go on where it has not come to.";
     PacketsResent "packets_resent" "packets"

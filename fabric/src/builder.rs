@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wireloom_control::membership::RecordError;
 use wireloom_control::simulated::{SimulatedStreams, StreamModel};
+use wireloom_control::tls::Credentials;
 use wireloom_control::{Control, LinksPlan, ReliableSettings, StartError};
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
@@ -139,6 +140,7 @@ pub(crate) struct Setup {
     pub(crate) choice: ServiceChoice,
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleSet,
+    pub(crate) credentials: Option<Credentials>,
 }
 
 impl Setup {
@@ -150,6 +152,7 @@ impl Setup {
             cluster: xxhash_rust::xxh3::xxh3_64(self.cluster.as_bytes()).max(1),
             settings: self.reliable.clone(),
             seed: RandomState::new().hash_one(&self.name),
+            credentials: self.credentials.clone(),
         }
     }
 
@@ -172,6 +175,7 @@ impl NodeBuilder {
                 choice: ServiceChoice::default(),
                 reliable: ReliableSettings::default(),
                 rules: RuleSet::default(),
+                credentials: None,
             },
             wrong: None,
             notes: Vec::new(),
@@ -390,6 +394,17 @@ impl NodeBuilder {
     #[must_use]
     pub const fn reliable(mut self, settings: ReliableSettings) -> Self {
         self.setup.reliable = settings;
+        self
+    }
+
+    /// Proves who this node is by its certificate, and talks to nodes of the same authority alone:
+    /// reliable links are TLS 1.3, and a node is who its certificate says. Datagrams are as before.
+    /// Without credentials nothing is encrypted, and nobody is asked who they are.
+    ///
+    /// The certificate's name must be this node's; others refuse its links as `identity`.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.setup.credentials = Some(credentials);
         self
     }
 

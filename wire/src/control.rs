@@ -111,11 +111,15 @@ pub enum Refusal {
     Busy,
     /// A stream is asked to go on where it cannot.
     Stream,
+    /// The certificate is of another node than the hello.
+    Identity,
+    /// It talks to nodes with certificates only.
+    Secured,
 }
 
 impl Refusal {
     /// Every refusal; the place in this list is its number on the wire, counted from 1.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Protocol,
         Self::Cluster,
         Self::OwnNode,
@@ -123,6 +127,8 @@ impl Refusal {
         Self::Malformed,
         Self::Busy,
         Self::Stream,
+        Self::Identity,
+        Self::Secured,
     ];
 
     /// The number on the wire.
@@ -142,6 +148,8 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::Busy => "busy",
             Self::Stream => "stream",
+            Self::Identity => "identity",
+            Self::Secured => "secured",
         }
     }
 }
@@ -156,6 +164,10 @@ impl core::fmt::Display for Refusal {
             Self::Malformed => "it could not read the hello: find out who listens at this address",
             Self::Busy => "it has no room for another link: try again later",
             Self::Stream => "it cannot go on where the stream stands: the link begins anew",
+            Self::Identity => {
+                "this node's certificate is of another node: it needs one of its name"
+            }
+            Self::Secured => "it talks to nodes with certificates only: give this node one",
         })
     }
 }

@@ -16,12 +16,13 @@ use wireloom_wire::{
 };
 
 use super::line::Line;
-use super::{BORROWED_BYTES_MAX, Cycle, Identity, Times, lane_bit};
+use super::{BORROWED_BYTES_MAX, Cycle, Identity, LOWEST_LANE, Times, lane_bit};
 use crate::framing::{Unit, next_packet, next_unit};
 use crate::incoming::reassembly::Moment;
 use crate::incoming::{Admission, Inbox, Streams, Unopened};
 use crate::outgoing::PACKET_BYTES_MAX;
 use crate::sockets::{SocketId, Sockets};
+use crate::tls::PeerIdentity;
 
 /// Bytes taken from a stranger at a time.
 const STRANGER_BYTES: usize = 4 << 10;
@@ -31,6 +32,9 @@ pub(super) const SPEECH_BYTES_MAX: usize = 4 << 10;
 
 /// Packets set aside of one line while the local ring is full.
 pub(super) const ASIDE_BYTES_MAX: usize = 2 * BORROWED_BYTES_MAX;
+
+/// The first byte of TLS: somebody with a certificate has dialled a node without one.
+const TLS_HANDSHAKE: u8 = 22;
 
 /// Keep-alive intervals after which a silent peer is taken to be gone.
 const SILENT_INTERVALS: u64 = 3;
@@ -113,6 +117,12 @@ impl Accepted {
         self.stage == Stage::Ended
     }
 
+    /// Where the peer listens, if this is the line of the pair's that is told of.
+    pub(super) fn speaks_for(&self) -> Option<SocketAddr> {
+        let peer = self.peer.filter(|peer| peer.lanes & lane_bit(LOWEST_LANE) != 0);
+        peer.filter(|_| self.is_open()).map(|peer| peer.listens)
+    }
+
     /// Whether packets wait for room.
     pub(super) const fn has_aside(&self) -> bool {
         !self.aside.is_empty()
@@ -164,6 +174,9 @@ impl Accepted {
                 }
                 line.remainder.keep(&scratch[length..filled]);
             }
+            Err(_) if scratch.first() == Some(&TLS_HANDSHAKE) => {
+                self.refuse_as((Refusal::Malformed, Counter::HellosTls), line, cycle);
+            }
             Err(_) => self.refuse(Refusal::Malformed, line, cycle),
         }
         if line.has_ended() {
@@ -176,7 +189,7 @@ impl Accepted {
     pub(super) fn meet(
         &self,
         hello: &Hello<'_>,
-        (identity, crowded): (&Identity, bool),
+        (identity, proven, crowded): (&Identity, Option<&PeerIdentity>, bool),
         others: &mut BTreeMap<SocketId, Self>,
     ) -> Result<(), Refusal> {
         if hello.protocol != LINK_PROTOCOL {
@@ -188,6 +201,9 @@ impl Accepted {
         if hello.node == identity.node {
             let own = hello.incarnation == identity.incarnation;
             return Err(if own { Refusal::OwnNode } else { Refusal::Name });
+        }
+        if proven.is_some_and(|peer| (peer.node, &*peer.name) != (hello.node, hello.name)) {
+            return Err(Refusal::Identity);
         }
         let lives = others.values().filter_map(|link| link.peer);
         if lives
@@ -270,7 +286,16 @@ impl Accepted {
 
     /// Says why not. A line of ours goes on without this half.
     fn refuse<S: Sockets>(&mut self, refusal: Refusal, line: &mut Line, cycle: &Cycle<'_, S>) {
-        cycle.counters.add(counter_of(refusal), 1);
+        self.refuse_as((refusal, counter_of(refusal)), line, cycle);
+    }
+
+    fn refuse_as<S: Sockets>(
+        &mut self,
+        (refusal, counter): (Refusal, Counter),
+        line: &mut Line,
+        cycle: &Cycle<'_, S>,
+    ) {
+        cycle.counters.add(counter, 1);
         say(Control::Refusal(refusal), line, cycle);
         self.stage = if line.is_ours() { Stage::Ended } else { Stage::Leaving };
     }
@@ -522,5 +547,8 @@ const fn counter_of(refusal: Refusal) -> Counter {
         Refusal::Malformed => Counter::HellosMalformed,
         Refusal::Busy => Counter::HellosBusy,
         Refusal::Stream => Counter::HellosStream,
+        Refusal::Identity => Counter::HellosIdentity,
+        // Said where TLS is spoken, before there is a hello.
+        Refusal::Secured => Counter::TlsPlain,
     }
 }

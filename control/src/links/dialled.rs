@@ -15,9 +15,9 @@
 //! read on to the word it waits for. Who has more to say dials a line of its own.
 
 mod blocks;
+mod ending;
 mod plan;
 
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 
@@ -28,12 +28,17 @@ use wireloom_wire::{
 };
 
 use super::line::Line;
-use super::{BORROWED_BYTES_MAX, Cycle, Sessions, lane_bit};
+use super::{BORROWED_BYTES_MAX, Cycle, LOWEST_LANE, Sessions, lane_bit};
 use crate::backoff::Backoff;
 use crate::outgoing::{Feed, Outgoing, Pieces};
 use crate::settings::{ReliableSettings, ns};
 use crate::sockets::{SocketId, Sockets};
 use crate::tally::Undelivered;
+use crate::tls::Distrust;
+use ending::Ended;
+
+/// The lane whose line is told of.
+const LOWEST_LANE_BIT: u8 = lane_bit(LOWEST_LANE);
 
 /// Writes of one link in a duty cycle, so that others come round.
 const WRITES_PER_CYCLE: usize = 8;
@@ -45,22 +50,6 @@ enum Stage {
     Dialling { until_ns: u64 },
     Greeting { until_ns: u64 },
     Open,
-}
-
-/// Why an attempt ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    Unreachable,
-    Refused(Refusal),
-    Cut,
-    Silent,
-    Broken,
-}
-
-impl From<io::Error> for Ended {
-    fn from(_: io::Error) -> Self {
-        Self::Cut
-    }
 }
 
 /// The link.
@@ -80,6 +69,11 @@ pub(super) struct Dialled {
     wants_own: bool,
     /// The peer dialled anew, while this link went by its old line.
     hurried: bool,
+    /// It has a line though there are no events.
+    introduced: bool,
+    /// When its line was opened, and whether another is to take its place.
+    opened_ns: u64,
+    renews: bool,
     /// What the peer said ends the attempt.
     failed: Option<Ended>,
     backoff: Backoff,
@@ -107,6 +101,9 @@ impl Dialled {
             borrowed: false,
             wants_own: false,
             hurried: false,
+            introduced: false,
+            opened_ns: 0,
+            renews: false,
             failed: None,
             backoff,
             wrote_ns: 0,
@@ -141,6 +138,21 @@ impl Dialled {
         self.streams.iter().any(Outgoing::is_pending) || self.large.iter().any(Pieces::is_pending)
     }
 
+    /// Whether it has, or will have, a line.
+    fn wants_line(&self) -> bool {
+        self.introduced || self.is_pending()
+    }
+
+    /// Keeps a line open though there are no events, or no longer does.
+    pub(super) const fn introduce(&mut self, introduced: bool) {
+        self.introduced = introduced;
+    }
+
+    /// Whether its line is open, and is the one of the pair's that is told of.
+    pub(super) fn speaks(&self) -> bool {
+        self.stage == Stage::Open && self.lanes() & LOWEST_LANE_BIT != 0
+    }
+
     /// Whether the peer owes a word for something that was written.
     fn awaits_word(&self) -> bool {
         self.streams.iter().any(Outgoing::awaits_word) || self.large.iter().any(Pieces::awaits_word)
@@ -149,7 +161,9 @@ impl Dialled {
     /// Whether the link has no publishers and nothing left to do.
     pub(super) fn is_over(&mut self) -> bool {
         self.streams.iter_mut().for_each(Outgoing::drop_ended);
-        !self.streams.iter().any(Outgoing::is_fed) && !self.large.iter().any(Pieces::is_pending)
+        !self.introduced
+            && !self.streams.iter().any(Outgoing::is_fed)
+            && !self.large.iter().any(Pieces::is_pending)
     }
 
     /// The lanes it carries, a bit each.
@@ -169,7 +183,7 @@ impl Dialled {
     /// Whether it is about to dial, and would as well use a line of the peer's.
     pub(super) fn would_borrow(&self, now_ns: u64) -> bool {
         let dials = match self.stage {
-            Stage::Idle => self.is_pending(),
+            Stage::Idle => self.wants_line(),
             Stage::Waiting { until_ns } => now_ns >= until_ns,
             _ => false,
         };
@@ -220,7 +234,8 @@ impl Dialled {
             Stage::Open => {
                 let keep_alive_ns = self.wrote_ns.saturating_add(times.keep_alive_ns);
                 let owed_ns = self.owed_since_ns.map(|since| since.saturating_add(times.ack_ns));
-                owed_ns.unwrap_or(u64::MAX).min(keep_alive_ns)
+                let renew_ns = self.renew_at_ns(times).unwrap_or(u64::MAX);
+                owed_ns.unwrap_or(u64::MAX).min(keep_alive_ns).min(renew_ns)
             }
         }
     }
@@ -250,7 +265,7 @@ impl Dialled {
         }
         let now_ns = cycle.now_ns;
         match (self.stage, line.filter(|line| !line.has_ended())) {
-            (Stage::Idle, _) if self.is_pending() => self.dial(cycle),
+            (Stage::Idle, _) if self.wants_line() => self.dial(cycle),
             (Stage::Waiting { until_ns }, _) if now_ns >= until_ns => self.dial(cycle),
             (Stage::Idle | Stage::Waiting { .. }, _) => Ok(0),
             (Stage::Dialling { .. }, None) => Err(Ended::Unreachable),
@@ -259,7 +274,9 @@ impl Dialled {
                 self.watch_dialling(until_ns, line, cycle)
             }
             (Stage::Greeting { .. } | Stage::Open, Some(line)) if self.may_leave() => {
-                cycle.counters.add(Counter::LinksParted, 1);
+                let renews = std::mem::take(&mut self.renews);
+                let counter = if renews { Counter::LinksRenewed } else { Counter::LinksParted };
+                cycle.counters.add(counter, 1);
                 line.set_writer(None);
                 self.interrupt();
                 Ok(1)
@@ -279,7 +296,7 @@ impl Dialled {
     /// Dials a line of its own.
     fn dial<S: Sockets>(&mut self, cycle: &mut Cycle<'_, S>) -> Result<usize, Ended> {
         cycle.counters.add(Counter::LinksDialled, 1);
-        let socket = cycle.sockets.dial(self.peer).map_err(|_| Ended::Unreachable)?;
+        let socket = cycle.sockets.dial(self.peer).map_err(|error| Ended::unopened(&error))?;
         self.socket = Some(socket);
         self.wants_own = false;
         let until_ns = cycle.now_ns.saturating_add(cycle.times.connect_ns);
@@ -307,11 +324,19 @@ impl Dialled {
     /// Whether it leaves the borrowed line now, with which others go on, to dial one of its own.
     /// What was written and is not acknowledged is written again, from where the peer wants it.
     fn may_leave(&self) -> bool {
-        self.borrowed && self.wants_own && self.half_written().is_none()
+        let leaves = self.renews || (self.borrowed && self.wants_own);
+        leaves && self.half_written().is_none()
+    }
+
+    /// When another line, with other keys, takes the place of this one. Who dialled goes first.
+    fn renew_at_ns(&self, times: super::Times) -> Option<u64> {
+        let patience_ns = if self.borrowed { times.renew_ns / 16 } else { 0 };
+        let at_ns = self.opened_ns.saturating_add(times.renew_ns).saturating_add(patience_ns);
+        self.introduced.then_some(at_ns)
     }
 
     fn interrupt(&mut self) {
-        (self.socket, self.borrowed) = (None, false);
+        (self.socket, self.borrowed, self.renews) = (None, false, false);
         self.owed_since_ns = None;
         self.streams.iter_mut().for_each(Outgoing::interrupt);
         self.large.iter_mut().for_each(Pieces::interrupt);
@@ -325,9 +350,13 @@ impl Dialled {
         cycle: &mut Cycle<'_, S>,
     ) -> Result<usize, Ended> {
         let open = line.is_writable()
-            && cycle.sockets.is_open(line.socket()).map_err(|_| Ended::Unreachable)?;
+            && cycle.sockets.is_open(line.socket()).map_err(|error| Ended::unopened(&error))?;
+        if !open && cycle.now_ns >= until_ns {
+            let distrust = cycle.sockets.distrust(line.socket());
+            return Err(distrust.map_or(Ended::Unreachable, Ended::Untrusted));
+        }
         if !open {
-            return if cycle.now_ns >= until_ns { Err(Ended::Unreachable) } else { Ok(0) };
+            return Ok(0);
         }
         self.stage = Stage::Greeting { until_ns };
         self.say_hello(line, cycle);
@@ -376,6 +405,11 @@ impl Dialled {
         self.failed.get_or_insert(Ended::Broken);
     }
 
+    /// Its line has ended because the other side is not trusted.
+    pub(super) fn on_distrust(&mut self, distrust: Distrust) {
+        self.failed.get_or_insert(Ended::Untrusted(distrust));
+    }
+
     fn on_answer<S: Sockets>(
         &mut self,
         packet: &Packet<'_>,
@@ -405,6 +439,10 @@ impl Dialled {
         if welcome.cluster != cycle.identity.cluster {
             return Err(Ended::Refused(Refusal::Cluster));
         }
+        let peer = self.socket.and_then(|socket| cycle.sockets.peer_identity(socket));
+        if peer.is_some_and(|peer| (peer.node, &*peer.name) != (welcome.node, welcome.name)) {
+            return Err(Ended::Untrusted(Distrust::Node));
+        }
         let wanted = |lane: u8, session: SessionId| {
             let mut points = welcome.streams().iter();
             let point = points.find(|point| point.lane == lane && point.session == session.0);
@@ -427,6 +465,7 @@ impl Dialled {
         }
         cycle.counters.add(Counter::LinksOpened, 1);
         self.stage = Stage::Open;
+        self.opened_ns = cycle.now_ns;
         self.compresses = welcome.compresses && cycle.identity.compresses;
         self.plain_writes = 0;
         self.owed_since_ns = self.awaits_word().then_some(cycle.now_ns);
@@ -527,6 +566,9 @@ impl Dialled {
         if self.owed_since_ns.is_some_and(is_late) {
             return Err(Ended::Silent);
         }
+        if self.renew_at_ns(times).is_some_and(|at_ns| now_ns >= at_ns) {
+            (self.renews, self.wants_own) = (true, true);
+        }
         let is_idle = now_ns.saturating_sub(self.wrote_ns) >= times.keep_alive_ns;
         let is_whole = self.half_written().is_none();
         if is_idle && is_whole && line.said_bytes() == 0 {
@@ -537,48 +579,5 @@ impl Dialled {
             line.speak(cycle.sockets)?;
         }
         Ok(())
-    }
-
-    /// An attempt, or an open link, has ended.
-    fn end<S: Sockets>(&mut self, ended: Ended, line: Option<&mut Line>, cycle: &mut Cycle<'_, S>) {
-        let open = self.stage == Stage::Open;
-        let counter = match ended {
-            Ended::Unreachable => Counter::LinksUnreachable,
-            Ended::Refused(_) => Counter::LinksRefused,
-            Ended::Cut if open => Counter::LinksCut,
-            Ended::Silent if open => Counter::LinksSilent,
-            Ended::Cut | Ended::Silent => Counter::LinksUnreachable,
-            Ended::Broken => Counter::LinksBroken,
-        };
-        cycle.counters.add(counter, 1);
-        // A peer that does not take events by a line of its own may take them by one of ours; what
-        // it sends by that line goes on.
-        let is_apart = matches!(ended, Ended::Refused(_) | Ended::Silent);
-        let parted = self.borrowed && is_apart && self.half_written().is_none();
-        self.wants_own = parted;
-        if let Some(line) = line {
-            line.set_writer(None);
-            if !parted {
-                line.end();
-            }
-        }
-        self.interrupt();
-        if !self.is_pending() {
-            return;
-        }
-        let (times, now_ns) = (cycle.times, cycle.now_ns);
-        let pause_ns = self.backoff.fail(now_ns);
-        let pause_ns = if std::mem::take(&mut self.hurried) { 0 } else { pause_ns };
-        if self.backoff.is_used_up(times.attempts, times.undelivered_ns, now_ns) {
-            self.backoff.reset();
-            self.given_up = Some(match ended {
-                Ended::Unreachable => Undelivered::Unreachable,
-                Ended::Refused(refusal) => Undelivered::Refused(refusal),
-                Ended::Cut | Ended::Silent => Undelivered::Unacknowledged,
-                Ended::Broken => Undelivered::Protocol,
-            });
-        } else {
-            self.stage = Stage::Waiting { until_ns: now_ns.saturating_add(pause_ns) };
-        }
     }
 }

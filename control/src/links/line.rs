@@ -11,6 +11,7 @@ use super::speech::Speech;
 use super::{Cycle, LinkKey};
 use crate::framing::Remainder;
 use crate::sockets::{Ready, SocketId, Sockets};
+use crate::tls::Distrust;
 
 /// A socket is looked at unasked for so long after it brought something.
 const HOT_NS: u64 = 1_000_000;
@@ -41,6 +42,8 @@ pub(super) struct Line {
     /// The end of the stream is behind what can be read.
     ends: bool,
     has_ended: bool,
+    /// Why the other side is not trusted any more.
+    distrust: Option<Distrust>,
     heard_ns: u64,
     read_ns: u64,
 }
@@ -66,6 +69,7 @@ impl Line {
             writable: true,
             ends: false,
             has_ended: false,
+            distrust: None,
             heard_ns: 0,
             read_ns: 0,
         }
@@ -162,6 +166,15 @@ impl Line {
         self.has_ended
     }
 
+    /// Ends the line, and says why.
+    pub(super) const fn end_untrusted(&mut self, distrust: Distrust) {
+        (self.has_ended, self.distrust) = (true, Some(distrust));
+    }
+
+    pub(super) const fn distrust(&self) -> Option<Distrust> {
+        self.distrust
+    }
+
     /// When the peer last said something that could be read.
     pub(super) const fn heard_ns(&self) -> u64 {
         self.heard_ns
@@ -200,8 +213,8 @@ impl Line {
                 kept
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => kept,
-            Err(_) => {
-                self.has_ended = true;
+            Err(error) => {
+                (self.has_ended, self.distrust) = (true, Distrust::of(&error));
                 kept
             }
         }

@@ -12,6 +12,7 @@ use wireloom_wire::{Hello, LINK_PROTOCOL, Lane, NodeId};
 
 use super::letter::DeadLetters;
 use super::memory::AcceptedMost;
+use super::notices::LinksNotices;
 use crate::outgoing::Feed;
 use crate::outgoing::large::Large;
 use crate::settings::ReliableSettings;
@@ -24,6 +25,13 @@ pub enum LinksCommand {
     Large(SocketAddr, Lane, Box<Large>),
     /// Who is told of undelivered events.
     OnUndelivered(DeadLetters),
+    /// Keeps an authenticated line to this address, dialled or found, though there are no events;
+    /// its keys are renewed by another line after [`ReliableSettings::renew_after`].
+    Introduce(SocketAddr),
+    /// No longer does: the line goes when there are no events.
+    Part(SocketAddr),
+    /// Who is told of authenticated lines; first, of those there are.
+    OnNotice(LinksNotices),
 }
 
 impl std::fmt::Debug for LinksCommand {
@@ -32,6 +40,9 @@ impl std::fmt::Debug for LinksCommand {
             Self::Attach(peer, lane, _) => write!(f, "Attach({peer}, {lane})"),
             Self::Large(peer, lane, _) => write!(f, "Large({peer}, {lane})"),
             Self::OnUndelivered(_) => f.write_str("OnUndelivered"),
+            Self::Introduce(peer) => write!(f, "Introduce({peer})"),
+            Self::Part(peer) => write!(f, "Part({peer})"),
+            Self::OnNotice(_) => f.write_str("OnNotice"),
         }
     }
 }
@@ -47,6 +58,18 @@ pub struct LinksPort {
     pub accepted_most: Arc<AcceptedMost>,
     /// Wakes their thread; `None` when the caller drives it.
     pub wake: Option<Arc<Wake>>,
+}
+
+impl LinksPort {
+    /// The way to links that are not there yet, on a thread that this wakes.
+    pub(crate) fn new(wake: Option<Arc<Wake>>) -> Self {
+        Self {
+            commands: Commands::default(),
+            counters: Arc::default(),
+            accepted_most: Arc::default(),
+            wake,
+        }
+    }
 }
 
 /// Who this node is to its peers.

@@ -4,7 +4,9 @@
 
 mod both_ways;
 mod hostile;
+mod secured;
 
+use std::io::IoSlice;
 use std::time::Duration;
 
 use wireloom_dataplane::clock::Clock;
@@ -12,15 +14,19 @@ use wireloom_dataplane::inbound::ORIGIN_BYTES;
 use wireloom_dataplane::launch::ReceiverPort;
 use wireloom_ring::{ClaimError, Producer, Records, Retained, record_spacing};
 use wireloom_wire::{
-    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, Frames, NodeId, Priority,
-    event_type_id,
+    CONTROL_PACKET_BYTES_MAX, Control, Encoding, Fingerprint, FrameEncoder, FrameFlags,
+    FrameHeader, Frames, NodeId, Priority, Refusal, event_type_id,
 };
 
 use super::*;
 use crate::outgoing::Feed;
 use crate::settings::ReliableSettings;
 use crate::simulated::{SimulatedSockets, SimulatedStreams, StreamModel};
+use crate::sockets::Secret;
 use crate::tally::Tally;
+use crate::tls::tests::config as tls_config;
+use crate::tls::{Credentials, PeerIdentity};
+use crate::tls::{Distrust, TlsSockets};
 
 const LANE: Lane = 2;
 const STEP_NS: u64 = 50_000;
@@ -49,9 +55,68 @@ fn settings() -> ReliableSettings {
     }
 }
 
+fn refusal_of(refusal: Refusal) -> Vec<u8> {
+    let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
+    let length = Control::Refusal(refusal).encode(NodeId(0), &mut packet);
+    packet[..length].to_vec()
+}
+
+/// With TLS or without.
+type AnySockets = Box<dyn Sockets>;
+
+impl Sockets for AnySockets {
+    fn dial(&mut self, peer: SocketAddr) -> io::Result<SocketId> {
+        (**self).dial(peer)
+    }
+
+    fn accept(&mut self) -> Option<SocketId> {
+        (**self).accept()
+    }
+
+    fn poll(&mut self, ready: &mut Vec<Ready>) {
+        (**self).poll(ready);
+    }
+
+    fn is_open(&mut self, socket: SocketId) -> io::Result<bool> {
+        (**self).is_open(socket)
+    }
+
+    fn peer(&self, socket: SocketId) -> Option<SocketAddr> {
+        (**self).peer(socket)
+    }
+
+    fn read(&mut self, socket: SocketId, into: &mut [u8]) -> io::Result<usize> {
+        (**self).read(socket, into)
+    }
+
+    fn write(&mut self, socket: SocketId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        (**self).write(socket, slices)
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        (**self).close(socket);
+    }
+
+    fn peer_identity(&self, socket: SocketId) -> Option<&PeerIdentity> {
+        (**self).peer_identity(socket)
+    }
+
+    fn export(&self, socket: SocketId, label: &str) -> Option<Secret> {
+        (**self).export(socket, label)
+    }
+
+    fn distrust(&self, socket: SocketId) -> Option<Distrust> {
+        (**self).distrust(socket)
+    }
+
+    fn deadline_ns(&self) -> Option<u64> {
+        (**self).deadline_ns()
+    }
+}
+
 /// One node's links, publishers and handlers.
 struct Side {
-    links: Links<SimulatedSockets>,
+    links: Links<AnySockets>,
     address: SocketAddr,
     port: LinksPort,
     receiver: ReceiverPort,
@@ -67,6 +132,15 @@ struct Side {
 
 impl Side {
     fn new(network: &SimulatedStreams, index: usize, config: (&Clock, ReliableSettings)) -> Self {
+        Self::with(network, index, config, None)
+    }
+
+    fn with(
+        network: &SimulatedStreams,
+        index: usize,
+        config: (&Clock, ReliableSettings),
+        credentials: Option<Credentials>,
+    ) -> Self {
         let (clock, settings) = config;
         let identity = Identity {
             node: NodeId(index as u64 + 1),
@@ -92,8 +166,18 @@ impl Side {
             receiver: receiver.clone(),
             port: port.clone(),
         };
+        let plain = network.node(address(index));
+        let sockets: AnySockets = match credentials {
+            None => Box::new(plain),
+            Some(credentials) => {
+                let mut tls = tls_config(credentials, clock);
+                tls.counters = Arc::clone(&port.counters);
+                tls.plain_answer = refusal_of(Refusal::Secured);
+                Box::new(TlsSockets::new(plain, tls))
+            }
+        };
         Self {
-            links: Links::new(network.node(address(index)), config, index as u64),
+            links: Links::new(sockets, config, index as u64),
             address: address(index),
             port,
             receiver,
@@ -205,9 +289,19 @@ struct Pair {
 
 impl Pair {
     fn new(model: StreamModel, settings: &ReliableSettings) -> Self {
+        Self::with(model, settings, [None, None])
+    }
+
+    fn with(
+        model: StreamModel,
+        settings: &ReliableSettings,
+        [a, b]: [Option<Credentials>; 2],
+    ) -> Self {
         let (clock, network) = (Clock::simulated(), SimulatedStreams::new(7, model));
-        let side = |index| Side::new(&network, index, (&clock, settings.clone()));
-        let sides = [side(0), side(1)];
+        let side = |index, credentials| {
+            Side::with(&network, index, (&clock, settings.clone()), credentials)
+        };
+        let sides = [side(0, a), side(1, b)];
         Self { clock, network, sides }
     }
 
@@ -245,7 +339,11 @@ impl Pair {
 
     /// The first publishes to the second, then the second to the first: by the same line.
     fn talking(model: StreamModel, settings: &ReliableSettings, ring_bytes: usize) -> Self {
-        let mut pair = Self::new(model, settings);
+        Self::new(model, settings).talk(ring_bytes)
+    }
+
+    fn talk(mut self, ring_bytes: usize) -> Self {
+        let pair = &mut self;
         for (from, to) in [(0, 1), (1, 0)] {
             pair.sides[from].attach(address(to), ring_bytes);
             pair.sides[from].publish(1, 10);
@@ -260,7 +358,7 @@ impl Pair {
             // The half that writes, and the half that takes.
             assert_eq!(side.counted(Counter::LinksOpened), 2);
         }
-        pair
+        self
     }
 
     fn assert_in_order(&self) {

@@ -22,7 +22,6 @@ use super::identity::Identity;
 use super::member::Change;
 use super::outbox::{Due, Outbox};
 use super::probing::{Probe, Relays};
-use super::quota::Quota;
 use super::record::{GOSSIP_VERSION, Record, RecordError};
 use super::settings::{
     Counts, GOSSIP_FANOUT, MembershipConfig, SWIM_HEAD_BYTES, Timing, foca_config, suspicion,
@@ -32,6 +31,7 @@ use super::spread::Spread;
 use super::suspicion::Suspicions;
 use super::table::Entries;
 use super::verdicts::Verdicts;
+use crate::quota::Quota;
 
 /// How soon news are passed on, so that those that come together go together, ns.
 const NEWS_NS: u64 = 20_000_000;
@@ -144,8 +144,8 @@ impl Membership {
             relays: Relays::default(),
             spread: Spread::new(RECORD),
             spread_suspicions: Spread::new(SUSPECT),
-            answers: Quota::new(ANSWERS_PER_SECOND),
-            asks: Quota::new(ASKS_PER_SECOND),
+            answers: Quota::new(ANSWERS_PER_SECOND, ANSWERS_PER_SECOND),
+            asks: Quota::new(ASKS_PER_SECOND, ASKS_PER_SECOND),
             random,
             counts: Counts::default(),
             packets: Vec::new(),
