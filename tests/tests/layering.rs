@@ -16,11 +16,11 @@ const DRAWING: &str = "
          └─────────┼──────────┘
                  fabric ──── derive      typed events, router, node
                    │
-                control                  policy: one thread
+                control ──── identity    policy: one thread │ certificates
                    │
                dataplane                 mechanism: pinned workers, sockets
                ┌───┴───┐
-             wire     ring               headers and windows │ claim/commit memory
+       seal ─ wire    ring               sealed packets │ headers, windows │ memory
 ";
 
 /// The allowed edges between our crates, as `user: what it may use`.
@@ -28,15 +28,28 @@ const EDGES: &[(&str, &[&str])] = &[
     ("wireloom-ring", &[]),
     ("wireloom-wire", &[]),
     ("wireloom-derive", &[]),
-    ("wireloom-dataplane", &["wireloom-ring", "wireloom-wire"]),
-    ("wireloom-control", &["wireloom-dataplane", "wireloom-ring", "wireloom-wire"]),
+    ("wireloom-seal", &["wireloom-wire"]),
+    ("wireloom-identity", &["wireloom-wire"]),
+    ("wireloom-dataplane", &["wireloom-ring", "wireloom-seal", "wireloom-wire"]),
+    (
+        "wireloom-control",
+        &[
+            "wireloom-dataplane",
+            "wireloom-identity",
+            "wireloom-ring",
+            "wireloom-seal",
+            "wireloom-wire",
+        ],
+    ),
     (
         "wireloom",
         &[
             "wireloom-control",
             "wireloom-dataplane",
             "wireloom-derive",
+            "wireloom-identity",
             "wireloom-ring",
+            "wireloom-seal",
             "wireloom-wire",
         ],
     ),
@@ -51,7 +64,9 @@ const ANY: &[&str] = &[
     "wireloom-control",
     "wireloom-dataplane",
     "wireloom-derive",
+    "wireloom-identity",
     "wireloom-ring",
+    "wireloom-seal",
     "wireloom-wire",
 ];
 
@@ -63,6 +78,11 @@ const TEST_EDGES: &[(&str, &str)] = &[("wireloom-derive", "wireloom")];
 const OUTSIDE: &[(&str, &[&str])] = &[
     ("wireloom-wire", &["thiserror", "twox-hash", "xxhash-rust"]),
     ("wireloom-ring", &["crossbeam-utils", "libc", "loom", "thiserror"]),
+    ("wireloom-seal", &["aws-lc-rs", "thiserror", "zeroize"]),
+    (
+        "wireloom-identity",
+        &["aws-lc-rs", "rcgen", "rustls", "thiserror", "x509-parser", "zeroize"],
+    ),
     // Readiness of TCP sockets, and the options a listener needs before it is bound; SWIM with the
     // buffers and the randomness its interface asks for.
     ("wireloom-control", &["bytes", "foca", "lz4_flex", "mio", "rand", "socket2", "thiserror"]),
