@@ -21,6 +21,7 @@ use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
 use crate::config::ServiceChoice;
 use crate::node::Node;
+use crate::reach::beyond_this_host;
 use crate::rules::RuleSet;
 use crate::shared::{Shared, id_of};
 use crate::target::{Target, TargetError};
@@ -125,6 +126,7 @@ pub struct NodeBuilder {
     /// What the configuration asked for and this version does not do.
     pub(crate) notes: Vec<String>,
     pub(crate) cluster: Option<ClusterSettings>,
+    pub(crate) insecure: bool,
 }
 
 /// Everything a node starts from.
@@ -176,6 +178,7 @@ impl NodeBuilder {
             wrong: None,
             notes: Vec::new(),
             cluster: None,
+            insecure: false,
         }
     }
 
@@ -393,6 +396,16 @@ impl NodeBuilder {
         self
     }
 
+    /// Lets other hosts reach the node although it has no certificate: whoever can send to it can
+    /// publish under any name, and whoever can listen on its network can read its events. Without
+    /// this word such a node does not start. [`Node::is_insecure`] and [`Node::notes`] say it as
+    /// long as the node runs.
+    #[must_use]
+    pub const fn insecure(mut self) -> Self {
+        self.insecure = true;
+        self
+    }
+
     /// Routes by these rules; [`Node::apply_rules`] exchanges them while the node runs.
     #[must_use]
     pub fn rules(mut self, rules: RuleSet) -> Self {
@@ -408,7 +421,8 @@ impl NodeBuilder {
     pub fn start(mut self) -> Result<Node, NodeError> {
         self.check()?;
         self.join_discovery(true);
-        let node = Node::start(self.setup)?.with_notes(self.notes);
+        self.check_reach()?;
+        let node = Node::start(self.setup)?.with_notes(self.notes, self.insecure);
         node.join_cluster(self.cluster)?;
         Ok(node)
     }
@@ -421,8 +435,9 @@ impl NodeBuilder {
     pub fn start_invoker(mut self) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
         self.join_discovery(true);
+        self.check_reach()?;
         let (node, invoker) = Node::start_invoker(self.setup)?;
-        let node = node.with_notes(self.notes);
+        let node = node.with_notes(self.notes, self.insecure);
         node.join_cluster(self.cluster)?;
         Ok((node, invoker))
     }
@@ -462,6 +477,24 @@ impl NodeBuilder {
         Ok((node, invoker))
     }
 
+    /// A node that other hosts reach has a certificate, or was told that it needs none.
+    fn check_reach(&mut self) -> Result<(), NodeError> {
+        let places = beyond_this_host(&self.setup.plane);
+        if places.is_empty() {
+            self.insecure = false;
+            return Ok(());
+        }
+        let places = places.join(", ");
+        if !self.insecure {
+            return Err(NodeError::Insecure { places });
+        }
+        self.notes.push(format!(
+            "insecure: other hosts reach this node at {places}, and nobody proves who they are: \
+             whoever can send there can publish under any name, whoever can listen there can read"
+        ));
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), NodeError> {
         if let Some(wrong) = &self.wrong {
             return Err(NodeError::Address(wrong.clone()));
@@ -496,6 +529,16 @@ pub enum NodeError {
         asked: usize,
         /// A size that works.
         nearest: usize,
+    },
+    /// Other hosts could reach it, and it has no certificate.
+    #[error(
+        "other hosts could reach this node at {places}, and without a certificate anybody there \
+         could publish under any name: listen at 127.0.0.1, or accept that with \
+         NodeBuilder::insecure (--insecure, security.insecure = true)"
+    )]
+    Insecure {
+        /// Where: the listen address, groups with their interfaces.
+        places: String,
     },
     /// Sockets or threads.
     #[error(transparent)]

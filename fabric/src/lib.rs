@@ -88,6 +88,7 @@ mod pattern;
 mod peers;
 mod plan;
 mod publisher;
+mod reach;
 mod receipt;
 mod reports;
 mod request;

@@ -80,6 +80,8 @@ pub(crate) struct Books {
     pub(crate) rings: Vec<RingBook>,
     /// What was configured without effect.
     pub(crate) notes: Vec<String>,
+    /// Other hosts reach the node, and it has no certificate.
+    pub(crate) is_insecure: bool,
     /// Bytes of rings made so far.
     pub(crate) ring_bytes: usize,
     /// Rings that asked for huge pages and got ordinary ones.
