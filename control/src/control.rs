@@ -56,6 +56,8 @@ pub struct LinksPlan {
     pub settings: ReliableSettings,
     /// Makes pauses and session numbers: another one for each life of a node.
     pub seed: u64,
+    /// Whether events of peers are taken from the start; see [`LinksConfig::accepts`].
+    pub accepts: bool,
 }
 
 impl LinksPlan {
@@ -88,6 +90,7 @@ impl LinksPlan {
             clock,
             receiver: plane.receivers[0].clone(),
             port: port.clone(),
+            accepts: self.accepts,
         };
         (Links::new(sockets, config, self.seed), port)
     }

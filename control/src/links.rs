@@ -223,6 +223,7 @@ impl<S: Sockets> Links<S> {
                     self.link(peer, lane).push_large(lane, *large);
                 }
                 LinksCommand::OnUndelivered(handler) => self.dead_letters = Some(handler),
+                LinksCommand::Accept => (self.config.accepts, self.ask_at_ns) = (true, 0),
             }
         }
         COMMANDS_PER_CYCLE
@@ -268,6 +269,9 @@ impl<S: Sockets> Links<S> {
     }
 
     fn accept(&mut self, now_ns: u64) -> usize {
+        if !self.config.accepts {
+            return 0; // they wait in the kernel
+        }
         for accepted in 0..ACCEPTS_PER_CYCLE {
             let Some(socket) = self.sockets.accept() else { return accepted };
             self.shed_stranger();
@@ -367,13 +371,14 @@ impl<S: Sockets> Links<S> {
             self.times,
             (now_ns, self.says_all),
         );
+        let accepts = self.config.accepts;
         for (socket, line) in &mut self.lines {
             let mut half = self.accepted.get_mut(socket);
             if looks && line.is_hot(now_ns) && half.as_ref().is_some_and(|half| half.is_open()) {
                 line.look();
             }
             if line.greets {
-                greeting.extend(line.answers().then_some(*socket));
+                greeting.extend((accepts && line.answers()).then_some(*socket));
                 continue;
             }
             let waits = line.blocked || half.as_ref().is_some_and(|half| half.has_aside());
@@ -390,7 +395,7 @@ impl<S: Sockets> Links<S> {
                     let of_line =
                         read_line(line, &mut Halves { accepted, writer }, &mut cycle, into);
                     heard += of_line;
-                    greeting.extend(line.answers().then_some(*socket));
+                    greeting.extend((accepts && line.answers()).then_some(*socket));
                 }
             }
         }

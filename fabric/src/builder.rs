@@ -141,6 +141,8 @@ pub(crate) struct Setup {
     pub(crate) choice: ServiceChoice,
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleSet,
+    /// Whether reliable events are taken from the start.
+    pub(crate) accepts: bool,
 }
 
 impl Setup {
@@ -152,6 +154,7 @@ impl Setup {
             cluster: xxhash_rust::xxh3::xxh3_64(self.cluster.as_bytes()).max(1),
             settings: self.reliable.clone(),
             seed: RandomState::new().hash_one(&self.name),
+            accepts: self.accepts,
         }
     }
 
@@ -174,6 +177,7 @@ impl NodeBuilder {
                 choice: ServiceChoice::default(),
                 reliable: ReliableSettings::default(),
                 rules: RuleSet::default(),
+                accepts: true,
             },
             wrong: None,
             notes: Vec::new(),
@@ -393,6 +397,15 @@ impl NodeBuilder {
     #[must_use]
     pub const fn reliable(mut self, settings: ReliableSettings) -> Self {
         self.setup.reliable = settings;
+        self
+    }
+
+    /// Takes no reliable event until [`Node::accept`] says so: handlers are subscribed first, and no
+    /// event that a peer was told is delivered has come before them. Until then peers hold their
+    /// events, as they do for a node that starts again. Datagrams are not held.
+    #[must_use]
+    pub const fn accept_later(mut self) -> Self {
+        self.setup.accepts = false;
         self
     }
 

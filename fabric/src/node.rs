@@ -141,6 +141,15 @@ impl Node {
         self
     }
 
+    /// Takes reliable events from now on, after [`NodeBuilder::accept_later`]; without that it
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`Refused::NoRoute`]: the control thread has ended.
+    pub fn accept(&self) -> Result<(), Refused> {
+        self.shared.to_links(LinksCommand::Accept)
+    }
+
     /// Whether other hosts reach this node although it has no certificate, as
     /// [`NodeBuilder::insecure`] allowed.
     #[must_use]

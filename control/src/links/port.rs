@@ -24,6 +24,8 @@ pub enum LinksCommand {
     Large(SocketAddr, Lane, Box<Large>),
     /// Who is told of undelivered events.
     OnUndelivered(DeadLetters),
+    /// Events of peers are taken from now on.
+    Accept,
 }
 
 impl std::fmt::Debug for LinksCommand {
@@ -32,6 +34,7 @@ impl std::fmt::Debug for LinksCommand {
             Self::Attach(peer, lane, _) => write!(f, "Attach({peer}, {lane})"),
             Self::Large(peer, lane, _) => write!(f, "Large({peer}, {lane})"),
             Self::OnUndelivered(_) => f.write_str("OnUndelivered"),
+            Self::Accept => f.write_str("Accept"),
         }
     }
 }
@@ -99,4 +102,6 @@ pub struct LinksConfig {
     pub receiver: ReceiverPort,
     /// How the links are reached; its wake is given to the receiver as well.
     pub port: LinksPort,
+    /// Whether events of peers are taken from the start, and not after [`LinksCommand::Accept`].
+    pub accepts: bool,
 }

@@ -86,6 +86,7 @@ impl Side {
             wake: None,
         };
         let config = LinksConfig {
+            accepts: true,
             identity,
             settings,
             clock: clock.clone(),
