@@ -137,6 +137,9 @@ counters! {
         "Datagrams of another protocol version, or not ours at all; dropped.";
     PacketFlags "datagrams_unsupported_flags" "datagrams"
         "Packets that need a feature this version does not have; dropped.";
+    SealedWithoutKeys "datagrams_sealed_without_keys" "datagrams"
+        "Sealed packets at a node that has no keys at all; dropped. Security is on at the sender and \
+         off here.";
     PacketLane "datagrams_bad_lane" "datagrams"
         "Packets of a lane that does not exist; dropped.";
     PacketLength "datagrams_bad_length" "datagrams"

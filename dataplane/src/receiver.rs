@@ -336,6 +336,7 @@ const fn reason(error: PacketError) -> Counter {
         PacketError::Truncated => Counter::PacketTruncated,
         PacketError::Version => Counter::PacketVersion,
         PacketError::Flags => Counter::PacketFlags,
+        PacketError::Sealed => Counter::SealedWithoutKeys,
         PacketError::Lane => Counter::PacketLane,
         PacketError::Length => Counter::PacketLength,
         PacketError::Trailing => Counter::PacketTrailing,
