@@ -80,7 +80,7 @@ fn keys(group: &mut BenchmarkGroup<'_, WallTime>, cipher: Cipher, mode: Mode, by
     group.bench_function(format!("{bytes}/key seal {cipher:?} {mode:?}"), |bench| {
         bench.iter(|| sealing.seal((&HEADER, mode), [&body[..]], &mut out, 1));
     });
-    // A thousand packets, opened by a key that has seen none of them.
+    // Packets opened by a key that has seen none of them.
     let mut sealing = SealingKey::new(&secret, Direction::FromDialler, KeySetId(1), 0);
     let packets: Vec<Vec<u8>> = (0..256)
         .map(|_| {
@@ -94,14 +94,14 @@ fn keys(group: &mut BenchmarkGroup<'_, WallTime>, cipher: Cipher, mode: Mode, by
             let (mut elapsed, mut left) = (std::time::Duration::ZERO, rounds);
             while left > 0 {
                 let mut opening = OpeningKey::new(&secret, Direction::FromDialler, 0);
-                let some = left.min(packets.len() as u64);
+                let some = usize::try_from(left).unwrap_or(usize::MAX).min(packets.len());
                 let begin = std::time::Instant::now();
-                for packet in packets.iter().take(some as usize) {
+                for packet in packets.iter().take(some) {
                     let packet = decode_sealed(packet).expect("sealed");
                     black_box(opening.open(&packet, &mut plain, 1)).expect("it opens");
                 }
                 elapsed += begin.elapsed();
-                left -= some;
+                left -= some as u64;
             }
             elapsed
         });

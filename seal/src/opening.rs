@@ -153,6 +153,23 @@ impl OpeningKey {
         plain: &'a mut [u8],
         now_ns: u64,
     ) -> Result<Packet<'a>, OpenError> {
+        let bytes = self.verify(packet, plain, now_ns)?;
+        let body = if packet.is_clear() { packet.body() } else { &plain[..bytes] };
+        Ok(packet.opened(body))
+    }
+
+    /// As [`open`](Self::open), for who tries one key after the other: returns how many bytes of
+    /// `plain` the frames take, 0 when they were in clear.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    #[inline]
+    pub fn verify(
+        &mut self,
+        packet: &SealedPacket<'_>,
+        plain: &mut [u8],
+        now_ns: u64,
+    ) -> Result<usize, OpenError> {
         if !self.owned && !self.owner.admits(self.receiver) {
             return Err(OpenError::ForeignOwner);
         }
@@ -169,19 +186,15 @@ impl OpeningKey {
         if !phase.window.is_fresh(counter) {
             return Err(OpenError::Replayed);
         }
-        let (tag, body) = (packet.tag(), packet.body());
-        let (opened, body) = if packet.is_clear() {
-            (phase.key.open((counter, packet.covered()), &[], tag, &mut []), body)
-        } else {
-            let plain = plain.get_mut(..body.len()).ok_or(OpenError::NoRoom)?;
-            (phase.key.open((counter, packet.head()), body, tag, plain), &*plain)
-        };
-        if opened.is_err() {
+        let hidden = if packet.is_clear() { &[] } else { packet.body() };
+        let covered = if packet.is_clear() { packet.covered() } else { packet.head() };
+        let plain = plain.get_mut(..hidden.len()).ok_or(OpenError::NoRoom)?;
+        if phase.key.open((counter, covered), hidden, packet.tag(), plain).is_err() {
             self.failed += 1;
             return Err(OpenError::Forged);
         }
         self.commit(counter, now_ns)?;
-        Ok(packet.opened(body))
+        Ok(hidden.len())
     }
 
     /// The phase before the current one while it is taken, or the one after it.

@@ -38,8 +38,8 @@ pub fn packet(datagram: &[u8]) {
     checked_packet(copy);
 }
 
-/// [`decode_sealed`](crate::decode_sealed): one that is accepted is the one that its header and seal
-/// encode, its parts lie side by side, and nobody takes it for a packet in clear.
+/// [`decode_sealed`]: one that is accepted is the one that its header and seal encode, its parts
+/// lie side by side, and nobody takes it for a packet in clear.
 fn sealed(datagram: &[u8]) {
     let Ok(sealed) = decode_sealed(datagram) else { return };
     assert!(is_sealed(datagram) && decode_packet(datagram, false).is_err());
