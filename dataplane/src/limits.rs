@@ -4,7 +4,9 @@
 //! Nothing here is a tuning knob: a knob lives in [`crate::config`]. A bound is what lets the
 //! workers run without allocating, and what the node adds up into its worst-case memory at start.
 
-use wireloom_wire::{FRAME_HEADER_BYTES, LANES, PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX};
+use wireloom_wire::{
+    FRAME_HEADER_BYTES, LANES, PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX, TAG_BYTES,
+};
 
 /// Links one sender can hold: destinations this node has sent to. One table slot each.
 pub const LINKS_MAX: usize = 1024;
@@ -51,9 +53,13 @@ pub const CYCLE_SPANS_MAX: usize = 1024;
 pub const MESSAGE_SLICES_MAX: usize = 1024;
 
 /// Bytes the sender can keep aside when the kernel takes no more: one full cycle, one largest
-/// packet beside it, and a header for every packet.
+/// packet beside it, and header and tag for every packet.
 pub const STASH_BYTES: usize =
-    CYCLE_BYTES + 2 * DATAGRAM_BYTES_MAX + CYCLE_PACKETS_MAX * PACKET_HEADER_BYTES;
+    CYCLE_BYTES + 2 * DATAGRAM_BYTES_MAX + CYCLE_PACKETS_MAX * (PACKET_HEADER_BYTES + TAG_BYTES);
+
+/// Bytes of sealed packets in one duty cycle: as many as can be kept aside, and the padding that
+/// runs may waste beside them.
+pub const SEALED_BYTES: usize = STASH_BYTES + STASH_BYTES / 8;
 
 /// Commands waiting for one agent; control waits when it is full, the agent never does.
 pub const COMMANDS_MAX: usize = 1024;

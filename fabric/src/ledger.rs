@@ -164,10 +164,11 @@ impl Ringed {
     }
 }
 
-const SENDER_SHED: [Counter; 4] = [
+const SENDER_SHED: [Counter; 5] = [
     Counter::EventsUnroutable,
     Counter::EventsOversized,
     Counter::EventsShedWindow,
+    Counter::EventsShedUnsealed,
     Counter::EventsExpired,
 ];
 

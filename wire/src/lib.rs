@@ -14,6 +14,7 @@
 //! | write a packet header beside them | [`PacketHeader::encode`], [`body_hash`], [`BodyHash`] |
 //! | check a datagram | [`decode_packet`] |
 //! | walk its frames | [`Packet::frames`], [`Frames`], [`Frame`] |
+//! | find the key of a sealed packet | [`is_sealed`], [`decode_sealed`], [`Seal`] |
 //! | follow a stream: loss, duplicates, order | [`ReceiveWindow`] |
 //! | tell a stream's sender how far it may go | [`Status`], [`packet_charge`] |
 //! | begin a link over TCP | [`Control`], [`Hello`], [`Refusal`] |
@@ -44,6 +45,7 @@ mod piece;
 mod priority;
 mod reason;
 mod receive_window;
+mod sealed;
 mod status;
 
 pub use block::{
@@ -68,6 +70,7 @@ pub use piece::{PIECE_HEAD_BYTES, Piece};
 pub use priority::{Encoding, LANES, Lane, Priority, UnknownName};
 pub use reason::{FrameError, PacketError};
 pub use receive_window::{Admission, Gap, ReceiveWindow, WINDOW_PACKETS};
+pub use sealed::{KeySetId, Seal, SealedPacket, TAG_BYTES, decode_sealed, is_sealed};
 pub use status::{Status, packet_charge};
 
 /// Frames, packet headers and extensions start at multiples of this many bytes, so that a payload
