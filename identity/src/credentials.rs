@@ -14,7 +14,7 @@ use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ClientConfig, CommonState, ProtocolVersion, ServerConfig};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::certificate::{Certificate, FILE_BYTES_MAX, Held, PeerIdentity, held};
+use crate::certificate::{FILE_BYTES_MAX, Held, PeerIdentity, held};
 use crate::error::{IdentityError, Refusal};
 use crate::files::{self, Stamp};
 use crate::pem;
@@ -193,12 +193,7 @@ impl Credentials {
     /// [`IdentityError::Refused`] or [`IdentityError::Peer`], with the reason.
     pub fn peer_of(&self, chain: &[CertificateDer<'_>]) -> Result<PeerIdentity, IdentityError> {
         let now = self.now()?;
-        self.shared
-            .live
-            .get()
-            .check(chain, End::Client, now)
-            .and_then(Certificate::identity)
-            .map_err(IdentityError::Peer)
+        self.shared.live.get().check(chain, End::Client, now).map_err(IdentityError::Peer)
     }
 
     /// Who is at the other end of a connection whose handshake is done: TLS 1.3, our protocol (which
@@ -338,10 +333,11 @@ impl Credentials {
                 new: identity.name,
             });
         }
+        // The key is looked at even when it alone is new.
+        let own = Own::new((&self.shared.live, &self.shared.clock), identity, chain, &texts.key)?;
         if !certificate && !revocations {
             return Ok(Swapped { epoch: self.epoch(), ..Swapped::default() });
         }
-        let own = Own::new((&self.shared.live, &self.shared.clock), identity, chain, &texts.key)?;
         self.shared.live.set(next);
         *self.shared.own.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(own);
         Ok(Swapped { certificate, revocations, epoch: self.advance(), not_saved: None })
@@ -408,7 +404,7 @@ fn check_own(
     let own = std::slice::from_ref(&chain[0].der);
     let checked = [End::Client, End::Server].map(|end| trust.check(own, end, now));
     let [client, server] = checked;
-    let identity = server.and(client).and_then(Certificate::identity);
+    let identity = server.and(client);
     identity.map_err(|refusal| IdentityError::Refused {
         name: chain[0].says.node.clone().unwrap_or_default(),
         serial: chain[0].says.serial,

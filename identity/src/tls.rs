@@ -19,7 +19,9 @@ use rustls::{
     RootCertStore, ServerConfig, SignatureScheme,
 };
 
-use crate::certificate::{CERTIFICATE_BYTES_MAX, CHAIN_MAX, Certificate, Held, PublicKey};
+use crate::certificate::{
+    CERTIFICATE_BYTES_MAX, CHAIN_MAX, Certificate, Held, PeerIdentity, PublicKey,
+};
 use crate::error::{IdentityError, Refusal};
 use crate::revocations::RevocationList;
 
@@ -101,7 +103,7 @@ impl Trust {
         self.anchors.iter().map(|anchor| &anchor.held.says.public)
     }
 
-    /// What an authenticated certificate says, or why it is refused. About 100 µs.
+    /// Whom an authenticated certificate names, or why it is refused. About 100 µs.
     ///
     /// The chain is checked before our own parser sees a byte. Certificates beside the first are
     /// not looked at: an authority signs nodes, and nobody in between.
@@ -110,7 +112,7 @@ impl Trust {
         chain: &[CertificateDer<'_>],
         end: End,
         now: UnixTime,
-    ) -> Result<Certificate, Refusal> {
+    ) -> Result<PeerIdentity, Refusal> {
         let end_entity = chain.first().ok_or(Refusal::NoCertificate)?;
         if chain.len() > CHAIN_MAX || end_entity.len() > CERTIFICATE_BYTES_MAX {
             return Err(Refusal::TooLarge);
@@ -146,7 +148,7 @@ impl Trust {
         if self.revocations.as_ref().is_some_and(|list| list.is_revoked(says.serial)) {
             return Err(Refusal::Revoked);
         }
-        Ok(says)
+        says.identity()
     }
 
     /// WebPKI's word at `now`, and where the clocks may be apart, at the certificate's own limit.
