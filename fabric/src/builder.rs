@@ -15,7 +15,7 @@ use wireloom_dataplane::idle::Idle;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
-use wireloom_wire::Priority;
+use wireloom_wire::{NodeId, Priority};
 
 use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
@@ -23,7 +23,7 @@ use crate::config::ServiceChoice;
 use crate::node::Node;
 use crate::reach::beyond_this_host;
 use crate::rules::RuleSet;
-use crate::shared::{Shared, id_of};
+use crate::shared::Shared;
 use crate::target::{Target, TargetError};
 
 /// What a node does with memory and packets; set through [`NodeBuilder`].
@@ -149,7 +149,7 @@ impl Setup {
     /// What the reliable links start from. Each life has other sessions and pauses.
     pub(crate) fn plan(&self) -> LinksPlan {
         LinksPlan {
-            node: id_of(&self.name),
+            node: NodeId::of_name(&self.name),
             name: self.name.clone(),
             cluster: xxhash_rust::xxh3::xxh3_64(self.cluster.as_bytes()).max(1),
             settings: self.reliable.clone(),

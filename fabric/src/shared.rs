@@ -120,11 +120,6 @@ pub(crate) struct Shared {
     direct: OnceLock<Arc<DirectUse>>,
 }
 
-/// A node's id: the hash of its name, never 0.
-pub(crate) fn id_of(name: &str) -> NodeId {
-    NodeId(xxhash_rust::xxh3::xxh3_64(name.as_bytes()).max(1))
-}
-
 impl Shared {
     pub(crate) fn new(
         name: String,
@@ -135,7 +130,7 @@ impl Shared {
         // Sessions begin at a random place, so that no two lives of a node share one.
         let random = RandomState::new().hash_one(std::process::id());
         Self {
-            id: id_of(&name),
+            id: NodeId::of_name(&name),
             name,
             sizes,
             reliable,

@@ -61,7 +61,9 @@ pub use extension::{NAME_BYTES_MAX, TraceContext};
 pub use flags::{FrameFlags, PacketFlags};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Frames, deadline_of};
 pub use frame_encoder::{EncodeError, FrameEncoder, PlainFrame};
-pub use ids::{EventTypeId, Fingerprint, NodeId, SessionId, event_type_id};
+pub use ids::{
+    EventTypeId, Fingerprint, NODE_NAME_BYTES_MAX, NodeId, SessionId, event_type_id, is_node_name,
+};
 pub use pack::take_frames;
 pub use packet::{
     PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX, Packet, PacketHeader, VERSION, decode_packet,
