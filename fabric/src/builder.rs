@@ -400,9 +400,9 @@ impl NodeBuilder {
         self
     }
 
-    /// Takes no reliable event until [`Node::accept`] says so: handlers are subscribed first, and no
-    /// event that a peer was told is delivered has come before them. Until then peers hold their
-    /// events, as they do for a node that starts again. Datagrams are not held.
+    /// Takes no reliable event until [`Node::accept`] says so: handlers are subscribed first, and
+    /// no event that a peer was told is delivered has come before them. Until then peers hold
+    /// their events, as they do for a node that starts again. Datagrams are not held.
     #[must_use]
     pub const fn accept_later(mut self) -> Self {
         self.setup.accepts = false;
