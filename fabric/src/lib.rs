@@ -96,6 +96,7 @@ mod rings;
 mod router;
 mod rules;
 pub mod schema;
+mod sealing;
 mod select;
 mod shared;
 mod stream;
