@@ -186,7 +186,7 @@ impl Credentials {
     }
 
     /// Who showed these certificates: signed, in time, of this cluster and not revoked, by what is
-    /// known now. About 100 µs. That the peer holds the key, only a handshake tells: see
+    /// known now. About 35 µs. That the peer holds the key, only a handshake tells: see
     /// [`Credentials::peer_of_connection`].
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Who is let in, and who is not: real handshakes of rustls, both ends with credentials.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
 use wireloom_identity::{Authority, Credentials, IssueRequest, Refusal};
@@ -240,28 +240,32 @@ fn a_client_of_tls_1_2_is_refused() {
     assert_eq!(Refusal::of(&told), Some(Refusal::OldTls), "{told:?}");
 }
 
-/// `cargo test --release -p wireloom-identity --test identity -- --ignored --nocapture cost`
+/// `cargo test -p wireloom-identity --test identity -- --ignored --nocapture cost`
 #[test]
 #[ignore = "a measurement"]
 fn cost_of_a_handshake() {
     let folder = Folder::new();
     let authority = authority(&folder);
     let (one, two) = (node(&authority, "one"), node(&authority, "two"));
-    let mut times: Vec<_> = (0..300)
-        .map(|_| {
-            let started = Instant::now();
-            let ends = meet(&one, &two);
-            assert!(two.peer_of_connection(&ends.server).is_ok() && ends.is_done());
-            started.elapsed()
-        })
-        .collect();
-    times.sort();
-    println!("both sides: fastest {:?}, median {:?}, p99 {:?}", times[0], times[150], times[297]);
+    let both = times(|| {
+        let ends = meet(&one, &two);
+        assert!(two.peer_of_connection(&ends.server).is_ok() && ends.is_done());
+    });
+    println!("both sides, and one peer_of: fastest {:?}, median {:?}", both[0], both[150]);
     let ends = meet(&one, &two);
-    let started = Instant::now();
-    for _ in 0..300 {
-        assert!(two.peer_of_connection(&ends.server).is_ok());
-    }
-    println!("peer_of: {:?}", started.elapsed() / 300);
-    assert!(times[150].as_millis() < 20, "an order of magnitude above the goal of 2 ms");
+    let asked = times(|| assert!(two.peer_of_connection(&ends.server).is_ok()));
+    println!("peer_of alone: fastest {:?}, median {:?}", asked[0], asked[150]);
+    assert!(both[150].as_millis() < 20, "an order of magnitude above the goal of 2 ms");
+}
+
+/// How long 300 runs took, the fastest first.
+fn times(mut run: impl FnMut()) -> Vec<Duration> {
+    let timed = (0..300).map(|_| {
+        let started = Instant::now();
+        run();
+        started.elapsed()
+    });
+    let mut times: Vec<_> = timed.collect();
+    times.sort();
+    times
 }
