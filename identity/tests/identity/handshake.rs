@@ -47,8 +47,12 @@ fn two_nodes_of_a_cluster_meet_and_know_each_other() {
 fn refused_both_ways(like: &Credentials, shown: &forge::Forged) -> [Option<Refusal>; 2] {
     let dialled = handshake(forge::client(like, Some(shown)), like.server_config());
     let accepted = handshake(like.client_config(), forge::server(like, shown));
-    assert!(!dialled.is_done(), "{:?} was let in", like.peer_of(&[shown.der.clone()]));
-    assert!(!accepted.is_done(), "{:?} was dialled", like.peer_of(&[shown.der.clone()]));
+    assert!(!dialled.is_done(), "{:?} was let in", like.peer_of(std::slice::from_ref(&shown.der)));
+    assert!(
+        !accepted.is_done(),
+        "{:?} was dialled",
+        like.peer_of(std::slice::from_ref(&shown.der))
+    );
     assert!(like.peer_of(std::slice::from_ref(&shown.der)).is_err());
     [dialled.server_refusal(), accepted.client_refusal()]
 }
@@ -222,9 +226,9 @@ fn hello_of_tls12() -> Vec<u8> {
     body.extend([1, 0]);
     // Groups: X25519. Signatures: ECDSA with P-256, Ed25519.
     let extensions = [0, 10, 0, 4, 0, 2, 0, 29, 0, 13, 0, 6, 0, 4, 4, 3, 8, 7];
-    body.extend([0, u8::try_from(extensions.len()).unwrap()]);
+    body.extend([0, u8::try_from(extensions.len()).expect("short")]);
     body.extend(extensions);
-    let length = u8::try_from(body.len()).unwrap();
+    let length = u8::try_from(body.len()).expect("short");
     let mut record = vec![22, 3, 1, 0, length + 4, 1, 0, 0, length];
     record.extend(body);
     record
