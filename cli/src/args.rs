@@ -17,6 +17,7 @@ use wireloom::event::Priority;
 use wireloom_dataplane::socket::Interface;
 
 use crate::bench::BenchArgs;
+use crate::ca::CaArgs;
 use crate::explain::ExplainArgs;
 use crate::jtag_bridge::JtagBridgeArgs;
 use crate::members::MembersArgs;
@@ -59,6 +60,9 @@ pub(crate) enum Command {
     /// Check rules of routing, and put them in the place of others
     #[command(after_help = help::RULES)]
     Rules(RulesArgs),
+    /// Be a cluster's authority: make, renew and take back certificates of nodes
+    #[command(after_help = help::CA)]
+    Ca(CaArgs),
     /// List the event types that Wireloom brings along, or show the JSON Schema of one
     Schema(SchemaArgs),
     /// See it work: three nodes on this host, live rates, latency, loss, and the ledger
@@ -277,7 +281,7 @@ mod tests {
     fn every_help_text_fits_a_terminal_and_tells_the_exit_statuses() {
         let mut command = CommandLine::command();
         command.build();
-        for name in ["pub", "sub", "node", "members", "demo", "explain", "rules"] {
+        for name in ["pub", "sub", "node", "members", "demo", "explain", "rules", "ca"] {
             let found = command.find_subcommand_mut(name).expect("a command of ours");
             let help = found.render_long_help().to_string();
             assert!(help.contains("Examples:") && help.contains("Exit status:"), "{name}: {help}");
@@ -294,6 +298,7 @@ mod tests {
             help::NODE,
             help::EXPLAIN,
             help::RULES,
+            help::CA,
             help::MEMBERS,
         ] {
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

@@ -8,6 +8,7 @@
 
 mod args;
 mod bench;
+mod ca;
 mod config;
 mod demo;
 mod exchange;
@@ -73,6 +74,7 @@ fn begin(command: &Command, output: &Output) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(&args.command, output),
         Command::Explain(args) => explain::run(args, output),
         Command::Rules(args) => rules::run(&args.command, output),
+        Command::Ca(args) => ca::run(&args.command, output),
         Command::Schema(args) => schema::run(args, output),
         Command::Demo(args) => demo::run(args, output),
         Command::DemoNode(args) => demo::run_node(args, output),

@@ -127,6 +127,34 @@ Exit status:
   0  all well
   2  something is wrong with the rules or the command line";
 
+/// Below the options of `ca`.
+pub(crate) const CA: &str = "\
+The authority of a cluster is a folder: ca.key signs, ca.pem is what nodes trust,
+issued.wl lists what was issued, revoked.wl what was taken back. It needs no
+network, and is best kept where there is none.
+
+Examples:
+  Begin a cluster, and give a node its identity:
+    wireloom ca init --cluster plant
+    wireloom ca issue desk --service sum --role sensor --out desk-files
+
+  Renew it before its 30 days are over; a running node takes the new files:
+    wireloom ca issue desk --replace --out desk-files
+
+  A machine was stolen: take back what it has, and tell the nodes:
+    wireloom ca revoke desk
+    scp wireloom-ca/revoked.wl NODE:FOLDER/
+
+  See what there is, and what ends soon:
+    wireloom ca show
+    wireloom ca show desk-files/desk.pem --json
+
+A key is never overwritten without --replace, and an authority never.
+
+Exit status:
+  0  all well
+  2  wrong words, or a file that cannot be read, written or believed";
+
 /// Below the options of `jtag-bridge`.
 pub(crate) const JTAG_BRIDGE: &str = "\
 A program of the legacy system connects to it as to its own server. Its event

@@ -1,7 +1,7 @@
 //! Who is let in, and who is not: real handshakes of rustls, both ends with credentials.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustls::{CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
 use wireloom_identity::{Authority, Credentials, IssueRequest, Refusal};
@@ -47,8 +47,12 @@ fn two_nodes_of_a_cluster_meet_and_know_each_other() {
 fn refused_both_ways(like: &Credentials, shown: &forge::Forged) -> [Option<Refusal>; 2] {
     let dialled = handshake(forge::client(like, Some(shown)), like.server_config());
     let accepted = handshake(like.client_config(), forge::server(like, shown));
-    assert!(!dialled.is_done(), "{:?} was let in", like.peer_of(&[shown.der.clone()]));
-    assert!(!accepted.is_done(), "{:?} was dialled", like.peer_of(&[shown.der.clone()]));
+    assert!(!dialled.is_done(), "{:?} was let in", like.peer_of(std::slice::from_ref(&shown.der)));
+    assert!(
+        !accepted.is_done(),
+        "{:?} was dialled",
+        like.peer_of(std::slice::from_ref(&shown.der))
+    );
     assert!(like.peer_of(std::slice::from_ref(&shown.der)).is_err());
     [dialled.server_refusal(), accepted.client_refusal()]
 }
@@ -222,9 +226,9 @@ fn hello_of_tls12() -> Vec<u8> {
     body.extend([1, 0]);
     // Groups: X25519. Signatures: ECDSA with P-256, Ed25519.
     let extensions = [0, 10, 0, 4, 0, 2, 0, 29, 0, 13, 0, 6, 0, 4, 4, 3, 8, 7];
-    body.extend([0, u8::try_from(extensions.len()).unwrap()]);
+    body.extend([0, u8::try_from(extensions.len()).expect("short")]);
     body.extend(extensions);
-    let length = u8::try_from(body.len()).unwrap();
+    let length = u8::try_from(body.len()).expect("short");
     let mut record = vec![22, 3, 1, 0, length + 4, 1, 0, 0, length];
     record.extend(body);
     record
@@ -240,28 +244,32 @@ fn a_client_of_tls_1_2_is_refused() {
     assert_eq!(Refusal::of(&told), Some(Refusal::OldTls), "{told:?}");
 }
 
-/// `cargo test --release -p wireloom-identity --test identity -- --ignored --nocapture cost`
+/// `cargo test -p wireloom-identity --test identity -- --ignored --nocapture cost`
 #[test]
 #[ignore = "a measurement"]
 fn cost_of_a_handshake() {
     let folder = Folder::new();
     let authority = authority(&folder);
     let (one, two) = (node(&authority, "one"), node(&authority, "two"));
-    let mut times: Vec<_> = (0..300)
-        .map(|_| {
-            let started = Instant::now();
-            let ends = meet(&one, &two);
-            assert!(two.peer_of_connection(&ends.server).is_ok() && ends.is_done());
-            started.elapsed()
-        })
-        .collect();
-    times.sort();
-    println!("both sides: fastest {:?}, median {:?}, p99 {:?}", times[0], times[150], times[297]);
+    let both = times(|| {
+        let ends = meet(&one, &two);
+        assert!(two.peer_of_connection(&ends.server).is_ok() && ends.is_done());
+    });
+    println!("both sides, and one peer_of: fastest {:?}, median {:?}", both[0], both[150]);
     let ends = meet(&one, &two);
-    let started = Instant::now();
-    for _ in 0..300 {
-        assert!(two.peer_of_connection(&ends.server).is_ok());
-    }
-    println!("peer_of: {:?}", started.elapsed() / 300);
-    assert!(times[150].as_millis() < 20, "an order of magnitude above the goal of 2 ms");
+    let asked = times(|| assert!(two.peer_of_connection(&ends.server).is_ok()));
+    println!("peer_of alone: fastest {:?}, median {:?}", asked[0], asked[150]);
+    assert!(both[150].as_millis() < 20, "an order of magnitude above the goal of 2 ms");
+}
+
+/// How long 300 runs took, the fastest first.
+fn times(mut run: impl FnMut()) -> Vec<Duration> {
+    let timed = (0..300).map(|_| {
+        let started = Instant::now();
+        run();
+        started.elapsed()
+    });
+    let mut times: Vec<_> = timed.collect();
+    times.sort();
+    times
 }
