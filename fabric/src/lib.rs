@@ -57,6 +57,7 @@
 #[doc = include_str!("../../docs/guide/events.md")]
 struct EventsPage;
 
+mod access;
 mod announce;
 mod builder;
 mod choose;
@@ -105,6 +106,10 @@ pub mod trace;
 mod wait;
 mod writer;
 
+pub use access::{
+    Decision, Effect, Limit, POLICY_LINES_MAX, Policy, PolicyLine, PolicyMode, ROLES_MAX, Roles,
+    Subject, Verb,
+};
 pub use builder::{Levels, NodeBuilder, NodeError};
 pub use choose::Choice;
 pub use cluster::DISCOVERY_GROUP;

@@ -79,10 +79,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("wireloom-wire", &["thiserror", "twox-hash", "xxhash-rust"]),
     ("wireloom-ring", &["crossbeam-utils", "libc", "loom", "thiserror"]),
     ("wireloom-seal", &["aws-lc-rs", "thiserror", "zeroize"]),
-    (
-        "wireloom-identity",
-        &["aws-lc-rs", "rcgen", "rustls", "thiserror", "x509-parser", "zeroize"],
-    ),
+    ("wireloom-identity", &["aws-lc-rs", "rcgen", "rustls", "thiserror", "x509-parser", "zeroize"]),
     // Readiness of TCP sockets, and the options a listener needs before it is bound; SWIM with the
     // buffers and the randomness its interface asks for.
     ("wireloom-control", &["bytes", "foca", "lz4_flex", "mio", "rand", "socket2", "thiserror"]),
