@@ -9,7 +9,7 @@ use wireloom_ring::Consumer;
 
 use crate::control_path::ControlIntake;
 use crate::counters::{Counter, Counters};
-use crate::dispatch::{Subscription, SubscriptionId};
+use crate::dispatch::{AccessTable, Subscription, SubscriptionId};
 use crate::flow::{FlowControl, Watch};
 use crate::large::LargeEvent;
 use crate::limits::COMMANDS_MAX;
@@ -59,6 +59,8 @@ pub enum ReceiverCommand {
     Watch(Box<Watch>),
     /// Where packets for the control plane go from now on.
     AttendControl(Box<ControlIntake>),
+    /// What other nodes may send here from now on; `None`: everything.
+    Access(Option<Box<AccessTable>>),
     /// An event too large for a ring; it goes back when the handlers have taken it.
     Large(Box<LargeEvent>),
 }
