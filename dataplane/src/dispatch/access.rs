@@ -168,8 +168,7 @@ impl AccessTable {
 
     fn slot_of(&self, peer: u64) -> usize {
         let mask = self.peers.len() - 1;
-        // High bits: names differ in them as well as in the low ones.
-        let mut slot = (peer >> 32) as usize & mask;
+        let mut slot = spread(NodeId(peer)) & mask;
         while self.peers[slot].1 != 0 && self.peers[slot].0 != peer {
             slot = (slot + 1) & mask;
         }
@@ -250,4 +249,11 @@ fn cell_of(grant: Grant, buckets: &mut Vec<Bucket>) -> u32 {
 fn is_request(frame: &Frame<'_>) -> bool {
     let asks = |of: Correlation| matches!(of.kind, ExchangeKind::Request | ExchangeKind::Query);
     frame.correlation().is_some_and(asks)
+}
+
+/// Where to begin to look for a node: its id is a hash already.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "the low bits of a hash are one, too")]
+pub(super) const fn spread(node: NodeId) -> usize {
+    (node.0 >> 32) as usize
 }

@@ -1,7 +1,7 @@
 //! The dispatcher's side of access: how a table comes in, and events that are looked at one by one
 //! because a run cannot pass as a whole.
 
-use wireloom_wire::{EventTypeId, Frame, Frames};
+use wireloom_wire::{Frame, Frames};
 
 use super::access::AccessTable;
 use super::refusals::Refusal;
@@ -18,23 +18,28 @@ impl Dispatch {
         access: Option<Box<AccessTable>>,
     ) -> Option<Box<AccessTable>> {
         let before = std::mem::replace(&mut self.access, access);
+        let mut held = 0;
         for slot in self.slots.iter_mut().filter(|slot| slot.event_type != 0) {
-            let column = |of: &AccessTable| of.column_of(EventTypeId(slot.event_type));
-            slot.column = self.access.as_deref().map_or(0, column);
+            slot.column = 0;
+            held += 1;
         }
         // Types that only those who want every one are given: a slot each, while there is room for
         // every subscription's.
-        let held = self.slots.iter().filter(|slot| slot.event_type != 0).count();
-        let room = (TYPE_SLOTS - SUBSCRIPTIONS_MAX / 2).saturating_sub(held + SUBSCRIPTIONS_MAX);
-        let Some(access) = &self.access else { return before };
-        for (event_type, column) in access.types().iter().zip(1..).take(room) {
-            let mut index = event_type.0 as usize & (TYPE_SLOTS - 1);
-            while self.slots[index].event_type != event_type.0 && self.slots[index].event_type != 0
-            {
-                index = (index + 1) & (TYPE_SLOTS - 1);
+        let mut room =
+            (TYPE_SLOTS - SUBSCRIPTIONS_MAX / 2).saturating_sub(held + SUBSCRIPTIONS_MAX);
+        let Some(access) = self.access.take() else { return before };
+        for (event_type, column) in access.types().iter().zip(1..) {
+            let index = self.slot_of(event_type.0);
+            let slot = &mut self.slots[index];
+            if slot.event_type == 0 {
+                if room == 0 {
+                    continue;
+                }
+                (slot.event_type, room) = (event_type.0, room - 1);
             }
-            (self.slots[index].event_type, self.slots[index].column) = (event_type.0, column);
+            slot.column = column;
         }
+        self.access = Some(access);
         before
     }
 

@@ -77,8 +77,9 @@ impl Refusals {
         refusal: Refusal,
         now_unix_ns: u64,
     ) {
+        // 40 bits: a type, and why.
         let what = u64::from(event_type.0) << 8 | refusal.bits();
-        let begin = (source.0 >> 32 ^ u64::from(event_type.0)) as usize;
+        let begin = super::access::spread(source) ^ event_type.0 as usize;
         for probe in 0..PROBES {
             let place = &self.places[(begin + probe) & (REFUSALS_MAX - 1)];
             let held = place.what.load(Ordering::Relaxed);
@@ -106,7 +107,7 @@ impl Refusals {
             let what = place.what.load(Ordering::Acquire);
             (what != 0).then(|| Refused {
                 source: NodeId(place.source.load(Ordering::Relaxed)),
-                event_type: EventTypeId((what >> 8) as u32),
+                event_type: EventTypeId(u32::try_from(what >> 8).unwrap_or_default()),
                 refusal: Refusal::of(what),
                 events: place.events.load(Ordering::Relaxed),
                 last_unix_ns: place.last_unix_ns.load(Ordering::Relaxed),

@@ -278,6 +278,15 @@ fn tables_have_bounds() {
     let all: Vec<u32> = (1_000_000..).take(SUBSCRIPTIONS_MAX).collect();
     subscribe(&mut dispatch, 1, Wanted::Types(all.into_iter().map(EventTypeId).collect()));
     assert_eq!(deliver(&mut dispatch, 5_000_000), Counter::EventsUnsubscribed);
+    // And whoever subscribes to one that found none has its own grant.
+    let types: Vec<EventTypeId> = (1..10_000).map(EventTypeId).collect();
+    let last = |_, of| if of == Some(EventTypeId(9_000)) { FREE } else { Grant::default() };
+    let made = AccessTable::new((false, Arc::default()), &types, &[NodeId(1)], last);
+    let mut guarded = Guarded::new(false, by_peer);
+    guarded.dispatch.exchange_access(Some(Box::new(made.expect("two rows"))));
+    let late = subscribe(&mut guarded.dispatch, 9, self::types(&[8_999, 9_000, 9_001]));
+    guarded.send(1, &[8_999, 9_000, 9_001]);
+    assert_eq!(late.load(Ordering::Relaxed), 1);
     // More refused nodes than are remembered one by one.
     let mut guarded = Guarded::new(false, |_, _| Grant::default());
     for peer in 0..5_000_u64 {
