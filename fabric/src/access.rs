@@ -4,8 +4,12 @@
 //! [`Policy::authorise`] is the only place that decides: what receivers test for each event is
 //! compiled from its answers. Pure; who a peer is comes from elsewhere.
 
+mod book;
 mod check;
 mod read;
+
+pub(crate) use self::book::AccessBook;
+pub use self::book::RoleSource;
 
 use std::fmt;
 use std::path::Path;

@@ -226,7 +226,7 @@ impl AccessTable {
         let needed = if request { REQUEST } else { PUBLISH };
         let limited = cell & needed != 0;
         if limited {
-            let Some(bucket) = (cell >> BUCKET_SHIFT).checked_sub(1) else { return None };
+            let bucket = (cell >> BUCKET_SHIFT).checked_sub(1)?;
             if self.buckets[bucket as usize].fill(now_ns) > 0 {
                 self.spend(bucket, 1);
                 return None;
@@ -253,7 +253,6 @@ fn is_request(frame: &Frame<'_>) -> bool {
 
 /// Where to begin to look for a node: its id is a hash already.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the low bits of a hash are one, too")]
 pub(super) const fn spread(node: NodeId) -> usize {
     (node.0 >> 32) as usize
 }

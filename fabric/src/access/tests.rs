@@ -264,7 +264,7 @@ fn agrees(lines: &[Made], node: usize, roles: &[usize]) {
             assert_eq!(said.is_allowed(), expected, "{subject:?} {verb} {name:?}: {said}\n{text}");
         }
         let every = policy.authorises_every_type(&subject, verb);
-        let mut named = NAMES.iter().filter(|name| crate::event::is_type_name(name));
+        let mut named = NAMES.iter().filter(|name| is_type_name(name));
         let each = named.all(|name| oracle(lines, (node, roles), index, name));
         assert!(!every || each, "every type is more than each: {verb}\n{text}");
     }
