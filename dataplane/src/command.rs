@@ -10,7 +10,7 @@ use wireloom_wire::{LANES, NodeId};
 
 use crate::control_path::ControlIntake;
 use crate::counters::{Counter, Counters};
-use crate::dispatch::{Subscription, SubscriptionId};
+use crate::dispatch::{AccessTable, Subscription, SubscriptionId};
 use crate::flow::{FlowControl, Watch};
 use crate::keyring::{Demand, PeerKeys};
 use crate::large::LargeEvent;
@@ -69,6 +69,8 @@ pub enum ReceiverCommand {
     ForgetPeer(NodeId),
     /// What is asked of the packets of each lane from now on.
     RequireSealed([Demand; LANES]),
+    /// What other nodes may send here from now on; `None`: everything.
+    Access(Option<Box<AccessTable>>),
     /// An event too large for a ring; it goes back when the handlers have taken it.
     Large(Box<LargeEvent>),
 }

@@ -112,6 +112,12 @@ counters! {
         "Events that found the ring of a subscriber full whose policy cuts it off then.";
     EventsExpired "events_expired" "events"
         "Events whose deadline had passed when they were to be sent or handled.";
+    EventsUnauthorized "events_unauthorized" "events"
+        "Events of other nodes that the policy does not let them send here.";
+    EventsRateLimited "events_rate_limited" "events"
+        "Events of other nodes beyond the rate that the policy gives them.";
+    EventsRefusable "events_refusable" "events"
+        "Events that the policy would have refused, were it not in shadow mode.";
     EventsUnconverted "events_unconverted" "events"
         "Dynamic (JSON) events whose subscribers read archives only; make the type known by \
          its JSON form.";

@@ -7,14 +7,20 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+mod access;
+mod judge;
+mod refusals;
 mod run;
 mod subscription;
 
+pub use access::{AccessTable, AccessTooLarge, Grant, Rate};
+pub use refusals::{Refusal, Refusals, Refused};
 pub use run::Run;
 pub use subscription::{Standing, Subscription, Wanted};
 
 use wireloom_wire::{EventTypeId, ExchangeKind, Frame, FrameFlags, Frames, NodeId, SessionId};
 
+use self::access::Guard;
 use crate::counters::{Counter, Counters};
 use crate::limits::{SUBSCRIPTIONS_MAX, TYPE_SLOTS};
 
@@ -149,6 +155,8 @@ struct Slot {
     head: Option<u32>,
     /// Those who take what the others could not read.
     unread: Option<u32>,
+    /// Its column of the table of access.
+    column: u32,
 }
 
 /// Which chain a subscription is in.
@@ -163,6 +171,8 @@ enum Chain {
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     slots: Box<[Slot]>,
+    /// What other nodes may send; everything when there is none.
+    access: Option<Box<AccessTable>>,
     places: Vec<Place>,
     free_places: Vec<u32>,
     entries: Vec<Option<Entry>>,
@@ -193,6 +203,7 @@ impl Dispatch {
     pub(crate) fn new() -> Self {
         Self {
             slots: vec![Slot::default(); TYPE_SLOTS].into_boxed_slice(),
+            access: None,
             places: Vec::with_capacity(SUBSCRIPTIONS_MAX),
             free_places: Vec::with_capacity(SUBSCRIPTIONS_MAX),
             entries: Vec::with_capacity(SUBSCRIPTIONS_MAX),
@@ -225,7 +236,11 @@ impl Dispatch {
         };
         let slot = self.slot_of(event_type);
         let slot = &mut self.slots[slot];
-        slot.event_type = event_type;
+        if slot.event_type != event_type {
+            slot.event_type = event_type;
+            let access = self.access.as_ref();
+            slot.column = access.map_or(0, |access| access.column_of(EventTypeId(event_type)));
+        }
         if let Chain::UnreadOf(_) = chain { &mut slot.unread } else { &mut slot.head }
     }
 
@@ -322,7 +337,19 @@ impl Dispatch {
         counters: &Counters,
     ) -> u16 {
         let Some(event_type) = frames.next_type() else { return 0 };
-        let alone = self.alone(event_type);
+        let slot = &self.slots[self.slot_of(event_type.0)];
+        let guard = match &mut self.access {
+            None => Guard::Free,
+            Some(access) => access.guard(origin.source, slot.column, self.now_unix_ns),
+        };
+        let alone = slot.head.and_then(|head| self.alone(head));
+        let (most, asks, bucket) = match guard {
+            Guard::Free => (u16::MAX, false, None),
+            Guard::Held { events, requests, bucket } if alone.is_some() => {
+                (events, requests, bucket)
+            }
+            Guard::Held { .. } | Guard::Each => return self.judge_one(frames, origin, counters),
+        };
         let entry = alone.and_then(|index| self.entries[index as usize].as_mut().zip(alone));
         let Some((entry, index)) = entry else {
             let Some(frame) = frames.next_of(event_type) else { return 0 };
@@ -334,7 +361,8 @@ impl Dispatch {
             self.called.push(index);
         }
         let subscription = &mut *entry.subscription;
-        let mut run = Run::new(frames, event_type, (counters, self.now_unix_ns));
+        let run = Run::new(frames, event_type, (counters, self.now_unix_ns));
+        let mut run = run.held(most, asks);
         loop {
             let subscriber = &mut subscription.subscriber;
             match catch_unwind(AssertUnwindSafe(|| subscriber.on_run(&mut run, origin))) {
@@ -345,17 +373,22 @@ impl Dispatch {
                 break;
             }
         }
-        let (taken, unread) = run.end();
+        let (taken, [unread, asked]) = run.end();
         if let Some(frame) = unread {
             counters.add(self.convert(&frame, origin).unwrap_or(Counter::EventsUnconverted), 1);
         }
-        taken
+        if let (Some(bucket), Some(access)) = (bucket, &mut self.access) {
+            access.spend(bucket, taken);
+        }
+        match asked {
+            Some(frame) => taken + self.judge(&frame, origin, counters),
+            None => taken,
+        }
     }
 
-    /// The entry of the only one who asked for a type.
+    /// The only entry of a chain that is all who are given the type.
     #[inline]
-    fn alone(&self, event_type: EventTypeId) -> Option<u32> {
-        let head = self.slots[self.slot_of(event_type.0)].head?;
+    fn alone(&self, head: u32) -> Option<u32> {
         let place = self.places[head as usize];
         (place.next.is_none() && self.every.is_none()).then_some(place.entry)
     }

@@ -27,6 +27,12 @@ pub const SUBSCRIPTIONS_MAX: usize = 4096;
 /// Slots of the type table: twice the subscriptions, so that a probe stays short.
 pub const TYPE_SLOTS: usize = 2 * SUBSCRIPTIONS_MAX;
 
+/// Cells of a receiver's table of access, peers × types, of 4 bytes each: 2,047 peers and 511 types.
+pub const ACCESS_CELLS_MAX: usize = 1 << 20;
+
+/// Nodes and types of which a receiver remembers that they were refused; 32 bytes each.
+pub const REFUSALS_MAX: usize = 1024;
+
 /// Bytes of frames the sender packs in one duty cycle: about one GSO send, so that a critical event
 /// never waits behind more than that.
 pub const CYCLE_BYTES: usize = 63_000;
@@ -95,6 +101,6 @@ const _: () = {
     assert!(LANES * LANE_SPANS_MIN * 4 < CYCLE_SPANS_MAX);
     // One packet with a single smallest frame is a packet.
     assert!(PACKET_HEADER_BYTES + FRAME_HEADER_BYTES <= DATAGRAM_BYTES_MAX);
-    assert!(TYPE_SLOTS.is_power_of_two());
+    assert!(TYPE_SLOTS.is_power_of_two() && REFUSALS_MAX.is_power_of_two());
     assert!(PADDING_BYTES_MAX <= PACKET_PADDING_BYTES_MAX);
 };

@@ -183,6 +183,11 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
                     }
                 }
                 ReceiverCommand::RequireSealed(demands) => self.intake.keyring.demand(demands),
+                ReceiverCommand::Access(access) => {
+                    if let Some(old) = self.intake.dispatch.exchange_access(access) {
+                        self.returns.give_back(old, counters);
+                    }
+                }
                 ReceiverCommand::Large(event) => {
                     let (frames, origin) = event.frames();
                     self.intake.count_packet(1);

@@ -172,7 +172,7 @@ const SENDER_SHED: [Counter; 5] = [
     Counter::EventsExpired,
 ];
 
-const RECEIVER_SHED: [Counter; 11] = [
+const RECEIVER_SHED: [Counter; 13] = [
     Counter::EventsWrongSchema,
     Counter::EventsWrongEncoding,
     Counter::EventsBadArchive,
@@ -183,6 +183,8 @@ const RECEIVER_SHED: [Counter; 11] = [
     Counter::EventsExpired,
     Counter::EventsHandlerPanicked,
     Counter::EventsMalformed,
+    Counter::EventsUnauthorized,
+    Counter::EventsRateLimited,
     Counter::EventsUnconverted,
 ];
 

@@ -57,7 +57,9 @@
 #[doc = include_str!("../../docs/guide/events.md")]
 struct EventsPage;
 
+mod access;
 mod announce;
+mod audit;
 mod builder;
 mod choose;
 mod cluster;
@@ -107,6 +109,11 @@ pub mod trace;
 mod wait;
 mod writer;
 
+pub use access::{
+    Decision, Effect, Limit, POLICY_LINES_MAX, Policy, PolicyLine, PolicyMode, ROLES_MAX,
+    RoleSource, Roles, Subject, Verb,
+};
+pub use audit::AuditRecord;
 pub use builder::{Levels, NodeBuilder, NodeError};
 pub use choose::Choice;
 pub use cluster::DISCOVERY_GROUP;
@@ -118,7 +125,7 @@ pub use intake::Intake;
 pub use ledger::{Handled, Ledger, Published, Received, Reliable, Ringed, WorkerReport};
 pub use members::{NotReady, Ready};
 pub use node::Node;
-pub use outcome::{Accepted, NoRoute, Refused, SubscribeError};
+pub use outcome::{Accepted, AccessError, NoRoute, Refused, SubscribeError};
 pub use pattern::{PatternError, TypePattern};
 pub use publisher::{Burst, Publisher};
 pub use receipt::Receipt;

@@ -11,19 +11,11 @@ use wireloom_wire::{KeySetId, LANES, NodeId};
 
 use crate::node::Node;
 use crate::outcome::{NoRoute, Refused};
-use crate::shared::id_of;
 
 /// The key set of keys that were handed over by hand.
 const BY_HAND: KeySetId = KeySetId(1);
 
 impl Node {
-    /// The id of a node with this name.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn id_of(name: &str) -> NodeId {
-        id_of(name)
-    }
-
     /// Seals datagrams to `address` from now on, and takes its sealed words.
     ///
     /// # Errors

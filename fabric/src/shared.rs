@@ -27,6 +27,7 @@ use wireloom_dataplane::worker::Worker;
 use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
 use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
 
+use crate::access::AccessBook;
 use crate::builder::Sizes;
 use crate::cluster::Cluster;
 use crate::convert::Schemas;
@@ -100,6 +101,7 @@ pub(crate) struct Shared {
     pub(crate) sizes: Sizes,
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleBook,
+    pub(crate) access: AccessBook,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
@@ -135,6 +137,7 @@ impl Shared {
             sizes,
             reliable,
             rules: RuleBook::new(rules),
+            access: AccessBook::default(),
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),

@@ -295,7 +295,11 @@ pub(super) fn serve_node(plan: &PeerPlan) -> Result<()> {
         receiver.watches.extend(handlers(&node.node, plan)?);
         if let Some(mode) = plan.security.mode() {
             let secret = Secret::new(Cipher::of_this_processor(), &plan.secret);
-            node.node.open_from(Node::id_of(super::udp::PUBLISHER), &secret, mode)?;
+            node.node.open_from(
+                wireloom_wire::NodeId::of_name(super::udp::PUBLISHER),
+                &secret,
+                mode,
+            )?;
         }
         // The handlers are installed by commands: turns of the loop take them.
         while node.drive() > 0 {}

@@ -235,3 +235,5 @@ fn what_nobody_could_read_goes_once_to_those_who_make_it_readable() {
     assert_eq!(converted.load(Ordering::Relaxed), 4);
     assert_eq!(counters.read(Counter::EventsUnconverted), 2, "somebody took everything");
 }
+
+mod access;
