@@ -2,6 +2,7 @@
 //! forged packets (F36), and everything that a stranger can send (F37).
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test times itself")]
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;

@@ -226,7 +226,7 @@ impl OpeningKey {
         let phase =
             if number == self.number { Some(&mut self.current) } else { self.previous.as_mut() };
         if let Some(phase) = phase {
-            let _ = (&phase, counter);
+            phase.window.take(counter);
         }
         Ok(())
     }
