@@ -364,16 +364,38 @@ fn attack(target: &mut Target, source: &mut Source) -> (u64, u64) {
 }
 
 #[test]
-fn f36_a_flood_of_forged_packets_leaves_the_honest_flow_alone() {
+fn f36_a_flood_of_forged_packets_changes_nothing_but_counters() {
     let clock = Clock::system();
     let mut target = Target::new(&clock);
     let mut source = Source::new(&clock, target.plane.local, &secret(1));
     target.share(&secret(1));
-    // Attacker and target want a processor each, which other tests may have: one calm round counts.
-    let held = (0..5).any(|_| {
-        let (alone, attacked) = attack(&mut target, &mut source);
-        attacked * 10 >= alone * 7
-    });
+    let (_, attacked) = attack(&mut target, &mut source);
     let forged = target.read(Counter::SealedForged);
-    assert!(held && forged > 1_000, "{forged} forged packets took the honest ones' place");
+    assert!(forged > 1_000 && attacked > 0, "{forged} forged, {attacked} honest");
+    // Windows and counters stand where the honest packets left them: all that come now are taken.
+    let before = target.delivered();
+    for _ in 0..20 {
+        source.send(50);
+        source.invoker.do_work();
+        target.invoker.drain(1_000);
+    }
+    assert_eq!(target.delivered() - before, 1_000);
+    assert_eq!(target.read(Counter::SealedReplayed), 0);
+}
+
+/// How much of its rate the honest flow keeps is the machine's matter: two free processors.
+#[test]
+#[ignore = "a measurement: cargo test --release -p wireloom-dataplane --test sealed -- --ignored"]
+fn f36_the_honest_flow_keeps_seven_tenths_of_its_rate() {
+    let clock = Clock::system();
+    let mut target = Target::new(&clock);
+    let mut source = Source::new(&clock, target.plane.local, &secret(1));
+    target.share(&secret(1));
+    let mut kept: Vec<u64> = (0..5)
+        .map(|_| attack(&mut target, &mut source))
+        .map(|(alone, attacked)| attacked * 100 / alone.max(1))
+        .collect();
+    kept.sort_unstable();
+    println!("kept in five rounds, percent: {kept:?}");
+    assert!(kept[2] >= 70, "{kept:?}");
 }

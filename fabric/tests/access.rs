@@ -96,11 +96,11 @@ fn what_a_peer_may_not_send_is_refused_by_either_way_counted_and_told() {
     // Another policy, live; then none.
     let shadow = format!("mode = \"shadow\"\n{POLICY}");
     assert!(desk.apply_policy(policy(&shadow)).expect("room").is_some());
-    bad.router().route(&Secret { number: 3 }, &Target::Node(at)).expect("sent");
+    bad.router().route(&Secret { number: 3 }, Target::Node(at)).expect("sent");
     until("let through", || secret.load(Ordering::Relaxed) == 2);
     assert_eq!(desk.audit()[0].decision, "would_deny");
     desk.apply_policy(None).expect("room");
-    bad.router().route(&Secret { number: 4 }, &Target::Node(at)).expect("sent");
+    bad.router().route(&Secret { number: 4 }, Target::Node(at)).expect("sent");
     until("no policy", || secret.load(Ordering::Relaxed) == 3);
     assert_eq!(count(&desk, "events_refusable"), 1);
     assert!(desk.close().balanced, "a refused event has its reason");
@@ -111,12 +111,12 @@ fn roles_come_from_elsewhere_too() {
     let (desk, other) = (node("desk-2"), node("other"));
     let cpu = taken::<Cpu>(&desk);
     desk.apply_policy(policy(POLICY)).expect("room");
-    other.router().route(&Cpu { percent: 1 }, &Target::Node(desk.address())).expect("sent");
+    other.router().route(&Cpu { percent: 1 }, Target::Node(desk.address())).expect("sent");
     until("refused", || count(&desk, "events_unauthorized") == 1);
     let roles: BTreeMap<NodeId, Roles> =
         [(other.id(), ["sensor"].into_iter().collect())].into_iter().collect();
     desk.roles_from(Arc::new(roles)).expect("room");
-    other.router().route(&Cpu { percent: 2 }, &Target::Node(desk.address())).expect("sent");
+    other.router().route(&Cpu { percent: 2 }, Target::Node(desk.address())).expect("sent");
     until("let in", || cpu.load(Ordering::Relaxed) == 1);
 }
 

@@ -114,15 +114,15 @@ struct Said<'r, 'a, 't> {
 impl Said<'_, '_, '_> {
     fn role(&mut self, place: Source) -> Option<Role> {
         self.known(OF_ROLE);
-        let name = self.needed("name", |text| role_name(text))?;
-        let nodes = self.texts("nodes", |text| node_name(text)).unwrap_or_default();
+        let name = self.needed("name", role_name)?;
+        let nodes = self.texts("nodes", node_name).unwrap_or_default();
         let name = name.into_iter().next()?;
         self.is_whole.then_some(Role { name, nodes, place })
     }
 
     fn line(&mut self, effect: Effect, place: Source) -> Option<PolicyLine> {
         self.known(OF_LINE);
-        let (who, verbs) = (self.who(), self.needed("verb", |text| verbs(text)));
+        let (who, verbs) = (self.who(), self.needed("verb", verbs));
         let types = self.types();
         let verbs = verbs?.into_iter().fold(0, |all, some| all | some);
         let line = PolicyLine { effect, who: who?, verbs, types: types?, place };
@@ -162,8 +162,8 @@ impl Said<'_, '_, '_> {
     }
 
     fn who(&mut self) -> Option<Who> {
-        let roles = self.texts("role", |text| role_name(text));
-        let nodes = self.texts("node", |text| node_name(text));
+        let roles = self.texts("role", role_name);
+        let nodes = self.texts("node", node_name);
         if !self.keys.contains_key("role") && !self.keys.contains_key("node") {
             let problem = "says nobody: name a role or a node, or node = \"*\" for every node";
             self.wrong(self.at, "role", problem.to_owned());
