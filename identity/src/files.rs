@@ -134,3 +134,20 @@ pub(crate) fn folder(path: &Path) -> Result<(), IdentityError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true).mode(0o700).create(path).map_err(failed(path, "made"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_stays_unless_it_is_to_be_replaced() {
+        let path = std::env::temp_dir().join(format!("wireloom-files-{}", std::process::id()));
+        write(&path, b"first", SECRET, false).expect("written");
+        let refused = write(&path, b"second", SECRET, false);
+        assert!(matches!(refused, Err(IdentityError::Exists(_))));
+        assert_eq!(fs::read(&path).expect("it is there"), b"first");
+        write(&path, b"third", SECRET, true).expect("replaced");
+        assert_eq!(fs::read(&path).expect("it is there"), b"third");
+        fs::remove_file(&path).expect("removed");
+    }
+}
