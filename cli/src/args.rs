@@ -21,6 +21,7 @@ use crate::explain::ExplainArgs;
 use crate::jtag_bridge::JtagBridgeArgs;
 use crate::members::MembersArgs;
 use crate::node::NodeArgs;
+use crate::policy::PolicyArgs;
 use crate::rules::RulesArgs;
 use crate::schema::SchemaArgs;
 use crate::values;
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     /// Check rules of routing, and put them in the place of others
     #[command(after_help = help::RULES)]
     Rules(RulesArgs),
+    /// Check who may do what, and ask a policy
+    Policy(PolicyArgs),
     /// List the event types that Wireloom brings along, or show the JSON Schema of one
     Schema(SchemaArgs),
     /// See it work: three nodes on this host, live rates, latency, loss, and the ledger
