@@ -22,6 +22,7 @@ use crate::explain::ExplainArgs;
 use crate::jtag_bridge::JtagBridgeArgs;
 use crate::members::MembersArgs;
 use crate::node::NodeArgs;
+use crate::policy::PolicyArgs;
 use crate::rules::RulesArgs;
 use crate::schema::SchemaArgs;
 use crate::values;
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     /// Be a cluster's authority: make, renew and take back certificates of nodes
     #[command(after_help = help::CA)]
     Ca(CaArgs),
+    /// Check who may do what, and ask a policy
+    Policy(PolicyArgs),
     /// List the event types that Wireloom brings along, or show the JSON Schema of one
     Schema(SchemaArgs),
     /// See it work: three nodes on this host, live rates, latency, loss, and the ledger

@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod demo;
 mod jtag_bridge;
+mod policy;
 mod program;
 mod publish;
 mod rules;
