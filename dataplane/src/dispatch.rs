@@ -159,6 +159,13 @@ struct Slot {
     column: u32,
 }
 
+impl Slot {
+    /// Whether nobody asked for the type.
+    const fn heads_nothing(&self) -> bool {
+        self.head.is_none() && self.unread.is_none()
+    }
+}
+
 /// Which chain a subscription is in.
 #[derive(Debug, Clone, Copy)]
 enum Chain {
@@ -229,6 +236,30 @@ impl Dispatch {
         }
     }
 
+    /// Empties a slot that heads no chain and names no column, and moves those behind it up, so
+    /// that probing finds them (Knuth, TAOCP 3, 6.4, algorithm R): types that come and go fill no
+    /// table.
+    fn vacate(&mut self, mut hole: usize) {
+        let slot = self.slots[hole];
+        if !slot.heads_nothing() || slot.column != 0 {
+            return;
+        }
+        let behind = |at: usize, from: usize| at.wrapping_sub(from) & (TYPE_SLOTS - 1);
+        let mut index = hole;
+        loop {
+            index = (index + 1) & (TYPE_SLOTS - 1);
+            let slot = self.slots[index];
+            if slot.event_type == 0 {
+                break;
+            }
+            if behind(index, slot.event_type as usize) >= behind(index, hole) {
+                self.slots[hole] = slot;
+                hole = index;
+            }
+        }
+        self.slots[hole] = Slot::default();
+    }
+
     /// The head of a chain; the slot of its type is taken if need be.
     fn head_mut(&mut self, chain: Chain) -> &mut Option<u32> {
         let (Chain::Of(event_type) | Chain::UnreadOf(event_type)) = chain else {
@@ -291,13 +322,16 @@ impl Dispatch {
         Ok(())
     }
 
-    /// Removes a subscription and gives it back to be freed elsewhere. Its types keep their slots.
+    /// Removes a subscription and gives it back to be freed elsewhere.
     pub(crate) fn remove(&mut self, id: SubscriptionId) -> Option<Box<Subscription>> {
         let holds = |entry: &Option<Entry>| entry.as_ref().is_some_and(|e| e.subscription.id == id);
         let entry = index_of(self.entries.iter().position(holds)?);
         let removed = self.entries[entry as usize].take()?;
         for chain in Self::chains_of(&removed.subscription.wanted) {
             self.unlink(chain, entry);
+            if let Chain::Of(event_type) | Chain::UnreadOf(event_type) = chain {
+                self.vacate(self.slot_of(event_type));
+            }
         }
         if self.unanswered == Some(entry) {
             self.unanswered = None;

@@ -27,7 +27,7 @@ pub const SUBSCRIPTIONS_MAX: usize = 4096;
 /// Slots of the type table: twice the subscriptions, so that a probe stays short.
 pub const TYPE_SLOTS: usize = 2 * SUBSCRIPTIONS_MAX;
 
-/// Cells of a receiver's table of access, peers × types, of 4 bytes each: 2,047 peers and 511 types.
+/// Cells of a receiver's table of access, peers × types, of 4 bytes each: 2,047 peers, 511 types.
 pub const ACCESS_CELLS_MAX: usize = 1 << 20;
 
 /// Nodes and types of which a receiver remembers that they were refused; 32 bytes each.

@@ -34,7 +34,8 @@ Examples:
 
   Publish one event that passes everything else on its way:
     echo '{\"valve\":7}' |
-      wireloom pub --to udp://10.0.0.7:9000 --insecure --type valve --priority critical
+      wireloom pub --to udp://10.0.0.7:9000 --type valve --priority critical \\
+        --insecure
 
   Publish to a member of a cluster by its name, and to one that offers a
   service, reliably; --wait says how long to look for them:
@@ -66,7 +67,8 @@ Examples:
     wireloom node --name two --service sum
 
   A node that is reached from other machines, on a network without multicast:
-    wireloom node --name one --listen 0.0.0.0:9000 --insecure --no-group --seed db-1:9000
+    wireloom node --name one --listen 0.0.0.0:9000 --insecure \\
+      --no-group --seed db-1:9000
 
   With rules of routing that may be exchanged while it runs:
     wireloom node --rules live.toml
@@ -129,9 +131,9 @@ Exit status:
 
 /// Below the options of `ca`.
 pub(crate) const CA: &str = "\
-The authority of a cluster is a folder: ca.key signs, ca.pem is what nodes trust,
-issued.wl lists what was issued, revoked.wl what was taken back. It needs no
-network, and is best kept where there is none.
+The authority of a cluster is a folder: ca.key signs, ca.pem is what nodes
+trust, issued.wl lists what was issued, revoked.wl what was taken back. It needs
+no network, and is best kept where there is none.
 
 Examples:
   Begin a cluster, and give a node its identity:

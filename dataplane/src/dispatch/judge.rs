@@ -5,7 +5,7 @@ use wireloom_wire::{Frame, Frames};
 
 use super::access::AccessTable;
 use super::refusals::Refusal;
-use super::{Dispatch, Origin};
+use super::{Dispatch, Origin, Slot};
 use crate::counters::{Counter, Counters};
 use crate::limits::{SUBSCRIPTIONS_MAX, TYPE_SLOTS};
 
@@ -18,11 +18,17 @@ impl Dispatch {
         access: Option<Box<AccessTable>>,
     ) -> Option<Box<AccessTable>> {
         let before = std::mem::replace(&mut self.access, access);
-        let mut held = 0;
-        for slot in self.slots.iter_mut().filter(|slot| slot.event_type != 0) {
+        for slot in &mut self.slots {
             slot.column = 0;
-            held += 1;
         }
+        // Those that were held for their column alone go; what moves up into one may go as well.
+        let is_dead = |slot: &Slot| slot.event_type != 0 && slot.heads_nothing();
+        for index in 0..self.slots.len() {
+            while is_dead(&self.slots[index]) {
+                self.vacate(index);
+            }
+        }
+        let held = self.slots.iter().filter(|slot| slot.event_type != 0).count();
         // Types that only those who want every one are given: a slot each, while there is room for
         // every subscription's.
         let mut room =

@@ -293,7 +293,9 @@ proptest! {
 
 proptest! {
     #[test]
-    fn no_text_makes_reading_panic(text in "(mode|role|\\[\\[|\\]\\]|allow|=|\"|\n|[a-z*.]|\\PC){0,60}") {
+    fn no_text_makes_reading_panic(
+        text in "(mode|role|\\[\\[|\\]\\]|allow|=|\"|\n|[a-z*.]|\\PC){0,60}",
+    ) {
         let _ = Policy::parse("p", text);
     }
 }
