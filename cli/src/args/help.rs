@@ -197,8 +197,8 @@ Examples:
   Who is on this network:
     wireloom members
   For a script, from a cluster without multicast:
-    wireloom members --listen 0.0.0.0:0 --insecure --no-group --seed 10.0.0.7:9000 \\
-      --json | jq .members
+    wireloom members --listen 0.0.0.0:0 --insecure --no-group \\
+      --seed 10.0.0.7:9000 --json | jq .members
 
 Exit status:
   0  somebody answered
