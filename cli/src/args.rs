@@ -17,10 +17,12 @@ use wireloom::event::Priority;
 use wireloom_dataplane::socket::Interface;
 
 use crate::bench::BenchArgs;
+use crate::ca::CaArgs;
 use crate::explain::ExplainArgs;
 use crate::jtag_bridge::JtagBridgeArgs;
 use crate::members::MembersArgs;
 use crate::node::NodeArgs;
+use crate::policy::PolicyArgs;
 use crate::rules::RulesArgs;
 use crate::schema::SchemaArgs;
 use crate::values;
@@ -59,6 +61,11 @@ pub(crate) enum Command {
     /// Check rules of routing, and put them in the place of others
     #[command(after_help = help::RULES)]
     Rules(RulesArgs),
+    /// Be a cluster's authority: make, renew and take back certificates of nodes
+    #[command(after_help = help::CA)]
+    Ca(CaArgs),
+    /// Check who may do what, and ask a policy
+    Policy(PolicyArgs),
     /// List the event types that Wireloom brings along, or show the JSON Schema of one
     Schema(SchemaArgs),
     /// See it work: three nodes on this host, live rates, latency, loss, and the ledger
@@ -277,7 +284,7 @@ mod tests {
     fn every_help_text_fits_a_terminal_and_tells_the_exit_statuses() {
         let mut command = CommandLine::command();
         command.build();
-        for name in ["pub", "sub", "node", "members", "demo", "explain", "rules"] {
+        for name in ["pub", "sub", "node", "members", "demo", "explain", "rules", "ca"] {
             let found = command.find_subcommand_mut(name).expect("a command of ours");
             let help = found.render_long_help().to_string();
             assert!(help.contains("Examples:") && help.contains("Exit status:"), "{name}: {help}");
@@ -294,6 +301,7 @@ mod tests {
             help::NODE,
             help::EXPLAIN,
             help::RULES,
+            help::CA,
             help::MEMBERS,
         ] {
             assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");

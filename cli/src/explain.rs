@@ -15,7 +15,7 @@ use wireloom::{Explanation, NoRoute, Node, Question, Ready, Refused, RuleSet, Ta
 use wireloom_wire::event_type_id;
 
 use crate::args::cluster::{ClusterArgs, listen};
-use crate::args::config::flags;
+use crate::args::config::{ReachArgs, flags};
 use crate::args::{help, priorities};
 use crate::output::Output;
 use crate::text::printable;
@@ -51,6 +51,8 @@ pub(crate) struct ExplainArgs {
     wait: Duration,
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
 }
 
 /// Runs the command; the exit status is 1 when the event would be refused.
@@ -59,7 +61,11 @@ pub(crate) struct ExplainArgs {
 /// When the rules cannot be read, the node cannot start or standard output cannot be written.
 pub(crate) fn run(args: &ExplainArgs, output: &Output) -> Result<ExitCode> {
     let layers = args.config.iter().fold(Layers::new(), |layers, file| layers.file(file));
-    let config = flags(layers.environment(), args.cluster.options()).config()?;
+    let config = flags(
+        layers.environment(),
+        [args.reach.option()].into_iter().chain(args.cluster.options()),
+    )
+    .config()?;
     let rules = match &args.rules {
         Some(file) => RuleSet::load(file)?,
         None => config.rules().clone(),

@@ -8,6 +8,7 @@
 
 mod args;
 mod bench;
+mod ca;
 mod config;
 mod demo;
 mod exchange;
@@ -19,6 +20,7 @@ mod node;
 mod output;
 mod pace;
 mod patience;
+mod policy;
 mod process;
 mod publish;
 mod rules;
@@ -72,7 +74,9 @@ fn begin(command: &Command, output: &Output) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(args, output),
         Command::Config(args) => config::run(&args.command, output),
         Command::Explain(args) => explain::run(args, output),
+        Command::Policy(args) => policy::run(&args.command, output),
         Command::Rules(args) => rules::run(&args.command, output),
+        Command::Ca(args) => ca::run(&args.command, output),
         Command::Schema(args) => schema::run(args, output),
         Command::Demo(args) => demo::run(args, output),
         Command::DemoNode(args) => demo::run_node(args, output),

@@ -12,6 +12,7 @@ use wireloom::config::Layers;
 use wireloom::{Interest, Member, MemberState, Node, Ready};
 
 use crate::args::cluster::ClusterArgs;
+use crate::args::config::ReachArgs;
 use crate::args::{config, help};
 use crate::output::{Output, Style};
 use crate::stop::Stop;
@@ -41,6 +42,8 @@ pub(crate) struct MembersArgs {
     listen: Option<SocketAddr>,
     #[command(flatten)]
     cluster: ClusterArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
 }
 
 /// One member, for scripts.
@@ -82,7 +85,8 @@ pub(crate) fn run(args: &MembersArgs, output: &Output) -> Result<ExitCode> {
     let name = format!("members-{}", std::process::id());
     let started = Instant::now();
     let listen = args.listen.map(|listen| listen.to_string());
-    let options = [("--listen", "node.listen", listen)].into_iter().chain(args.cluster.options());
+    let own = [("--listen", "node.listen", listen), args.reach.option()];
+    let options = own.into_iter().chain(args.cluster.options());
     let config = config::flags(Layers::new(), options).config()?;
     let node = args.cluster.join(Node::builder(&name).config(&config), &config)?.start()?;
     if let Err(missing) = node.ready(&Ready::peers(1), args.timeout) {

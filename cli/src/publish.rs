@@ -116,7 +116,7 @@ fn builder(args: &PublishArgs) -> Result<NodeBuilder> {
     let joins = is_in_cluster(&args.to) || args.cluster.is_said() || is_configured(&config);
     let from = match args.to.address() {
         None if joins => cluster::listen(&config),
-        address => SocketAddr::new(source(address), 0),
+        address => SocketAddr::new(source(address, args.interface.as_ref()), 0),
     };
     let builder = Node::builder(&name).listen(&from.to_string()).config(&config);
     if joins { args.cluster.join(builder, &config) } else { Ok(builder) }

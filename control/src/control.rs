@@ -59,6 +59,8 @@ pub struct LinksPlan {
     pub seed: u64,
     /// With them links are TLS, and only nodes of the cluster's authority get one.
     pub credentials: Option<Credentials>,
+    /// Whether events of peers are taken from the start; see [`LinksConfig::accepts`].
+    pub accepts: bool,
 }
 
 impl LinksPlan {
@@ -80,6 +82,7 @@ impl LinksPlan {
             clock,
             receiver: plane.receivers[0].clone(),
             port: port.clone(),
+            accepts: self.accepts,
         };
         Links::new(sockets, config, self.seed)
     }

@@ -140,8 +140,9 @@ impl<S> std::fmt::Debug for Links<S> {
 impl<S: Sockets> Links<S> {
     /// Links over `sockets`. `seed` makes pauses and session numbers.
     #[must_use]
-    pub fn new(sockets: S, config: LinksConfig, seed: u64) -> Self {
+    pub fn new(mut sockets: S, config: LinksConfig, seed: u64) -> Self {
         let mut random = Random::new(seed);
+        sockets.set_accepting(config.accepts);
         Self {
             times: Times::of(&config.settings),
             sockets,
@@ -181,6 +182,10 @@ impl<S: Sockets> Links<S> {
                 }
                 LinksCommand::Introduce(peer) => self.link(peer, LOWEST_LANE).introduce(true),
                 LinksCommand::Part(peer) => self.link(peer, LOWEST_LANE).introduce(false),
+                LinksCommand::Accept => {
+                    self.sockets.set_accepting(true);
+                    (self.config.accepts, self.ask_at_ns) = (true, 0);
+                }
             }
         }
         COMMANDS_PER_CYCLE
@@ -231,6 +236,9 @@ impl<S: Sockets> Links<S> {
     }
 
     fn accept(&mut self, now_ns: u64) -> usize {
+        if !self.config.accepts {
+            return 0; // they wait in the kernel
+        }
         for accepted in 0..ACCEPTS_PER_CYCLE {
             let Some(socket) = self.sockets.accept() else { return accepted };
             self.shed_stranger();
@@ -330,13 +338,14 @@ impl<S: Sockets> Links<S> {
             self.times,
             (now_ns, self.says_all),
         );
+        let accepts = self.config.accepts;
         for (socket, line) in &mut self.lines {
             let mut half = self.accepted.get_mut(socket);
             if looks && line.is_hot(now_ns) && half.as_ref().is_some_and(|half| half.is_open()) {
                 line.look();
             }
             if line.greets {
-                greeting.extend(line.answers().then_some(*socket));
+                greeting.extend((accepts && line.answers()).then_some(*socket));
                 continue;
             }
             let waits = line.blocked || half.as_ref().is_some_and(|half| half.has_aside());
@@ -353,7 +362,7 @@ impl<S: Sockets> Links<S> {
                     let of_line =
                         read_line(line, &mut Halves { accepted, writer }, &mut cycle, into);
                     heard += of_line;
-                    greeting.extend(line.answers().then_some(*socket));
+                    greeting.extend((accepts && line.answers()).then_some(*socket));
                 }
             }
         }

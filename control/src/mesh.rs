@@ -166,8 +166,8 @@ impl<T: Transmit> Mesh<T> {
             let batch = arrivals.read();
             let mut taken = 0;
             for record in Records::new(batch).take(PACKETS_PER_CYCLE) {
-                if let Some((from, packet)) = read_control(record) {
-                    self.machine.on_packet(from, packet, now_ns);
+                if let Some(passed) = read_control(record) {
+                    self.machine.on_packet(passed.sender, passed.packet, now_ns);
                 }
                 taken += record_spacing(record.len());
                 packets += 1;

@@ -109,6 +109,12 @@ pub trait Sockets {
         None
     }
 
+    /// Whether [`Sockets::accept`] will be asked: what is done for strangers beforehand waits while
+    /// it will not.
+    fn set_accepting(&mut self, accepts: bool) {
+        let _ = accepts;
+    }
+
     /// Lets readiness end a park.
     ///
     /// # Errors

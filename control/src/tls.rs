@@ -33,7 +33,7 @@ use wireloom_wire::VERSION;
 
 use crate::settings::ns;
 use crate::sockets::{Ready, Secret, SocketId, Sockets};
-pub use credentials::{Credentials, IdentityError, PeerIdentity};
+pub use credentials::{Credentials, IdentityError, PeerIdentity, Trust};
 pub use distrust::Distrust;
 use gate::Gate;
 pub use gate::HandshakeLimits;
@@ -96,6 +96,8 @@ pub struct TlsSockets<S: Sockets> {
     turns: BTreeSet<SocketId>,
     /// Accepted ones whose handshakes are done.
     done: VecDeque<SocketId>,
+    /// Whether strangers may begin.
+    accepts: bool,
     leaving: BTreeMap<SocketId, Leaving>,
     notices: Vec<Ready>,
     told: Vec<Ready>,
@@ -124,6 +126,7 @@ impl<S: Sockets> TlsSockets<S> {
             strangers: BTreeMap::new(),
             turns: BTreeSet::new(),
             done: VecDeque::new(),
+            accepts: true,
             leaving: BTreeMap::new(),
             notices: Vec::new(),
             told: Vec::new(),
@@ -174,6 +177,9 @@ impl<S: Sockets> TlsSockets<S> {
 
     /// Lets strangers begin.
     fn take_strangers(&mut self) {
+        if !self.accepts {
+            return; // they wait below
+        }
         for _ in 0..ACCEPTS_PER_CYCLE {
             let Some(socket) = self.inner.accept() else { return };
             let Some(address) = self.inner.peer(socket) else {
@@ -357,6 +363,10 @@ impl<S: Sockets> Sockets for TlsSockets<S> {
         let session = Session::new(Connection::Client(connection), Stage::Dialling);
         self.sessions.insert(socket, session);
         Ok(socket)
+    }
+
+    fn set_accepting(&mut self, accepts: bool) {
+        self.accepts = accepts;
     }
 
     fn accept(&mut self) -> Option<SocketId> {

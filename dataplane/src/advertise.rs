@@ -7,10 +7,12 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
-use wireloom_wire::{PacketHeader, Status, packet_charge};
+use wireloom_seal::{Mode, SealingKey};
+use wireloom_wire::{PACKET_HEADER_BYTES, PacketHeader, Status, TAG_BYTES, packet_charge};
 
 use crate::counters::{Counter, Counters};
 use crate::io::{Destination, Message, Transmit};
+use crate::receiver::Arrived;
 use crate::sources::Sources;
 
 /// A stream is told when it has used this part of its window. Less often, and the sender waits for
@@ -82,25 +84,43 @@ impl<T: Transmit> Advertiser<T> {
         }
     }
 
-    /// Tells the sender of a stream that everything before `next_sequence` has been taken. A word
-    /// that the socket does not take now is dropped: the sender asks when it misses one.
-    pub(crate) fn tell(
-        &mut self,
-        header: &PacketHeader,
-        next_sequence: u64,
-        sender: ReturnAddress,
-        counters: &Counters,
-    ) {
-        let status = Status {
+    /// What is to be said of a stream of which everything before `next_sequence` has been taken.
+    #[inline]
+    pub(crate) fn status(&self, header: &PacketHeader, next_sequence: u64) -> Status {
+        Status {
             source: header.source,
             session: header.session,
             lane: header.lane,
             next_sequence,
             window_bytes: self.window_bytes(),
+        }
+    }
+
+    /// Tells the sender of a stream; sealed where the stream is, by the key for it. A word that has
+    /// no such key, or that the socket does not take now, is dropped: the sender asks when it
+    /// misses one.
+    pub(crate) fn tell(
+        &mut self,
+        status: &Status,
+        key: Option<Option<&mut SealingKey>>,
+        arrived: Arrived,
+        counters: &Counters,
+    ) {
+        let mut bytes = [0; PACKET_HEADER_BYTES + TAG_BYTES];
+        let length = match key {
+            None => {
+                bytes[..PACKET_HEADER_BYTES].copy_from_slice(&status.encode());
+                PACKET_HEADER_BYTES
+            }
+            Some(key) => {
+                let header = (&status.header(), Mode::Full);
+                let sealed = key.map(|key| key.seal(header, [], &mut bytes, arrived.now_ns));
+                let Some(Ok(length)) = sealed else { return };
+                length
+            }
         };
-        let bytes = status.encode();
-        let destination = Destination::new(sender.socket, sender.address);
-        let slices = [IoSlice::new(&bytes)];
+        let destination = Destination::new(arrived.sender.socket, arrived.sender.address);
+        let slices = [IoSlice::new(&bytes[..length])];
         let sent = self.answers.send(&[Message::single(&destination, &slices)]);
         if sent.messages == 1 && sent.failed_datagrams == 0 {
             counters.add(Counter::StatusesSent, 1);

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 use wireloom_ring::Consumer;
+use wireloom_wire::{LANES, NodeId};
 
 use crate::control_path::ControlIntake;
 use crate::counters::{Counter, Counters};
-use crate::dispatch::{Subscription, SubscriptionId};
+use crate::dispatch::{AccessTable, Subscription, SubscriptionId};
 use crate::flow::{FlowControl, Watch};
+use crate::keyring::{Demand, PeerKeys};
 use crate::large::LargeEvent;
 use crate::limits::COMMANDS_MAX;
-use crate::link::{Link, LinkId};
+use crate::link::{Link, LinkId, LinkSeal};
 use crate::outbound::Outbound;
 use crate::wake::Wake;
 
@@ -31,6 +33,8 @@ pub enum SenderCommand {
     /// The link whose datagrams leave by the direct socket, which is connected to its peer; `None`:
     /// no link's.
     SetDirect(Option<LinkId>),
+    /// What a link's packets are sealed by from now on; what it had before comes back.
+    SetKey(LinkId, Box<LinkSeal>),
     /// A publisher's ring to drain.
     Attach(Box<Outbound>),
 }
@@ -59,6 +63,14 @@ pub enum ReceiverCommand {
     Watch(Box<Watch>),
     /// Where packets for the control plane go from now on.
     AttendControl(Box<ControlIntake>),
+    /// A key set shared with a peer. What it takes the place of comes back.
+    SetKeys(Box<PeerKeys>),
+    /// A peer whose keys open nothing any more; they come back.
+    ForgetPeer(NodeId),
+    /// What is asked of the packets of each lane from now on.
+    RequireSealed([Demand; LANES]),
+    /// What other nodes may send here from now on; `None`: everything.
+    Access(Option<Box<AccessTable>>),
     /// An event too large for a ring; it goes back when the handlers have taken it.
     Large(Box<LargeEvent>),
 }

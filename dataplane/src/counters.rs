@@ -55,6 +55,10 @@ counters! {
         "Words to senders on how much of their streams this node takes.";
     RecordsMalformed "records_malformed" "records"
         "Records in an outbound ring that were no frame; a fault of the publishing code.";
+    PacketsSealed "packets_sealed" "packets"
+        "Packets sealed before they were sent.";
+    EventsShedUnsealed "events_shed_unsealed" "events"
+        "Events shed by the sender because the keys of their link are used up: it needs new ones.";
     PacketsSent "packets_sent" "packets"
         "Packets handed to the kernel.";
     BlocksSent "blocks_sent" "blocks"
@@ -108,6 +112,12 @@ counters! {
         "Events that found the ring of a subscriber full whose policy cuts it off then.";
     EventsExpired "events_expired" "events"
         "Events whose deadline had passed when they were to be sent or handled.";
+    EventsUnauthorized "events_unauthorized" "events"
+        "Events of other nodes that the policy does not let them send here.";
+    EventsRateLimited "events_rate_limited" "events"
+        "Events of other nodes beyond the rate that the policy gives them.";
+    EventsRefusable "events_refusable" "events"
+        "Events that the policy would have refused, were it not in shadow mode.";
     EventsUnconverted "events_unconverted" "events"
         "Dynamic (JSON) events whose subscribers read archives only; make the type known by \
          its JSON form.";
@@ -137,6 +147,33 @@ counters! {
         "Datagrams of another protocol version, or not ours at all; dropped.";
     PacketFlags "datagrams_unsupported_flags" "datagrams"
         "Packets that need a feature this version does not have; dropped.";
+    SealedWithoutKeys "datagrams_sealed_without_keys" "datagrams"
+        "Sealed packets at a node that has no keys at all; dropped. Security is on at the sender \
+         and off here.";
+    SealedUnknownKeys "datagrams_sealed_unknown_keys" "datagrams"
+        "Sealed packets of a key set or slot that this node does not share with their source; \
+         dropped. Of an earlier life, of a peer that has been forgotten, or invented.";
+    SealedForged "datagrams_sealed_forged" "datagrams"
+        "Sealed packets whose tag does not fit: changed on the way, or made by somebody without \
+         the key; dropped.";
+    SealedReplayed "datagrams_sealed_replayed" "datagrams"
+        "Sealed packets taken before, or older than the window: sent twice by the network or by \
+         somebody; dropped.";
+    SealedWrongPhase "datagrams_sealed_wrong_phase" "datagrams"
+        "Sealed packets of a phase of their keys that is over or too far ahead; dropped. Many mean \
+         that the link needs new keys.";
+    SealedForeignReceiver "datagrams_sealed_foreign_receiver" "datagrams"
+        "Sealed packets that came to another receiver of this node than those before them; \
+         dropped.";
+    SealedGivenUp "datagrams_sealed_key_given_up" "datagrams"
+        "Sealed packets of a key that 2^36 others did not open by; dropped until there are new \
+         keys.";
+    SealedTooWeak "datagrams_sealed_integrity_only" "datagrams"
+        "Packets sealed without encryption in a lane that is to be encrypted; dropped.";
+    ClearRefused "datagrams_clear_refused" "datagrams"
+        "Packets in clear of a lane that is to be sealed; dropped.";
+    PacketsOpened "packets_opened" "packets"
+        "Sealed packets whose tag fits, and whose frames were read.";
     PacketLane "datagrams_bad_lane" "datagrams"
         "Packets of a lane that does not exist; dropped.";
     PacketLength "datagrams_bad_length" "datagrams"

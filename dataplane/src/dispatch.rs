@@ -7,14 +7,20 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+mod access;
+mod judge;
+mod refusals;
 mod run;
 mod subscription;
 
+pub use access::{AccessTable, AccessTooLarge, Grant, Rate};
+pub use refusals::{Refusal, Refusals, Refused};
 pub use run::Run;
 pub use subscription::{Standing, Subscription, Wanted};
 
 use wireloom_wire::{EventTypeId, ExchangeKind, Frame, FrameFlags, Frames, NodeId, SessionId};
 
+use self::access::Guard;
 use crate::counters::{Counter, Counters};
 use crate::limits::{SUBSCRIPTIONS_MAX, TYPE_SLOTS};
 
@@ -149,6 +155,15 @@ struct Slot {
     head: Option<u32>,
     /// Those who take what the others could not read.
     unread: Option<u32>,
+    /// Its column of the table of access.
+    column: u32,
+}
+
+impl Slot {
+    /// Whether nobody asked for the type.
+    const fn heads_nothing(&self) -> bool {
+        self.head.is_none() && self.unread.is_none()
+    }
 }
 
 /// Which chain a subscription is in.
@@ -163,6 +178,8 @@ enum Chain {
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     slots: Box<[Slot]>,
+    /// What other nodes may send; everything when there is none.
+    access: Option<Box<AccessTable>>,
     places: Vec<Place>,
     free_places: Vec<u32>,
     entries: Vec<Option<Entry>>,
@@ -193,6 +210,7 @@ impl Dispatch {
     pub(crate) fn new() -> Self {
         Self {
             slots: vec![Slot::default(); TYPE_SLOTS].into_boxed_slice(),
+            access: None,
             places: Vec::with_capacity(SUBSCRIPTIONS_MAX),
             free_places: Vec::with_capacity(SUBSCRIPTIONS_MAX),
             entries: Vec::with_capacity(SUBSCRIPTIONS_MAX),
@@ -218,6 +236,30 @@ impl Dispatch {
         }
     }
 
+    /// Empties a slot that heads no chain and names no column, and moves those behind it up, so
+    /// that probing finds them (Knuth, TAOCP 3, 6.4, algorithm R): types that come and go fill no
+    /// table.
+    fn vacate(&mut self, mut hole: usize) {
+        let slot = self.slots[hole];
+        if !slot.heads_nothing() || slot.column != 0 {
+            return;
+        }
+        let behind = |at: usize, from: usize| at.wrapping_sub(from) & (TYPE_SLOTS - 1);
+        let mut index = hole;
+        loop {
+            index = (index + 1) & (TYPE_SLOTS - 1);
+            let slot = self.slots[index];
+            if slot.event_type == 0 {
+                break;
+            }
+            if behind(index, slot.event_type as usize) >= behind(index, hole) {
+                self.slots[hole] = slot;
+                hole = index;
+            }
+        }
+        self.slots[hole] = Slot::default();
+    }
+
     /// The head of a chain; the slot of its type is taken if need be.
     fn head_mut(&mut self, chain: Chain) -> &mut Option<u32> {
         let (Chain::Of(event_type) | Chain::UnreadOf(event_type)) = chain else {
@@ -225,7 +267,11 @@ impl Dispatch {
         };
         let slot = self.slot_of(event_type);
         let slot = &mut self.slots[slot];
-        slot.event_type = event_type;
+        if slot.event_type != event_type {
+            slot.event_type = event_type;
+            let access = self.access.as_ref();
+            slot.column = access.map_or(0, |access| access.column_of(EventTypeId(event_type)));
+        }
         if let Chain::UnreadOf(_) = chain { &mut slot.unread } else { &mut slot.head }
     }
 
@@ -276,13 +322,16 @@ impl Dispatch {
         Ok(())
     }
 
-    /// Removes a subscription and gives it back to be freed elsewhere. Its types keep their slots.
+    /// Removes a subscription and gives it back to be freed elsewhere.
     pub(crate) fn remove(&mut self, id: SubscriptionId) -> Option<Box<Subscription>> {
         let holds = |entry: &Option<Entry>| entry.as_ref().is_some_and(|e| e.subscription.id == id);
         let entry = index_of(self.entries.iter().position(holds)?);
         let removed = self.entries[entry as usize].take()?;
         for chain in Self::chains_of(&removed.subscription.wanted) {
             self.unlink(chain, entry);
+            if let Chain::Of(event_type) | Chain::UnreadOf(event_type) = chain {
+                self.vacate(self.slot_of(event_type));
+            }
         }
         if self.unanswered == Some(entry) {
             self.unanswered = None;
@@ -322,7 +371,19 @@ impl Dispatch {
         counters: &Counters,
     ) -> u16 {
         let Some(event_type) = frames.next_type() else { return 0 };
-        let alone = self.alone(event_type);
+        let slot = &self.slots[self.slot_of(event_type.0)];
+        let guard = match &mut self.access {
+            None => Guard::Free,
+            Some(access) => access.guard(origin.source, slot.column, self.now_unix_ns),
+        };
+        let alone = slot.head.and_then(|head| self.alone(head));
+        let (most, asks, bucket) = match guard {
+            Guard::Free => (u16::MAX, false, None),
+            Guard::Held { events, requests, bucket } if alone.is_some() => {
+                (events, requests, bucket)
+            }
+            Guard::Held { .. } | Guard::Each => return self.judge_one(frames, origin, counters),
+        };
         let entry = alone.and_then(|index| self.entries[index as usize].as_mut().zip(alone));
         let Some((entry, index)) = entry else {
             let Some(frame) = frames.next_of(event_type) else { return 0 };
@@ -334,7 +395,8 @@ impl Dispatch {
             self.called.push(index);
         }
         let subscription = &mut *entry.subscription;
-        let mut run = Run::new(frames, event_type, (counters, self.now_unix_ns));
+        let run = Run::new(frames, event_type, (counters, self.now_unix_ns));
+        let mut run = run.held(most, asks);
         loop {
             let subscriber = &mut subscription.subscriber;
             match catch_unwind(AssertUnwindSafe(|| subscriber.on_run(&mut run, origin))) {
@@ -345,17 +407,22 @@ impl Dispatch {
                 break;
             }
         }
-        let (taken, unread) = run.end();
+        let (taken, [unread, asked]) = run.end();
         if let Some(frame) = unread {
             counters.add(self.convert(&frame, origin).unwrap_or(Counter::EventsUnconverted), 1);
         }
-        taken
+        if let (Some(bucket), Some(access)) = (bucket, &mut self.access) {
+            access.spend(bucket, taken);
+        }
+        match asked {
+            Some(frame) => taken + self.judge(&frame, origin, counters),
+            None => taken,
+        }
     }
 
-    /// The entry of the only one who asked for a type.
+    /// The only entry of a chain that is all who are given the type.
     #[inline]
-    fn alone(&self, event_type: EventTypeId) -> Option<u32> {
-        let head = self.slots[self.slot_of(event_type.0)].head?;
+    fn alone(&self, head: u32) -> Option<u32> {
         let place = self.places[head as usize];
         (place.next.is_none() && self.every.is_none()).then_some(place.entry)
     }

@@ -14,6 +14,7 @@
 //! - [`launch`] builds everything; [`agent`] says what runs, [`worker`] and [`idle`] how;
 //! - [`sender`] and [`receiver`] are the two agents, [`link`], [`outbound`], [`dispatch`] and
 //!   [`inbound`] what they work on;
+//! - [`keyring`] has the keys that packets are opened by, a [`link`] the one that seals them;
 //! - [`flow`] keeps a sender within what its peer takes, [`direct`] has a socket for the peer that
 //!   matters most;
 //! - [`io`] is the contract of everything that carries datagrams, [`socket`] opens real ones;
@@ -39,6 +40,7 @@ pub mod flow;
 pub mod idle;
 pub mod inbound;
 pub mod io;
+pub mod keyring;
 pub mod large;
 pub mod launch;
 pub mod limits;

@@ -4,7 +4,9 @@
 //! Nothing here is a tuning knob: a knob lives in [`crate::config`]. A bound is what lets the
 //! workers run without allocating, and what the node adds up into its worst-case memory at start.
 
-use wireloom_wire::{FRAME_HEADER_BYTES, LANES, PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX};
+use wireloom_wire::{
+    FRAME_HEADER_BYTES, LANES, PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX, TAG_BYTES,
+};
 
 /// Links one sender can hold: destinations this node has sent to. One table slot each.
 pub const LINKS_MAX: usize = 1024;
@@ -24,6 +26,12 @@ pub const SUBSCRIPTIONS_MAX: usize = 4096;
 
 /// Slots of the type table: twice the subscriptions, so that a probe stays short.
 pub const TYPE_SLOTS: usize = 2 * SUBSCRIPTIONS_MAX;
+
+/// Cells of a receiver's table of access, peers × types, of 4 bytes each: 2,047 peers, 511 types.
+pub const ACCESS_CELLS_MAX: usize = 1 << 20;
+
+/// Nodes and types of which a receiver remembers that they were refused; 32 bytes each.
+pub const REFUSALS_MAX: usize = 1024;
 
 /// Bytes of frames the sender packs in one duty cycle: about one GSO send, so that a critical event
 /// never waits behind more than that.
@@ -51,9 +59,13 @@ pub const CYCLE_SPANS_MAX: usize = 1024;
 pub const MESSAGE_SLICES_MAX: usize = 1024;
 
 /// Bytes the sender can keep aside when the kernel takes no more: one full cycle, one largest
-/// packet beside it, and a header for every packet.
+/// packet beside it, and header and tag for every packet.
 pub const STASH_BYTES: usize =
-    CYCLE_BYTES + 2 * DATAGRAM_BYTES_MAX + CYCLE_PACKETS_MAX * PACKET_HEADER_BYTES;
+    CYCLE_BYTES + 2 * DATAGRAM_BYTES_MAX + CYCLE_PACKETS_MAX * (PACKET_HEADER_BYTES + TAG_BYTES);
+
+/// Bytes of sealed packets in one duty cycle: as many as can be kept aside, and the padding that
+/// runs may waste beside them.
+pub const SEALED_BYTES: usize = STASH_BYTES + STASH_BYTES / 8;
 
 /// Commands waiting for one agent; control waits when it is full, the agent never does.
 pub const COMMANDS_MAX: usize = 1024;
@@ -89,6 +101,6 @@ const _: () = {
     assert!(LANES * LANE_SPANS_MIN * 4 < CYCLE_SPANS_MAX);
     // One packet with a single smallest frame is a packet.
     assert!(PACKET_HEADER_BYTES + FRAME_HEADER_BYTES <= DATAGRAM_BYTES_MAX);
-    assert!(TYPE_SLOTS.is_power_of_two());
+    assert!(TYPE_SLOTS.is_power_of_two() && REFUSALS_MAX.is_power_of_two());
     assert!(PADDING_BYTES_MAX <= PACKET_PADDING_BYTES_MAX);
 };

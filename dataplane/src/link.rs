@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use wireloom_wire::{LANES, NodeId, PACKET_HEADER_BYTES, SessionId};
+use wireloom_seal::{Mode, SealingKey};
+use wireloom_wire::{
+    LANES, NodeId, PACKET_HEADER_BYTES, PacketFlags, PacketHeader, SessionId, TAG_BYTES,
+};
 
 use crate::credit::Credit;
 use crate::flow::{FlowControl, PeerWindow};
@@ -105,6 +108,15 @@ pub(crate) struct Tail {
     pub(crate) listed: bool,
 }
 
+/// What a link's packets are sealed by, and how. The sender's alone: nobody else counts with it.
+#[derive(Debug)]
+pub struct LinkSeal {
+    /// The sender's key for this peer or group.
+    pub key: SealingKey,
+    /// How the packets of each lane are sealed; `None`: not at all.
+    pub modes: [Option<Mode>; LANES],
+}
+
 /// One destination as the sender sees it.
 #[derive(Debug)]
 pub struct Link {
@@ -114,6 +126,9 @@ pub struct Link {
     pub(crate) session: SessionId,
     pub(crate) body_bytes: usize,
     pub(crate) body_bytes_max: usize,
+    /// What a packet may have beside its frames: a header, and a tag where the link has a key.
+    pub(crate) overhead_bytes: usize,
+    pub(crate) seal: Option<Box<LinkSeal>>,
     pub(crate) multicast: bool,
     pub(crate) flow: FlowControl,
     pub(crate) window: Arc<PeerWindow>,
@@ -133,6 +148,8 @@ impl Link {
             session: config.session,
             body_bytes: 0,
             body_bytes_max: 0,
+            overhead_bytes: PACKET_HEADER_BYTES,
+            seal: None,
             multicast: config.multicast,
             flow: if config.multicast { FlowControl::Off } else { config.flow },
             window: Arc::default(),
@@ -146,10 +163,73 @@ impl Link {
     /// Fills packets to `packet_bytes` from now on, and sends none longer than `packet_bytes_max`.
     pub(crate) fn set_path(&mut self, packet_bytes: usize, packet_bytes_max: usize) {
         let body = |packet: usize| {
-            (packet.min(DATAGRAM_BYTES_MAX) & !15).saturating_sub(PACKET_HEADER_BYTES)
+            (packet.min(DATAGRAM_BYTES_MAX) & !15).saturating_sub(self.overhead_bytes)
         };
         self.body_bytes = body(packet_bytes.min(packet_bytes_max));
         self.body_bytes_max = body(packet_bytes_max);
+    }
+
+    /// Seals packets from now on; they carry a tag less of frames. Gives back what sealed before.
+    pub(crate) fn set_seal(&mut self, seal: Box<LinkSeal>) -> Option<Box<LinkSeal>> {
+        let old = self.seal.replace(seal);
+        if old.is_none() {
+            self.overhead_bytes += TAG_BYTES;
+            self.body_bytes = self.body_bytes.saturating_sub(TAG_BYTES);
+            self.body_bytes_max = self.body_bytes_max.saturating_sub(TAG_BYTES);
+        }
+        old
+    }
+
+    /// How the packets of a lane are sealed.
+    #[inline]
+    pub(crate) fn mode(&self, lane: usize) -> Option<Mode> {
+        self.seal.as_ref().and_then(|seal| seal.modes[lane])
+    }
+
+    /// Bytes of a packet of a lane with so many of frames.
+    #[inline]
+    pub(crate) fn packet_bytes(&self, lane: usize, body_bytes: usize) -> usize {
+        let tag = if self.mode(lane).is_some() { TAG_BYTES } else { 0 };
+        PACKET_HEADER_BYTES + body_bytes + tag
+    }
+
+    /// The header of the next packet of a lane.
+    #[inline]
+    pub(crate) fn header(
+        &self,
+        lane: usize,
+        frames: u16,
+        bytes: usize,
+        is_padded: bool,
+    ) -> PacketHeader {
+        let mut flags = PacketFlags::SEQUENCED;
+        if is_padded {
+            flags = flags | PacketFlags::PADDED;
+        }
+        if self.multicast {
+            flags = flags | PacketFlags::MULTICAST;
+        }
+        PacketHeader {
+            flags,
+            lane: u8::try_from(lane).unwrap_or(0),
+            frame_count: frames,
+            length: u32::try_from(bytes).unwrap_or(u32::MAX),
+            session: self.session,
+            source: self.source,
+            sequence: self.streams[lane].sequence,
+            first_event: self.streams[lane].first_event,
+        }
+    }
+
+    /// Moves a lane's stream behind the packet with this header.
+    #[inline]
+    pub(crate) fn advance(&mut self, lane: usize, header: &PacketHeader) {
+        let stream = &mut self.streams[lane];
+        if self.flow != FlowControl::Off {
+            stream.credit.charge(header.length as usize);
+        }
+        stream.sequence += 1;
+        stream.first_event += u64::from(header.frame_count);
     }
 
     /// Changes what happens when the peer takes no more. A group stays without flow control.
@@ -177,7 +257,8 @@ impl Link {
         self.session
     }
 
-    /// The largest frame (header, extensions and payload) this link carries.
+    /// The largest frame (header, extensions and payload) this link carries; 16 bytes less once it
+    /// has a key.
     #[must_use]
     pub const fn frame_bytes_max(&self) -> usize {
         self.body_bytes_max

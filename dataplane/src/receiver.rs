@@ -1,8 +1,9 @@
 //! The receiver agent: takes datagrams, checks packets, follows their sequences and hands frames to
 //! those who asked for them, in place.
 //!
-//! It owns the windows of the streams it hears and the table of subscriptions. Cheapest check
-//! first: length and version, checksum, stream, sequence, frame, type.
+//! It owns the windows of the streams it hears, the table of subscriptions and the keys that
+//! packets are opened by. Cheapest check first: length and version, checksum (or key, counter,
+//! tag), stream, sequence, frame, type.
 
 use std::io;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use wireloom_wire::gossip::is_control;
 use wireloom_wire::{
     Admission, Frame, Frames, Packet, PacketError, PacketFlags, Status, decode_packet,
+    decode_sealed, is_sealed,
 };
 
 use crate::advertise::{Advertiser, ReturnAddress};
@@ -22,7 +24,8 @@ use crate::dispatch::{Dispatch, Lost, Origin};
 use crate::flow::Watches;
 use crate::inbound::{Local, drain_local};
 use crate::io::{Arrival, Receive, Transmit};
-use crate::limits::{COMMANDS_PER_CYCLE, LOCAL_CYCLE_BYTES};
+use crate::keyring::{By, Keyring};
+use crate::limits::{COMMANDS_PER_CYCLE, DATAGRAM_BYTES_MAX, LOCAL_CYCLE_BYTES};
 use crate::poller::Poller;
 use crate::sources::{Found, Sources};
 
@@ -39,6 +42,7 @@ pub struct Receiver<R, T> {
     returns: Returns,
     clock: Clock,
     intake: Intake<T>,
+    plain: Plain,
     locals: Vec<Box<LocalRing>>,
     /// When every socket is to be looked at again, and not only the direct one.
     everywhere_at_ns: u64,
@@ -68,7 +72,27 @@ struct Intake<T> {
     watches: Watches,
     dispatch: Dispatch,
     control: Option<Box<ControlIntake>>,
+    keyring: Keyring,
     require_checksum: bool,
+}
+
+/// Where the frames of an encrypted packet are read: written anew by each, aligned as a receive
+/// slot is.
+#[derive(Debug)]
+struct Plain(Vec<u8>);
+
+impl Plain {
+    const ALIGNMENT: usize = 64;
+
+    fn new() -> Self {
+        Self(vec![0; DATAGRAM_BYTES_MAX + Self::ALIGNMENT])
+    }
+
+    #[inline]
+    fn bytes(&mut self) -> &mut [u8] {
+        let begin = self.0.as_ptr().align_offset(Self::ALIGNMENT).min(Self::ALIGNMENT);
+        &mut self.0[begin..]
+    }
 }
 
 /// How a receiver is set up.
@@ -104,8 +128,10 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
                 watches: Watches::new(),
                 dispatch: Dispatch::new(),
                 control: None,
+                keyring: Keyring::new(),
                 require_checksum: config.require_checksum,
             },
+            plain: Plain::new(),
             locals: Vec::with_capacity(LOCALS_MAX),
             everywhere_at_ns: 0,
             locals_first_until_ns: 0,
@@ -143,6 +169,22 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
                 ReceiverCommand::SetDirect(connected) => self.transport.set_direct(connected),
                 ReceiverCommand::AttendControl(control) => {
                     if let Some(old) = self.intake.control.replace(control) {
+                        self.returns.give_back(old, counters);
+                    }
+                }
+                ReceiverCommand::SetKeys(keys) => {
+                    if let Some(old) = self.intake.keyring.add(keys) {
+                        self.returns.give_back(old, counters);
+                    }
+                }
+                ReceiverCommand::ForgetPeer(peer) => {
+                    while let Some(old) = self.intake.keyring.forget(peer) {
+                        self.returns.give_back(old, counters);
+                    }
+                }
+                ReceiverCommand::RequireSealed(demands) => self.intake.keyring.demand(demands),
+                ReceiverCommand::Access(access) => {
+                    if let Some(old) = self.intake.dispatch.exchange_access(access) {
                         self.returns.give_back(old, counters);
                     }
                 }
@@ -208,27 +250,55 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
 
 /// When and from whom the datagrams of an arrival came.
 #[derive(Debug, Clone, Copy)]
-struct Arrived {
-    sender: ReturnAddress,
-    now_ns: u64,
+pub(crate) struct Arrived {
+    pub(crate) sender: ReturnAddress,
+    pub(crate) now_ns: u64,
     now_unix_ns: u64,
 }
 
 impl<T: Transmit> Intake<T> {
     #[inline]
-    fn on_datagram(&mut self, datagram: &[u8], arrived: Arrived) {
+    fn on_datagram(&mut self, datagram: &[u8], plain: &mut Plain, arrived: Arrived) {
         self.counters.add(Counter::DatagramsReceived, 1);
         self.counters.add(Counter::BytesReceived, datagram.len() as u64);
+        if is_sealed(datagram) {
+            return self.on_sealed(datagram, plain, arrived);
+        }
+        if self.keyring.refuses_clear(datagram) {
+            return self.counters.add(Counter::ClearRefused, 1);
+        }
         match decode_packet(datagram, self.require_checksum) {
             Ok(packet) if packet.header.flags.contains(PacketFlags::SEQUENCED) => {
-                self.on_packet(&packet, arrived);
+                self.on_packet(&packet, None, arrived);
             }
             Ok(packet) if is_control(&packet.header) => {
-                let length = packet.header.length as usize;
-                self.on_control(&datagram[..length], arrived.sender);
+                self.on_control(&packet, false, arrived.sender);
             }
             Ok(packet) => self.on_word(&packet),
             Err(error) => self.counters.add(reason(error), 1),
+        }
+    }
+
+    /// A sealed datagram. Nothing is answered to one that does not open, and nothing changes but
+    /// counters.
+    #[inline(never)]
+    fn on_sealed(&mut self, datagram: &[u8], plain: &mut Plain, arrived: Arrived) {
+        let sealed = match decode_sealed(datagram) {
+            Ok(sealed) => sealed,
+            Err(error) => return self.counters.add(reason(error), 1),
+        };
+        let opened = self.keyring.open(&sealed, plain.bytes(), arrived.now_ns);
+        let (packet, by) = match opened {
+            Ok(opened) => opened,
+            Err(counter) => return self.counters.add(counter, 1),
+        };
+        self.counters.add(Counter::PacketsOpened, 1);
+        if packet.header.flags.contains(PacketFlags::SEQUENCED) {
+            self.on_packet(&packet, Some(by), arrived);
+        } else if is_control(&packet.header) {
+            self.on_control(&packet, true, arrived.sender);
+        } else {
+            self.on_word(&packet);
         }
     }
 
@@ -245,15 +315,15 @@ impl<T: Transmit> Intake<T> {
 
     /// A packet for the control plane.
     #[cold]
-    fn on_control(&mut self, packet: &[u8], sender: ReturnAddress) {
+    fn on_control(&mut self, packet: &Packet<'_>, authenticated: bool, sender: ReturnAddress) {
         let counter = match &mut self.control {
-            Some(control) => control.take(packet, sender.address),
+            Some(control) => control.take(packet, authenticated, sender.address),
             None => Counter::ControlUnattended,
         };
         self.counters.add(counter, 1);
     }
 
-    fn on_packet(&mut self, packet: &Packet<'_>, arrived: Arrived) {
+    fn on_packet(&mut self, packet: &Packet<'_>, by: Option<By>, arrived: Arrived) {
         let header = &packet.header;
         let source = match self.sources.find(header, arrived.now_ns) {
             Found::Source { source, evicted } => {
@@ -298,7 +368,10 @@ impl<T: Transmit> Intake<T> {
         self.deliver(packet.frames(), header.frame_count, &origin);
         if tells {
             self.advertiser.count(&self.sources, arrived.now_ns);
-            self.advertiser.tell(header, next_sequence, arrived.sender, &self.counters);
+            // Of a sealed stream the word is sealed as well.
+            let key = by.map(|by| self.keyring.words(by));
+            let status = self.advertiser.status(header, next_sequence);
+            self.advertiser.tell(&status, key, arrived, &self.counters);
         }
     }
 
@@ -336,6 +409,7 @@ const fn reason(error: PacketError) -> Counter {
         PacketError::Truncated => Counter::PacketTruncated,
         PacketError::Version => Counter::PacketVersion,
         PacketError::Flags => Counter::PacketFlags,
+        PacketError::Sealed => Counter::SealedWithoutKeys,
         PacketError::Lane => Counter::PacketLane,
         PacketError::Length => Counter::PacketLength,
         PacketError::Trailing => Counter::PacketTrailing,
@@ -369,11 +443,11 @@ impl<R: Receive, T: Transmit> Agent for Receiver<R, T> {
             return commands + local;
         }
         self.locals_first_until_ns = now_ns + LOCALS_FIRST_NS;
-        let intake = &mut self.intake;
+        let (intake, plain) = (&mut self.intake, &mut self.plain);
         let mut sink = |arrival: &Arrival<'_>| {
             let sender = ReturnAddress { socket: arrival.socket, address: arrival.source };
             for datagram in arrival.datagrams() {
-                intake.on_datagram(datagram, Arrived { sender, now_ns, now_unix_ns });
+                intake.on_datagram(datagram, plain, Arrived { sender, now_ns, now_unix_ns });
             }
         };
         let received = if now_ns < self.everywhere_at_ns {

@@ -2,13 +2,14 @@
 //! runs of packets, and keeps what the kernel would not take.
 //!
 //! It owns the outbound rings' consumers, the links and their sequences. The way through it:
-//! `tend_held` (who may go on) → `gather` (rings → plan) → `form_runs`, `write_headers` (plan →
-//! headers, runs) → `transmit` (runs → kernel) → `release`.
+//! `tend_held` (who may go on) → `gather` (rings → plan) → `form_runs`, `write_packets` (plan →
+//! headers, or sealed packets, in runs) → `transmit` (runs → kernel) → `release`.
 
 mod direct;
 mod emit;
 mod held;
 mod plan;
+mod sealed;
 mod stash;
 mod tails;
 
@@ -154,6 +155,15 @@ impl<T: Transmit> Sender<T> {
                         link.set_flow(flow);
                     }
                 }
+                SenderCommand::SetKey(id, seal) => {
+                    let unused = match self.links.get_mut(id) {
+                        Some(link) => link.set_seal(seal),
+                        None => Some(seal),
+                    };
+                    if let Some(unused) = unused {
+                        self.returns.give_back(unused, &self.counters);
+                    }
+                }
                 SenderCommand::SetDirect(link) => self.direct.want(link),
                 SenderCommand::Attach(outbound) => {
                     let lane = &mut self.lanes[outbound.lane.min(LANES - 1)];
@@ -263,10 +273,10 @@ impl<T: Transmit> Agent for Sender<T> {
         !self.stash.is_empty() || !self.held.is_empty()
     }
 
-    fn on_close(&mut self, _now_ns: u64) {
+    fn on_close(&mut self, now_ns: u64) {
         // A marker must not overtake packets that still wait.
         if self.stash.is_empty() {
-            self.mark_every_tail();
+            self.mark_every_tail(now_ns);
         }
         self.publish_io_counters();
     }

@@ -2,7 +2,7 @@
 //! size. A stream that has been silent long makes room when the table is full; a flood of invented
 //! sources can therefore not push out a live one, nor make the table grow.
 
-use wireloom_wire::{NodeId, PacketHeader, ReceiveWindow, SessionId};
+use wireloom_wire::{NodeId, PacketFlags, PacketHeader, ReceiveWindow, SessionId};
 
 use crate::advertise::Untold;
 use crate::limits::SOURCE_IDLE_NS;
@@ -24,11 +24,14 @@ struct Key {
     source: NodeId,
     session: SessionId,
     lane: u8,
+    /// What is sealed and what is in clear are two streams: nobody without a key touches the first.
+    is_sealed: bool,
 }
 
 impl Key {
     const fn of(header: &PacketHeader) -> Self {
-        Self { source: header.source, session: header.session, lane: header.lane }
+        let is_sealed = header.flags.contains(PacketFlags::SEALED);
+        Self { source: header.source, session: header.session, lane: header.lane, is_sealed }
     }
 
     /// Spreads keys over the slots (the finaliser of splitmix64).
@@ -158,7 +161,6 @@ impl Sources {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wireloom_wire::PacketFlags;
 
     fn header(source: u64, session: u32) -> PacketHeader {
         PacketHeader {
@@ -187,6 +189,21 @@ mod tests {
                 source.window.admit(round, round, 1);
             }
         }
+    }
+
+    #[test]
+    fn a_stream_in_clear_is_not_the_sealed_one_of_its_name() {
+        let mut sources = Sources::new(8);
+        let clear = header(1, 1);
+        let sealed = PacketHeader { flags: clear.flags | PacketFlags::SEALED, ..clear };
+        let encrypted = |sources: &mut Sources, header: &PacketHeader, sequence| {
+            let Found::Source { source, .. } = sources.find(header, 1) else { panic!("full") };
+            source.window.admit(sequence, sequence, 1);
+            source.window.received()
+        };
+        assert_eq!(encrypted(&mut sources, &sealed, 0), 1);
+        assert_eq!(encrypted(&mut sources, &clear, 1 << 40), 1);
+        assert_eq!(encrypted(&mut sources, &sealed, 1), 2);
     }
 
     #[test]

@@ -71,12 +71,14 @@ macro_rules! kernel_conformance {
 
 mod mio {
     kernel_conformance!(mio);
+    suite! { mio, cases: packets_that_came_together_are_shown_by_lane }
 }
 mod mio_without_gso {
     conformance!(mio_without_gso);
 }
 mod mio_without_gro {
     conformance!(mio_without_gro);
+    suite! { mio_without_gro, cases: packets_that_came_together_are_shown_by_lane }
 }
 mod mio_plain {
     conformance!(mio_plain);

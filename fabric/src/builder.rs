@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wireloom_control::membership::RecordError;
 use wireloom_control::simulated::{SimulatedStreams, StreamModel};
-use wireloom_control::tls::Credentials;
+use wireloom_control::tls;
 use wireloom_control::{Control, LinksPlan, ReliableSettings, StartError};
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
@@ -16,15 +16,18 @@ use wireloom_dataplane::idle::Idle;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
-use wireloom_wire::Priority;
+use wireloom_identity::Credentials;
+use wireloom_wire::{NodeId, Priority};
 
 use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
 use crate::config::ServiceChoice;
 use crate::node::Node;
+use crate::reach::beyond_this_host;
 use crate::rules::RuleSet;
-use crate::shared::{Shared, id_of};
+use crate::shared::Shared;
 use crate::target::{Target, TargetError};
+use crate::trust::Trusted;
 
 /// What a node does with memory and packets; set through [`NodeBuilder`].
 #[derive(Debug, Clone, Copy)]
@@ -126,6 +129,7 @@ pub struct NodeBuilder {
     /// What the configuration asked for and this version does not do.
     pub(crate) notes: Vec<String>,
     pub(crate) cluster: Option<ClusterSettings>,
+    pub(crate) insecure: bool,
 }
 
 /// Everything a node starts from.
@@ -140,19 +144,23 @@ pub(crate) struct Setup {
     pub(crate) choice: ServiceChoice,
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleSet,
-    pub(crate) credentials: Option<Credentials>,
+    /// With them links over TCP are TLS.
+    pub(crate) credentials: Option<tls::Credentials>,
+    /// Whether reliable events are taken from the start.
+    pub(crate) accepts: bool,
 }
 
 impl Setup {
     /// What the reliable links start from. Each life has other sessions and pauses.
     pub(crate) fn plan(&self) -> LinksPlan {
         LinksPlan {
-            node: id_of(&self.name),
+            node: NodeId::of_name(&self.name),
             name: self.name.clone(),
             cluster: xxhash_rust::xxh3::xxh3_64(self.cluster.as_bytes()).max(1),
             settings: self.reliable.clone(),
             seed: RandomState::new().hash_one(&self.name),
             credentials: self.credentials.clone(),
+            accepts: self.accepts,
         }
     }
 
@@ -176,10 +184,12 @@ impl NodeBuilder {
                 reliable: ReliableSettings::default(),
                 rules: RuleSet::default(),
                 credentials: None,
+                accepts: true,
             },
             wrong: None,
             notes: Vec::new(),
             cluster: None,
+            insecure: false,
         }
     }
 
@@ -397,14 +407,32 @@ impl NodeBuilder {
         self
     }
 
-    /// Proves who this node is by its certificate, and talks to nodes of the same authority alone:
-    /// reliable links are TLS 1.3, and a node is who its certificate says. Datagrams are as before.
-    /// Without credentials nothing is encrypted, and nobody is asked who they are.
-    ///
-    /// The certificate's name must be this node's; others refuse its links as `identity`.
+    /// Proves who this node is by its certificate, and speaks over TCP to nodes of its cluster's
+    /// authority alone: reliable links are TLS 1.3, and a peer is who its certificate says. The
+    /// certificate's name must be this node's, else others refuse its links. Datagrams are as
+    /// before: anybody can send and read them.
     #[must_use]
-    pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.setup.credentials = Some(credentials);
+    pub fn credentials(mut self, credentials: &Credentials) -> Self {
+        self.setup.credentials = Some(tls::Credentials::new(Trusted(credentials.clone())));
+        self
+    }
+
+    /// Takes no reliable event until [`Node::accept`] says so: handlers are subscribed first, and
+    /// no event that a peer was told is delivered has come before them. Until then peers hold
+    /// their events, as they do for a node that starts again. Datagrams are not held.
+    #[must_use]
+    pub const fn accept_later(mut self) -> Self {
+        self.setup.accepts = false;
+        self
+    }
+
+    /// Lets other hosts reach the node although it has no certificate: whoever can send to it can
+    /// publish under any name, and whoever can listen on its network can read its events. Without
+    /// this word such a node does not start. [`Node::is_insecure`] and [`Node::notes`] say it as
+    /// long as the node runs.
+    #[must_use]
+    pub const fn insecure(mut self) -> Self {
+        self.insecure = true;
         self
     }
 
@@ -423,7 +451,8 @@ impl NodeBuilder {
     pub fn start(mut self) -> Result<Node, NodeError> {
         self.check()?;
         self.join_discovery(true);
-        let node = Node::start(self.setup)?.with_notes(self.notes);
+        self.check_reach()?;
+        let node = Node::start(self.setup)?.with_notes(self.notes, self.insecure);
         node.join_cluster(self.cluster)?;
         Ok(node)
     }
@@ -436,8 +465,9 @@ impl NodeBuilder {
     pub fn start_invoker(mut self) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
         self.join_discovery(true);
+        self.check_reach()?;
         let (node, invoker) = Node::start_invoker(self.setup)?;
-        let node = node.with_notes(self.notes);
+        let node = node.with_notes(self.notes, self.insecure);
         node.join_cluster(self.cluster)?;
         Ok((node, invoker))
     }
@@ -477,6 +507,24 @@ impl NodeBuilder {
         Ok((node, invoker))
     }
 
+    /// A node that other hosts reach has a certificate, or was told that it needs none.
+    fn check_reach(&mut self) -> Result<(), NodeError> {
+        let places = beyond_this_host(&self.setup.plane);
+        if places.is_empty() {
+            self.insecure = false;
+            return Ok(());
+        }
+        let places = places.join(", ");
+        if !self.insecure {
+            return Err(NodeError::Insecure { places });
+        }
+        self.notes.push(format!(
+            "insecure: other hosts reach this node at {places}, and nobody proves who they are: \
+             whoever can send there can publish under any name, whoever can listen there can read"
+        ));
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), NodeError> {
         if let Some(wrong) = &self.wrong {
             return Err(NodeError::Address(wrong.clone()));
@@ -511,6 +559,16 @@ pub enum NodeError {
         asked: usize,
         /// A size that works.
         nearest: usize,
+    },
+    /// Other hosts could reach it, and it has no certificate.
+    #[error(
+        "other hosts could reach this node at {places}, and without a certificate anybody there \
+         could publish under any name: listen at 127.0.0.1, or accept that with \
+         NodeBuilder::insecure (--insecure, security.insecure = true)"
+    )]
+    Insecure {
+        /// Where: the listen address, groups with their interfaces.
+        places: String,
     },
     /// Sockets or threads.
     #[error(transparent)]

@@ -101,9 +101,11 @@ impl Chooser {
         Ok(Table::clone(self.table.insert(roster.table())))
     }
 
-    /// Changes whenever what is resolved may; one relaxed load.
+    /// Changes whenever what is resolved may: members, or who may be sent what. Both only grow, so
+    /// their sum does; two relaxed loads.
     pub(crate) fn generation(shared: &Shared) -> u64 {
-        shared.cluster.joined().map_or(0, |joined| joined.port.roster.generation())
+        let members = shared.cluster.joined().map_or(0, |joined| joined.port.roster.generation());
+        members.wrapping_add(shared.access.generation())
     }
 
     /// Where events of a type for an open target go now: targets with an address.
@@ -212,12 +214,22 @@ impl Chooser {
     ) -> Result<Vec<Target>, NoRoute> {
         let table = self.table(shared)?;
         let wanting = table.iter().filter(|member| member.is_up() && member.wants(event_type));
+        let name = shared.type_name(event_type);
+        let may = |member: &Member| {
+            member.name() == shared.name()
+                || shared.access.may_be_sent(member.name(), name.as_deref())
+        };
+        let (wanting, barred): (Vec<_>, Vec<_>) = wanting.partition(|member| may(member));
         let targets: Vec<Target> = wanting
+            .into_iter()
             .map(|member| carried(Self::own_or_node(shared, member.address()), by_tcp))
             .collect();
         match (targets.len(), shared.cluster.group_of(event_type)) {
             (0, _) => Err(NoRoute::NobodyInterested),
-            (2.., Some(group)) if !by_tcp => Ok(vec![Target::Multicast(group)]),
+            // The group would reach those who may not have it.
+            (2.., Some(group)) if !by_tcp && barred.is_empty() => {
+                Ok(vec![Target::Multicast(group)])
+            }
             _ => Ok(targets),
         }
     }

@@ -10,6 +10,7 @@
 //! [`NodeBuilder::config`]: crate::NodeBuilder::config
 
 mod apply;
+mod complaints;
 mod document;
 mod fault;
 mod key;
@@ -24,6 +25,7 @@ mod value;
 
 use std::path::Path;
 
+pub use self::complaints::FILE_BYTES_MAX;
 pub use self::document::document;
 pub use self::fault::{ConfigError, Fault, Source};
 pub use self::key::Key;
@@ -33,11 +35,12 @@ pub use self::settings::{
     ClusterSettings, DiscoverySettings, EventSettings, SecuritySettings, ServiceChoice,
     ServiceSettings, TcpSettings,
 };
-pub use self::toml_text::FILE_BYTES_MAX;
 pub use self::value::Value;
 // Rules of routing are read with the same words for what is wrong.
+pub(crate) use self::complaints::Complaints;
 pub(crate) use self::layers::read_file;
 pub(crate) use self::nearest::nearest;
+pub(crate) use self::text::is_name;
 pub(crate) use self::toml_text::read_rules;
 pub(crate) use self::value::{bytes_of, named, quoted};
 

@@ -66,6 +66,8 @@ impl Shared {
         (receiver, wanted): (usize, Wanted),
         subscriber: Box<dyn Subscriber>,
     ) -> Result<(), SubscribeError> {
+        // The table of access knows its types before anybody is given their events.
+        self.refresh_access().map_err(|_| SubscribeError::Stalled)?;
         let mut books = self.books();
         if books.installed.len() >= SUBSCRIPTIONS_MAX {
             return Err(SubscribeError::Exhausted(SUBSCRIPTIONS_MAX));

@@ -164,14 +164,15 @@ impl Ringed {
     }
 }
 
-const SENDER_SHED: [Counter; 4] = [
+const SENDER_SHED: [Counter; 5] = [
     Counter::EventsUnroutable,
     Counter::EventsOversized,
     Counter::EventsShedWindow,
+    Counter::EventsShedUnsealed,
     Counter::EventsExpired,
 ];
 
-const RECEIVER_SHED: [Counter; 11] = [
+const RECEIVER_SHED: [Counter; 13] = [
     Counter::EventsWrongSchema,
     Counter::EventsWrongEncoding,
     Counter::EventsBadArchive,
@@ -182,6 +183,8 @@ const RECEIVER_SHED: [Counter; 11] = [
     Counter::EventsExpired,
     Counter::EventsHandlerPanicked,
     Counter::EventsMalformed,
+    Counter::EventsUnauthorized,
+    Counter::EventsRateLimited,
     Counter::EventsUnconverted,
 ];
 

@@ -57,7 +57,9 @@
 #[doc = include_str!("../../docs/guide/events.md")]
 struct EventsPage;
 
+mod access;
 mod announce;
+mod audit;
 mod builder;
 mod choose;
 mod cluster;
@@ -88,6 +90,7 @@ mod pattern;
 mod peers;
 mod plan;
 mod publisher;
+mod reach;
 mod receipt;
 mod reports;
 mod request;
@@ -95,6 +98,7 @@ mod rings;
 mod router;
 mod rules;
 pub mod schema;
+mod sealing;
 mod select;
 mod shared;
 mod stream;
@@ -102,9 +106,15 @@ mod subscriber;
 mod subscription;
 mod target;
 pub mod trace;
+mod trust;
 mod wait;
 mod writer;
 
+pub use access::{
+    Decision, Effect, Limit, POLICY_LINES_MAX, Policy, PolicyLine, PolicyMode, ROLES_MAX,
+    RoleSource, Roles, Subject, Verb,
+};
+pub use audit::AuditRecord;
 pub use builder::{Levels, NodeBuilder, NodeError};
 pub use choose::Choice;
 pub use cluster::DISCOVERY_GROUP;
@@ -116,7 +126,7 @@ pub use intake::Intake;
 pub use ledger::{Handled, Ledger, Published, Received, Reliable, Ringed, WorkerReport};
 pub use members::{NotReady, Ready};
 pub use node::Node;
-pub use outcome::{Accepted, NoRoute, Refused, SubscribeError};
+pub use outcome::{Accepted, AccessError, NoRoute, Refused, SubscribeError};
 pub use pattern::{PatternError, TypePattern};
 pub use publisher::{Burst, Publisher};
 pub use receipt::Receipt;
@@ -148,6 +158,7 @@ pub use wireloom_dataplane::io::simulated;
 pub use wireloom_dataplane::socket::Interface;
 #[doc(inline)]
 pub use wireloom_derive::traced;
+pub use wireloom_identity as identity;
 pub use wireloom_wire::{
     Encoding, EventTypeId, Fingerprint, NodeId, Priority, SessionId, TraceContext,
 };

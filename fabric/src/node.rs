@@ -133,9 +133,28 @@ impl Node {
         self.shared.direct_peer()
     }
 
-    pub(crate) fn with_notes(self, notes: Vec<String>) -> Self {
-        self.shared.books().notes.extend(notes);
+    pub(crate) fn with_notes(self, notes: Vec<String>, is_insecure: bool) -> Self {
+        let mut books = self.shared.books();
+        books.notes.extend(notes);
+        books.is_insecure = is_insecure;
+        drop(books);
         self
+    }
+
+    /// Takes reliable events from now on, after [`NodeBuilder::accept_later`]; without that it
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`Refused::NoRoute`]: the control thread has ended.
+    pub fn accept(&self) -> Result<(), Refused> {
+        self.shared.to_links(LinksCommand::Accept)
+    }
+
+    /// Whether other hosts reach this node although it has no certificate, as
+    /// [`NodeBuilder::insecure`] allowed.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        self.shared.books().is_insecure
     }
 
     /// What the system did not grant and how to grant it, and what was configured without effect;

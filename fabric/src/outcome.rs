@@ -187,3 +187,15 @@ pub enum SubscribeError {
     #[error("the data plane takes no commands: its thread has ended or is stalled")]
     Stalled,
 }
+
+/// Why a policy was not put in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccessError {
+    /// More peers and types than a receiver has room for.
+    #[error("{0}; name fewer nodes in the policy, or give them roles")]
+    TooLarge(#[from] wireloom_dataplane::dispatch::AccessTooLarge),
+    /// A receiver takes no commands: a handler blocks it.
+    #[error("a receiver has taken no commands for two seconds; a handler blocks it")]
+    Stalled,
+}

@@ -281,6 +281,7 @@ impl Lead {
     ) -> Result<Ways, Refused> {
         self.ways = None;
         let members = Chooser::generation(shared);
+        shared.name_for_access(asked.id, asked.event_type);
         let target = self.decision.target.as_ref().unwrap_or(asked.target);
         let may_stream = self.decision.may_stream();
         let mut way = |target: &Target| {

@@ -65,6 +65,7 @@ impl Wanting {
             return Ok(());
         }
         (self.generation, self.ways) = (None, Vec::new());
+        shared.name_for_access(E::TYPE_ID, E::TYPE);
         for target in self.chooser.interested(shared, E::TYPE_ID, false)? {
             let way = way_of(shared, &target)?;
             if matches!(way, Way::Local(_)) && self.local.is_none() {

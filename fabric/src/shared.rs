@@ -27,6 +27,7 @@ use wireloom_dataplane::worker::Worker;
 use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
 use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
 
+use crate::access::AccessBook;
 use crate::builder::Sizes;
 use crate::cluster::Cluster;
 use crate::convert::Schemas;
@@ -80,6 +81,8 @@ pub(crate) struct Books {
     pub(crate) rings: Vec<RingBook>,
     /// What was configured without effect.
     pub(crate) notes: Vec<String>,
+    /// Other hosts reach the node, and it has no certificate.
+    pub(crate) is_insecure: bool,
     /// Bytes of rings made so far.
     pub(crate) ring_bytes: usize,
     /// Rings that asked for huge pages and got ordinary ones.
@@ -98,6 +101,7 @@ pub(crate) struct Shared {
     pub(crate) sizes: Sizes,
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleBook,
+    pub(crate) access: AccessBook,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
@@ -118,11 +122,6 @@ pub(crate) struct Shared {
     direct: OnceLock<Arc<DirectUse>>,
 }
 
-/// A node's id: the hash of its name, never 0.
-pub(crate) fn id_of(name: &str) -> NodeId {
-    NodeId(xxhash_rust::xxh3::xxh3_64(name.as_bytes()).max(1))
-}
-
 impl Shared {
     pub(crate) fn new(
         name: String,
@@ -133,11 +132,12 @@ impl Shared {
         // Sessions begin at a random place, so that no two lives of a node share one.
         let random = RandomState::new().hash_one(std::process::id());
         Self {
-            id: id_of(&name),
+            id: NodeId::of_name(&name),
             name,
             sizes,
             reliable,
             rules: RuleBook::new(rules),
+            access: AccessBook::default(),
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),

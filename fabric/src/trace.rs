@@ -50,6 +50,7 @@
 //! | `layer.rs` | the crate `tracing` as a source of spans (feature `tracing`) |
 //! | `traceparent.rs` | the text form of a context |
 
+mod anchor;
 mod context;
 mod failure;
 mod ids;

@@ -4,8 +4,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use wireloom::{
-    Encoding, Event, IoBackend, Mode, Node, NodeError, Polled, PolledAny, Priority, Refused,
-    ShedReason, SubscribeError, Target, TraceContext,
+    Encoding, Event, Interface, IoBackend, Mode, Node, NodeError, Polled, PolledAny, Priority,
+    Refused, ShedReason, SubscribeError, Target, TraceContext,
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -438,6 +438,26 @@ fn an_unsubscribed_handler_no_longer_runs() {
     assert_eq!(hears.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
     router.route(&interaction(2), Target::Local).expect("accepted");
     eventually("counted", || node.ledger().received.unsubscribed == 1);
+}
+
+#[test]
+fn a_node_without_a_certificate_stays_on_its_host_unless_told_otherwise() {
+    let group = "239.1.2.3:4567";
+    for (builder, place) in [
+        (Node::builder("x").listen("0.0.0.0:0"), "0.0.0.0:0"),
+        (Node::builder("x").join(group), "group 239.1.2.3:4567 on interface default"),
+    ] {
+        let refused = builder.start().expect_err("other hosts could reach it");
+        assert!(matches!(&refused, NodeError::Insecure { places } if places == place), "{refused}");
+        assert!(refused.to_string().contains("--insecure"), "{refused}");
+    }
+    let open = Node::builder("x").listen("0.0.0.0:0").insecure().start().expect("it was told");
+    assert!(open.is_insecure());
+    let notes = open.notes().join("\n");
+    assert!(notes.contains("insecure: other hosts reach this node at 0.0.0.0:0"), "{notes}");
+    let here = Interface::Address(std::net::Ipv4Addr::LOCALHOST);
+    let closed = Node::builder("x").join_on(group, here).insecure().start().expect("on this host");
+    assert!(!closed.is_insecure(), "nobody else reaches it: {:?}", closed.notes());
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn one_multicast_packet_reaches_every_member_and_nobody_else() {
 fn broadcast_reaches_every_listener_of_the_port() {
     let port = free_port();
     let (_listener, hears) =
-        hears_notices(Node::builder("listener").listen(&format!("0.0.0.0:{port}")));
+        hears_notices(Node::builder("listener").listen(&format!("0.0.0.0:{port}")).insecure());
     let speaker = Node::builder("speaker").start().expect("starts");
     // The loopback network's own broadcast address: nothing leaves this host.
     let everybody = Target::Broadcast(SocketAddr::from(([127, 255, 255, 255], port)));

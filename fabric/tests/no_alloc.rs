@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use wireloom::{Delivery, Event, Intake, IoBackend, Mode, Node, Polled, SlowPolicy, Target};
+use wireloom::{
+    Delivery, Event, Intake, IoBackend, Mode as Threads, Node, Polled, SlowPolicy, Target,
+};
+use wireloom_seal::{Cipher, Mode, Secret};
 
 struct Counting;
 
@@ -84,14 +87,16 @@ fn prove_the_watch() {
 fn workers_do_not_allocate_after_start() {
     prove_the_watch();
     for backend in [IoBackend::Mio, IoBackend::Uring] {
-        watch_a_flow_through(backend);
+        for sealed in [None, Some(Mode::Full), Some(Mode::Integrity)] {
+            watch_a_flow_through(backend, sealed);
+        }
     }
     watch_large_events();
 }
 
 /// Events in pieces: their memory is made and freed by others than the worker that reads it.
 fn watch_large_events() {
-    let node = |name| Node::builder(name).mode(Mode::Dedicated).start();
+    let node = |name| Node::builder(name).mode(Threads::Dedicated).start();
     let receiver = node("receiver").expect("starts");
     let handled = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&handled);
@@ -118,8 +123,8 @@ fn watch_large_events() {
     assert_eq!(allocations, 0, "large events: a worker allocated or freed memory");
 }
 
-fn watch_a_flow_through(backend: IoBackend) {
-    let node = |name| Node::builder(name).mode(Mode::Dedicated).io(backend).start();
+fn watch_a_flow_through(backend: IoBackend, sealed: Option<Mode>) {
+    let node = |name| Node::builder(name).mode(Threads::Dedicated).io(backend).start();
     let receiver = node("receiver").expect("starts");
     let handled = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&handled);
@@ -139,6 +144,11 @@ fn watch_a_flow_through(backend: IoBackend) {
     let number = |reading: &rkyv::Archived<Reading>| reading.number.to_native() % 100;
     let latest = receiver.subscribe_latest::<Reading>(50, number).expect("subscribes");
     let sender = node("sender").expect("starts");
+    if let Some(mode) = sealed {
+        let secret = Secret::new(Cipher::of_this_processor(), &[5; 32]);
+        receiver.open_from(sender.id(), &secret, mode).expect("commands");
+        sender.seal_to(receiver.address(), &secret, mode).expect("a link");
+    }
     let mut publisher =
         sender.publisher::<Reading>(&Target::Node(receiver.address())).expect("a route");
     let mut router = receiver.router();
@@ -168,10 +178,13 @@ fn watch_a_flow_through(backend: IoBackend) {
     WATCHING.store(false, Ordering::SeqCst);
 
     assert!(handled.load(Ordering::Relaxed) > 30_000, "the workers were under load");
+    let counters = receiver.counters();
+    let opened = counters.iter().find(|(of, _)| of.name == "packets_opened");
+    assert_eq!(opened.is_some_and(|(_, packets)| *packets > 100), sealed.is_some());
     drop((frozen, latest));
     let given_up = receiver.counters();
     let given_up = |name| given_up.iter().any(|(of, events)| of.name == name && *events > 0);
     assert!(given_up("ring_events_oldest") && given_up("ring_events_superseded"));
     let allocations = ALLOCATIONS.load(Ordering::Relaxed);
-    assert_eq!(allocations, 0, "{backend:?}: a worker allocated or freed memory");
+    assert_eq!(allocations, 0, "{backend:?}, {sealed:?}: a worker allocated or freed memory");
 }

@@ -13,14 +13,15 @@ pub struct PacketFlags(u8);
 impl PacketFlags {
     /// The header carries a checksum of the packet.
     pub const CHECKSUMMED: Self = Self(1);
-    /// Reserved: the body is encrypted and authenticated. Refused in version 1.
+    /// The packet is authenticated by a tag behind it and, without [`CLEAR`](Self::CLEAR), its body
+    /// is encrypted. Whoever has no key refuses it.
     pub const SEALED: Self = Self(2);
     /// The packet has its place in a stream: its sequence and first event count.
     pub const SEQUENCED: Self = Self(4);
     /// Reserved: the body is compressed as a whole. Refused in version 1.
     pub const COMPRESSED: Self = Self(8);
-    /// Reserved: which of two session keys sealed the packet. Refused in version 1.
-    pub const KEY_PHASE: Self = Self(16);
+    /// The body of a sealed packet is in clear: the tag covers it, and nothing hides it.
+    pub const CLEAR: Self = Self(16);
     /// Zero bytes may follow the packet, which make the segments of one send equally long.
     pub const PADDED: Self = Self(32);
     /// Not a part of the stream but a word to its sender: how far the receiver has come.
@@ -31,7 +32,9 @@ impl PacketFlags {
     /// The flags that a version-1 receiver takes.
     pub const SUPPORTED: Self = Self(
         Self::CHECKSUMMED.0
+            | Self::SEALED.0
             | Self::SEQUENCED.0
+            | Self::CLEAR.0
             | Self::PADDED.0
             | Self::STATUS.0
             | Self::MULTICAST.0,
@@ -43,7 +46,7 @@ impl PacketFlags {
         (Self::SEALED, "SEALED"),
         (Self::SEQUENCED, "SEQUENCED"),
         (Self::COMPRESSED, "COMPRESSED"),
-        (Self::KEY_PHASE, "KEY_PHASE"),
+        (Self::CLEAR, "CLEAR"),
         (Self::PADDED, "PADDED"),
         (Self::STATUS, "STATUS"),
         (Self::MULTICAST, "MULTICAST"),
@@ -223,9 +226,9 @@ mod tests {
 
     #[test]
     fn flags_print_their_names() {
-        let flags = PacketFlags::CHECKSUMMED | PacketFlags::SEALED | PacketFlags::KEY_PHASE;
-        assert_eq!(flags.to_string(), "CHECKSUMMED|SEALED|KEY_PHASE");
-        assert_eq!(flags.unsupported().to_string(), "SEALED|KEY_PHASE");
+        let flags = PacketFlags::CHECKSUMMED | PacketFlags::COMPRESSED | PacketFlags::CLEAR;
+        assert_eq!(flags.to_string(), "CHECKSUMMED|COMPRESSED|CLEAR");
+        assert_eq!(flags.unsupported().to_string(), "COMPRESSED");
         assert_eq!(PacketFlags::empty().to_string(), "none");
         let flags = FrameFlags::from_bits(0x4081);
         assert_eq!(flags.to_string(), "TRACE|KEYED|0x4000");

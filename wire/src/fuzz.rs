@@ -9,7 +9,8 @@ use crate::checksum::{body_hash, packet_checksum};
 use crate::packet::CHECKSUM_OFFSET;
 use crate::{
     Admission, CONTROL_PACKET_BYTES_MAX, Control, Frame, FrameEncoder, Frames, PACKET_HEADER_BYTES,
-    Packet, PacketFlags, Piece, ReceiveWindow, align_up, decode_packet, take_frames,
+    Packet, PacketFlags, Piece, ReceiveWindow, TAG_BYTES, align_up, decode_packet, decode_sealed,
+    is_sealed, take_frames,
 };
 
 /// The longest input that is looked at with its checksum made to fit.
@@ -32,9 +33,26 @@ pub fn packet(datagram: &[u8]) {
     let checksum = packet_checksum(head, body_hash(body));
     put(head, CHECKSUM_OFFSET, checksum.to_le_bytes());
     checked_packet(copy);
+    copy[1] &= !PacketFlags::CHECKSUMMED.bits();
+    copy[1] |= PacketFlags::SEALED.bits();
+    checked_packet(copy);
+}
+
+/// [`decode_sealed`]: one that is accepted is the one that its header and seal encode, its parts
+/// lie side by side, and nobody takes it for a packet in clear.
+fn sealed(datagram: &[u8]) {
+    let Ok(sealed) = decode_sealed(datagram) else { return };
+    assert!(is_sealed(datagram) && decode_packet(datagram, false).is_err());
+    let head = sealed.header.encode_sealed(&sealed.seal);
+    assert_eq!(head, datagram[..PACKET_HEADER_BYTES], "the header has one encoding");
+    let length = PACKET_HEADER_BYTES + sealed.body().len() + sealed.tag().len();
+    assert_eq!(length, sealed.header.length as usize);
+    assert_eq!(sealed.covered().len() + TAG_BYTES, length);
+    assert!(datagram[length..].iter().all(|byte| *byte == 0));
 }
 
 fn checked_packet(datagram: &[u8]) {
+    sealed(datagram);
     let (lenient, strict) = (decode_packet(datagram, false), decode_packet(datagram, true));
     let Ok(packet) = lenient else {
         assert!(strict.is_err(), "requiring a checksum accepts no more");

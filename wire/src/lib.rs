@@ -14,6 +14,7 @@
 //! | write a packet header beside them | [`PacketHeader::encode`], [`body_hash`], [`BodyHash`] |
 //! | check a datagram | [`decode_packet`] |
 //! | walk its frames | [`Packet::frames`], [`Frames`], [`Frame`] |
+//! | find the key of a sealed packet | [`is_sealed`], [`decode_sealed`], [`Seal`] |
 //! | follow a stream: loss, duplicates, order | [`ReceiveWindow`] |
 //! | tell a stream's sender how far it may go | [`Status`], [`packet_charge`] |
 //! | begin a link over TCP | [`Control`], [`Hello`], [`Refusal`] |
@@ -44,6 +45,7 @@ mod piece;
 mod priority;
 mod reason;
 mod receive_window;
+mod sealed;
 mod status;
 
 pub use block::{
@@ -59,7 +61,9 @@ pub use extension::{NAME_BYTES_MAX, TraceContext};
 pub use flags::{FrameFlags, PacketFlags};
 pub use frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Frames, deadline_of};
 pub use frame_encoder::{EncodeError, FrameEncoder, PlainFrame};
-pub use ids::{EventTypeId, Fingerprint, NodeId, SessionId, event_type_id};
+pub use ids::{
+    EventTypeId, Fingerprint, NODE_NAME_BYTES_MAX, NodeId, SessionId, event_type_id, is_node_name,
+};
 pub use pack::take_frames;
 pub use packet::{
     PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX, Packet, PacketHeader, VERSION, decode_packet,
@@ -68,6 +72,7 @@ pub use piece::{PIECE_HEAD_BYTES, Piece};
 pub use priority::{Encoding, LANES, Lane, Priority, UnknownName};
 pub use reason::{FrameError, PacketError};
 pub use receive_window::{Admission, Gap, ReceiveWindow, WINDOW_PACKETS};
+pub use sealed::{KeySetId, Seal, SealedPacket, TAG_BYTES, decode_sealed, is_sealed};
 pub use status::{Status, packet_charge};
 
 /// Frames, packet headers and extensions start at multiples of this many bytes, so that a payload

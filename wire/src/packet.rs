@@ -14,6 +14,8 @@
 //! 40 ├─ checksum ────────────────────────────────────────────────────────────────────┤
 //! 48 ├─ frames …
 //! ```
+//!
+//! What a sealed packet has instead of zeros and checksum: `sealed.rs`.
 
 use crate::bytes::{all_zero, put, u16_at, u32_at, u64_at};
 use crate::checksum::{body_hash, packet_checksum};
@@ -22,6 +24,7 @@ use crate::frame::{FRAME_HEADER_BYTES, Frames};
 use crate::ids::{NodeId, SessionId};
 use crate::priority::{LANES, Lane};
 use crate::reason::PacketError;
+use crate::sealed::seals;
 use crate::status::flags_agree;
 use crate::{ALIGNMENT, align_up};
 
@@ -37,13 +40,16 @@ pub const PACKET_PADDING_BYTES_MAX: usize = 16 * 1024;
 
 const FLAGS_OFFSET: usize = 1;
 const LANE_OFFSET: usize = 2;
+pub(crate) const SLOT_OFFSET: usize = 3;
 const FRAME_COUNT_OFFSET: usize = 4;
+pub(crate) const RESERVED_OFFSET: usize = 6;
 const LENGTH_OFFSET: usize = 8;
 const SESSION_OFFSET: usize = 12;
 const SOURCE_OFFSET: usize = 16;
 const SEQUENCE_OFFSET: usize = 24;
 const FIRST_EVENT_OFFSET: usize = 32;
 pub(crate) const CHECKSUM_OFFSET: usize = 40;
+pub(crate) const COUNTER_OFFSET: usize = CHECKSUM_OFFSET;
 
 const _: () = {
     assert!(PACKET_HEADER_BYTES.is_multiple_of(ALIGNMENT));
@@ -61,7 +67,8 @@ pub struct PacketHeader {
     /// How many frames follow. 0 makes a *tail marker*: it says how far the stream has come, so
     /// that loss at its end is seen.
     pub frame_count: u16,
-    /// Bytes of header and frames, the last frame's padding included: a multiple of 16.
+    /// Bytes of header and frames, the last frame's padding included, and of the tag where the
+    /// packet is sealed: a multiple of 16.
     pub length: u32,
     /// Which life of the source.
     pub session: SessionId,
@@ -86,6 +93,17 @@ impl PacketHeader {
             Some(_) => self.flags | PacketFlags::CHECKSUMMED,
             None => self.flags.without(PacketFlags::CHECKSUMMED),
         };
+        let mut bytes = self.encode_with(flags);
+        if let Some(hash) = body_hash {
+            let checksum = packet_checksum(&bytes, hash);
+            put(&mut bytes, CHECKSUM_OFFSET, checksum.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The header's bytes with these flags, without checksum and seal.
+    #[inline]
+    pub(crate) fn encode_with(&self, flags: PacketFlags) -> [u8; PACKET_HEADER_BYTES] {
         let mut bytes = [0; PACKET_HEADER_BYTES];
         bytes[0] = VERSION;
         bytes[FLAGS_OFFSET] = flags.bits();
@@ -96,10 +114,6 @@ impl PacketHeader {
         put(&mut bytes, SOURCE_OFFSET, self.source.0.to_le_bytes());
         put(&mut bytes, SEQUENCE_OFFSET, self.sequence.to_le_bytes());
         put(&mut bytes, FIRST_EVENT_OFFSET, self.first_event.to_le_bytes());
-        if let Some(hash) = body_hash {
-            let checksum = packet_checksum(&bytes, hash);
-            put(&mut bytes, CHECKSUM_OFFSET, checksum.to_le_bytes());
-        }
         bytes
     }
 
@@ -121,11 +135,14 @@ impl PacketHeader {
         }
     }
 
-    /// Whether `length` is possible, in itself and for the count of frames.
+    /// Whether `length` is possible, in itself and for the count of frames, with so many bytes of a
+    /// tag behind the frames.
     #[inline]
-    fn length_is_possible(&self) -> bool {
+    pub(crate) fn length_is_possible(&self, tag_bytes: usize) -> bool {
         let length = self.length as usize;
-        let Some(body_bytes) = length.checked_sub(PACKET_HEADER_BYTES) else { return false };
+        let Some(body_bytes) = length.checked_sub(PACKET_HEADER_BYTES + tag_bytes) else {
+            return false;
+        };
         let frame_bytes_min = usize::from(self.frame_count) * FRAME_HEADER_BYTES;
         let bodiless = self.frame_count == 0;
         align_up(length) == length
@@ -171,18 +188,19 @@ pub fn decode_packet(datagram: &[u8], require_checksum: bool) -> Result<Packet<'
     if bytes[0] != VERSION {
         return Err(PacketError::Version);
     }
-    let unknown = !header.flags.unsupported().is_empty() || !flags_agree(header.flags);
-    if unknown || bytes[3] != 0 || u16_at(bytes, 6) != 0 {
+    if !header.flags.without(READ_WITHOUT_KEYS).is_empty() {
+        return Err(if seals(header.flags) { PacketError::Sealed } else { PacketError::Flags });
+    }
+    let reserved = bytes[SLOT_OFFSET] != 0 || u16_at(bytes, RESERVED_OFFSET) != 0;
+    if reserved || !flags_agree(header.flags) {
         return Err(PacketError::Flags);
     }
-    if usize::from(header.lane) >= LANES {
-        return Err(PacketError::Lane);
-    }
+    check_lane(header.lane)?;
     let checksummed = header.flags.contains(PacketFlags::CHECKSUMMED);
     if require_checksum && !checksummed {
         return Err(PacketError::Unchecksummed);
     }
-    if !header.length_is_possible() {
+    if !header.length_is_possible(0) {
         return Err(PacketError::Length);
     }
     let Some((packet, trailing)) = datagram.split_at_checked(header.length as usize) else {
@@ -199,8 +217,18 @@ pub fn decode_packet(datagram: &[u8], require_checksum: bool) -> Result<Packet<'
     Ok(Packet { header, body })
 }
 
+/// The flags of packets that are read without a key.
+const READ_WITHOUT_KEYS: PacketFlags =
+    PacketFlags::SUPPORTED.without(PacketFlags::SEALED).without(PacketFlags::CLEAR);
+
+/// Whether the lane exists.
+#[inline]
+pub(crate) fn check_lane(lane: Lane) -> Result<(), PacketError> {
+    if usize::from(lane) >= LANES { Err(PacketError::Lane) } else { Ok(()) }
+}
+
 /// Whether the bytes after a packet may be there.
-fn is_padding(trailing: &[u8], flags: PacketFlags) -> bool {
+pub(crate) fn is_padding(trailing: &[u8], flags: PacketFlags) -> bool {
     flags.contains(PacketFlags::PADDED)
         && trailing.len() <= PACKET_PADDING_BYTES_MAX
         && all_zero(trailing)

@@ -15,6 +15,8 @@ pub enum PacketError {
     Version,
     /// Needs a feature that this version reserves (a reserved flag), or a reserved byte is set.
     Flags,
+    /// Sealed, where nobody looks for a key.
+    Sealed,
     /// Of a lane that does not exist.
     Lane,
     /// Without a checksum where the caller requires one.
@@ -30,13 +32,14 @@ pub enum PacketError {
 
 impl PacketError {
     /// How many reasons there are: the length of an array of counters.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// Every reason, by [`index`](Self::index).
     pub const ALL: [Self; Self::COUNT] = [
         Self::Truncated,
         Self::Version,
         Self::Flags,
+        Self::Sealed,
         Self::Lane,
         Self::Unchecksummed,
         Self::Length,
@@ -58,6 +61,7 @@ impl PacketError {
             Self::Truncated => "truncated",
             Self::Version => "version",
             Self::Flags => "flags",
+            Self::Sealed => "sealed",
             Self::Lane => "lane",
             Self::Unchecksummed => "unchecksummed",
             Self::Length => "length",
@@ -78,6 +82,10 @@ impl PacketError {
             Self::Flags => {
                 "packet needs a feature that this version does not have: \
                  update this node, or turn the feature off at the sender"
+            }
+            Self::Sealed => {
+                "packet is sealed and this reader has no keys: \
+                 turn security on here, or off at the sender"
             }
             Self::Lane => "packet is of a lane that does not exist: update the older node",
             Self::Unchecksummed => {

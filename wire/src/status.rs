@@ -42,9 +42,16 @@ impl Status {
     #[inline]
     #[must_use]
     pub fn encode(&self) -> [u8; PACKET_HEADER_BYTES] {
+        self.header().encode(Some(body_hash(&[])))
+    }
+
+    /// The packet's header, for whoever seals it.
+    #[inline]
+    #[must_use]
+    pub const fn header(&self) -> PacketHeader {
         #[expect(clippy::cast_possible_truncation, reason = "48")]
         let length = PACKET_HEADER_BYTES as u32;
-        let header = PacketHeader {
+        PacketHeader {
             flags: PacketFlags::STATUS,
             lane: self.lane,
             frame_count: 0,
@@ -53,8 +60,7 @@ impl Status {
             source: self.source,
             sequence: self.next_sequence,
             first_event: self.window_bytes,
-        };
-        header.encode(Some(body_hash(&[])))
+        }
     }
 
     /// What a packet says, if it is a status packet.

@@ -66,6 +66,24 @@ pub(crate) struct NodeConfigArgs {
     /// One value of the configuration: --set udp.window=2MiB. May be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = values::setting)]
     pub(crate) set: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) reach: ReachArgs,
+}
+
+/// Who may reach a node that this command runs.
+#[derive(Debug, Args)]
+pub(crate) struct ReachArgs {
+    /// Let other hosts reach this node although it has no certificate: anybody there can publish
+    /// under any name
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl ReachArgs {
+    /// The option and the key of the configuration it speaks of.
+    pub(crate) fn option(&self) -> (&'static str, &'static str, Option<String>) {
+        ("--insecure", "security.insecure", self.insecure.then(|| "true".to_owned()))
+    }
 }
 
 impl NodeConfigArgs {
@@ -76,7 +94,8 @@ impl NodeConfigArgs {
         options: impl IntoIterator<Item = (&'a str, &'a str, Option<String>)>,
     ) -> Result<Config, ConfigError> {
         let layers = self.config.iter().fold(Layers::new(), |layers, file| layers.file(file));
-        flags(said(layers.environment(), self.profile, &self.set), options).config()
+        let layers = said(layers.environment(), self.profile, &self.set);
+        flags(layers, [self.reach.option()].into_iter().chain(options)).config()
     }
 
     /// What it was told to begin from, for a person: `profile server, node.toml`; none for nothing.

@@ -34,12 +34,14 @@ Examples:
 
   Publish one event that passes everything else on its way:
     echo '{\"valve\":7}' |
-      wireloom pub --to udp://10.0.0.7:9000 --type valve --priority critical
+      wireloom pub --to udp://10.0.0.7:9000 --type valve --priority critical \\
+        --insecure
 
   Publish to a member of a cluster by its name, and to one that offers a
   service, reliably; --wait says how long to look for them:
     wireloom pub --to node:desk --type note --raw notes.txt
-    wireloom pub --to reliable:service:sum --type term --seed 10.0.0.7:9000 -
+    wireloom pub --to reliable:service:sum --type term --seed 10.0.0.7:9000 \\
+      --insecure -
 
 At the end one JSON object stands on standard error:
   {\"accepted\":1998,\"refused\":{\"malformed\":2}}
@@ -65,7 +67,8 @@ Examples:
     wireloom node --name two --service sum
 
   A node that is reached from other machines, on a network without multicast:
-    wireloom node --name one --listen 0.0.0.0:9000 --no-group --seed db-1:9000
+    wireloom node --name one --listen 0.0.0.0:9000 --insecure \\
+      --no-group --seed db-1:9000
 
   With rules of routing that may be exchanged while it runs:
     wireloom node --rules live.toml
@@ -92,7 +95,7 @@ Examples:
     wireloom explain --type error --to service:log --config node.toml
 
   Which member of a running cluster that is now:
-    wireloom explain --type note --to node:desk --seed 10.0.0.7:9000
+    wireloom explain --type note --to node:desk --seed 10.0.0.7:9000 --insecure
 
 Exit status:
   0  it would go
@@ -126,6 +129,34 @@ Exit status:
   0  all well
   2  something is wrong with the rules or the command line";
 
+/// Below the options of `ca`.
+pub(crate) const CA: &str = "\
+The authority of a cluster is a folder: ca.key signs, ca.pem is what nodes
+trust, issued.wl lists what was issued, revoked.wl what was taken back. It needs
+no network, and is best kept where there is none.
+
+Examples:
+  Begin a cluster, and give a node its identity:
+    wireloom ca init --cluster plant
+    wireloom ca issue desk --service sum --role sensor --out desk-files
+
+  Renew it before its 30 days are over; a running node takes the new files:
+    wireloom ca issue desk --replace --out desk-files
+
+  A machine was stolen: take back what it has, and tell the nodes:
+    wireloom ca revoke desk
+    scp wireloom-ca/revoked.wl NODE:FOLDER/
+
+  See what there is, and what ends soon:
+    wireloom ca show
+    wireloom ca show desk-files/desk.pem --json
+
+A key is never overwritten without --replace, and an authority never.
+
+Exit status:
+  0  all well
+  2  wrong words, or a file that cannot be read, written or believed";
+
 /// Below the options of `jtag-bridge`.
 pub(crate) const JTAG_BRIDGE: &str = "\
 A program of the legacy system connects to it as to its own server. Its event
@@ -141,10 +172,10 @@ Examples:
 
   The legacy mesh, critical events to one node by TCP beside it:
     wireloom jtag-bridge --join 224.1.1.1:9000 --target udp://224.1.1.1:9000 \\
-      --way critical=tcp://10.0.0.7:9000
+      --way critical=tcp://10.0.0.7:9000 --insecure
 
   Every node of a cluster that wants legacy events:
-    wireloom jtag-bridge --seed db-1:9000 --target interested
+    wireloom jtag-bridge --seed db-1:9000 --target interested --insecure
 
 A page may connect when it was loaded from this host, or from an origin that
 --allow-origin names. A message has at most 10 MB.
@@ -166,7 +197,8 @@ Examples:
   Who is on this network:
     wireloom members
   For a script, from a cluster without multicast:
-    wireloom members --no-group --seed 10.0.0.7:9000 --json | jq .members
+    wireloom members --listen 0.0.0.0:0 --insecure --no-group \\
+      --seed 10.0.0.7:9000 --json | jq .members
 
 Exit status:
   0  somebody answered
@@ -180,14 +212,14 @@ Examples:
     wireloom sub --listen udp://127.0.0.1:9000
 
   Wait for one event of a type, five seconds at most, and use its payload:
-    wireloom sub --listen udp://0.0.0.0:9000 --type greeting \\
+    wireloom sub --listen udp://0.0.0.0:9000 --insecure --type greeting \\
       --count 1 --timeout 5s --format payload | jq .
 
   Watch a multicast group for a minute:
-    wireloom sub --join 224.1.1.1:9000 --timeout 1m
+    wireloom sub --join 224.1.1.1:9000 --insecure --timeout 1m
 
   Be a member of a cluster that events reach by name, type or service:
-    wireloom sub --name desk --type note --seed 10.0.0.7:9000
+    wireloom sub --name desk --type note --seed 10.0.0.7:9000 --insecure
 
 Formats:
   json     {\"type\":…,\"source\":…,\"sequence\":…,\"timestamp_ns\":…,

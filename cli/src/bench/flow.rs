@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use wireloom::IoBackend;
+use wireloom_seal::Mode;
 
 use super::event::{FIXED_PAYLOAD_BYTES, payload_in_range};
 use super::machine::allowed_cores;
@@ -51,6 +52,9 @@ pub(crate) struct FlowArgs {
     /// By which call events are published (udp, multicast and tcp).
     #[arg(long, value_name = "CALL", default_value = "publisher")]
     via: Via,
+    /// Seal the datagrams, and measure as many in clear beside them (udp only).
+    #[arg(long, value_name = "MODE", default_value = "off")]
+    security: Security,
     /// Event types registered with the receiving node (local only).
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=1_000))]
@@ -159,6 +163,36 @@ impl Via {
     }
 }
 
+/// What datagrams are sealed by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub(crate) enum Security {
+    /// Not at all: a checksum.
+    #[default]
+    Off,
+    /// By a tag; events travel in clear.
+    Integrity,
+    /// By a tag, and encrypted.
+    Full,
+}
+
+impl Security {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Integrity => "integrity",
+            Self::Full => "full",
+        }
+    }
+
+    pub(super) const fn mode(self) -> Option<Mode> {
+        match self {
+            Self::Off => None,
+            Self::Integrity => Some(Mode::Integrity),
+            Self::Full => Some(Mode::Full),
+        }
+    }
+}
+
 /// What a run is asked to do, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Flow {
@@ -172,8 +206,9 @@ pub(crate) struct Flow {
     pub(super) io: IoChoice,
     /// Cores for publisher and receiver; empty: not pinned.
     pub(super) cores: Vec<usize>,
-    payload: Payload,
+    pub(super) payload: Payload,
     pub(super) via: Via,
+    pub(super) security: Security,
     pub(super) types: usize,
 }
 
@@ -199,6 +234,12 @@ impl Flow {
         if args.tick < Duration::from_micros(1) || args.tick > Duration::from_secs(1) {
             bail!("--tick: between 1us and 1s; try 1ms");
         }
+        if args.security != Security::Off && transport != Transport::Unicast {
+            bail!("--security: datagrams to one node are sealed here; try bench udp");
+        }
+        if args.security != Security::Off && args.rate.is_some() {
+            bail!("--security: measured as fast as it goes; leave --rate out");
+        }
         let free = if args.rate.is_some() { IdleChoice::Adaptive } else { IdleChoice::Spin };
         Ok(Self {
             transport,
@@ -212,6 +253,7 @@ impl Flow {
             cores: chosen_cores(args.cores.as_deref(), &allowed_cores())?,
             payload: args.payload,
             via: args.via,
+            security: args.security,
             types: usize::from(args.types),
         })
     }
@@ -237,6 +279,7 @@ impl Flow {
             packet_bytes: 65_504,
             idle: IdleChoice::Spin,
             via: Via::Publisher,
+            security: Security::Off,
             io: IoChoice::Auto,
             cores: Vec::new(),
             payload: Payload::Typed,
@@ -308,6 +351,9 @@ mod tests {
             ("udp --rate 0", "above 0"),
             ("udp --idle snooze", "adaptive"),
             ("udp --io dpdk", "uring"),
+            ("udp --security some", "integrity"),
+            ("udp --security full --rate 10k", "leave --rate out"),
+            ("tcp --security full", "bench udp"),
         ] {
             let told = format!("{:#}", flow(line).unwrap_err());
             assert!(told.contains(word), "{line}: {told}");

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use wireloom::{Clock, Ledger, Published};
 
 use super::arrivals::Counts;
-use super::flow::IoChoice;
+use super::flow::{IoChoice, Security};
 use super::machine::process_cpu_ns;
 use super::report::carried;
 use super::rings::Slow;
@@ -52,6 +52,9 @@ pub(super) struct PeerPlan {
     pub(super) handlers: usize,
     /// Measure how long turns take that find work.
     pub(super) busy: bool,
+    /// What the publisher seals by, and the secret that both got from the parent.
+    pub(super) security: Security,
+    pub(super) secret: [u8; 32],
     /// The policy of the subscriber that is left alone; [`PeerWork::Rings`] only.
     pub(super) slow: Slow,
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use wireloom::{Clock, Idle, Invoker, Ledger, Node, NodeBuilder, Target};
+use wireloom_seal::{Cipher, Secret};
 
 use super::arrivals::{Arrivals, Counts};
 use super::event::{BenchAlarm, BenchBulk, BenchEvent, BenchList, Load, Reading};
@@ -292,6 +293,14 @@ pub(super) fn serve_node(plan: &PeerPlan) -> Result<()> {
         }
         let mut node = Driven::start(builder, plan.driven)?;
         receiver.watches.extend(handlers(&node.node, plan)?);
+        if let Some(mode) = plan.security.mode() {
+            let secret = Secret::new(Cipher::of_this_processor(), &plan.secret);
+            node.node.open_from(
+                wireloom_wire::NodeId::of_name(super::udp::PUBLISHER),
+                &secret,
+                mode,
+            )?;
+        }
         // The handlers are installed by commands: turns of the loop take them.
         while node.drive() > 0 {}
         receiver.nodes.push(node);

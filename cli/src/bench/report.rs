@@ -61,6 +61,14 @@ pub(super) struct Report {
     pub(super) checked_ceiling_per_s: Option<f64>,
     /// `delivered_per_s` / `checked_ceiling_per_s`; not with a rate.
     pub(super) ratio_to_checked: Option<f64>,
+    /// `off`, `integrity` or `full`.
+    pub(super) security: &'static str,
+    /// The same events in clear, in slices between those of the sealed ones: events a second.
+    pub(super) clear_per_s: Option<f64>,
+    /// `delivered_per_s` / `clear_per_s`.
+    pub(super) ratio_to_clear: Option<f64>,
+    /// Each slice in clear.
+    pub(super) clear_slices_per_s: Vec<f64>,
     /// The naive loops of the ring's run, by name.
     pub(super) naive_per_s: BTreeMap<&'static str, f64>,
     /// Each slice of the product, events a second.
@@ -187,6 +195,10 @@ impl Report {
             ratio_to_raw: None,
             checked_ceiling_per_s: None,
             ratio_to_checked: None,
+            security: "off",
+            clear_per_s: None,
+            ratio_to_clear: None,
+            clear_slices_per_s: Vec::new(),
             naive_per_s: BTreeMap::new(),
             slices_per_s: Vec::new(),
             raw_slices_per_s: Vec::new(),

@@ -41,6 +41,7 @@ fn rates(report: &Report, table: &mut Table) {
     table.row("delivered", &per_s(report.delivered_per_s));
     for (name, ceiling, ratio) in [
         ("bare loop, same frames", report.raw_ceiling_per_s, report.ratio_to_raw),
+        ("events in clear", report.clear_per_s, report.ratio_to_clear),
         ("the same, all checked", report.checked_ceiling_per_s, report.ratio_to_checked),
     ] {
         let Some(ceiling) = ceiling else { continue };

@@ -9,11 +9,12 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context, Result};
 use wireloom::{Clock, Node, Target};
+use wireloom_seal::{Cipher, Secret};
 
 use super::bare::Bare;
 use super::event::{BenchEvent, BenchList, Load, archived_bytes};
 use super::figures::{Percentiles, cpu_s_per_million, per_second, percent, rounded, sides};
-use super::flow::{Flow, IdleChoice, Transport, Via};
+use super::flow::{Flow, IdleChoice, Security, Transport, Via};
 use super::machine::{peak_rss_bytes, pin, process_cpu_ns};
 use super::peer::{Account, Events, Peer, PeerPlan, PeerWork, Question, Sample};
 use super::publish::{Call, Pace, Pump};
@@ -36,10 +37,22 @@ const TAIL_NS: u64 = 12_000_000;
 /// Runs the load of one flow between two processes.
 pub(super) fn run(flow: &Flow, output: &Output) -> Result<Report> {
     if flow.is_fixed() {
-        Run::<BenchEvent>::prepare(flow, output)?.measure()
+        run_of::<BenchEvent>(flow, output)
     } else {
-        Run::<BenchList>::prepare(flow, output)?.measure()
+        run_of::<BenchList>(flow, output)
     }
+}
+
+/// The publishing node.
+pub(super) const PUBLISHER: &str = "bench-publisher";
+
+fn run_of<E: Load>(flow: &Flow, output: &Output) -> Result<Report> {
+    if flow.security == Security::Off {
+        return Run::<E>::prepare(flow, output)?.measure(None);
+    }
+    let clear = Flow { security: Security::Off, ..flow.clone() };
+    let beside = Run::<E>::prepare(&clear, output)?;
+    Run::<E>::prepare(flow, output)?.measure(Some(beside))
 }
 
 /// What one slice of the product found.
@@ -89,6 +102,8 @@ impl<'a, E: Load> Run<'a, E> {
             driven,
             io: flow.io,
             timed_every: u64::from(flow.rate.is_some()),
+            security: flow.security,
+            secret: secret(),
             ..PeerPlan::default()
         };
         let receiver = Peer::start(&plan)?;
@@ -99,7 +114,7 @@ impl<'a, E: Load> Run<'a, E> {
         let raw = bare(PeerWork::Raw, 2)?;
         let checked = (!reliable).then(|| bare(PeerWork::RawChecked, 3)).transpose()?;
         pin(flow.core(0));
-        let builder = Node::builder("bench-publisher")
+        let builder = Node::builder(PUBLISHER)
             .io(flow.io.backend())
             .packet_bytes(flow.packet_bytes)
             .multicast(1, super::loopback(), true);
@@ -115,7 +130,12 @@ impl<'a, E: Load> Run<'a, E> {
             Via::Router => Call::Batch(Box::new(node.node.router()), target),
             Via::Route => Call::Route(Box::new(node.node.router()), target),
         };
+        if let Some(mode) = flow.security.mode() {
+            let secret = Secret::new(Cipher::of_this_processor(), &plan.secret);
+            node.node.seal_to(address, &secret, mode)?;
+        }
         while node.drive() > 0 {}
+        report.security = flow.security.name();
         report.rate = flow.rate;
         report.payload_bytes = payload_bytes;
         report.frame_bytes = frame_bytes;
@@ -130,7 +150,8 @@ impl<'a, E: Load> Run<'a, E> {
         Ok(Self { flow, output, receiver, raw, checked, node, pump, clock, driven, report })
     }
 
-    fn measure(mut self) -> Result<Report> {
+    /// Measures; with `beside` that one's slices stand between the own ones.
+    fn measure(mut self, mut beside: Option<Self>) -> Result<Report> {
         let total_ns = u64::try_from(self.flow.duration.as_nanos()).unwrap_or(u64::MAX);
         let slices = if self.flow.rate.is_some() { 1 } else { total_ns.div_ceil(SLICE_NS_MAX) };
         let slice_ns = total_ns / slices.max(1);
@@ -139,12 +160,18 @@ impl<'a, E: Load> Run<'a, E> {
             self.output.progress("warming up");
             self.flood_slice(WARM_UP_NS.min(slice_ns))?;
         }
-        let mut found = Vec::new();
+        let (mut found, mut clear) = (Vec::new(), Vec::new());
+        if let Some(beside) = &mut beside {
+            beside.flood_slice(WARM_UP_NS.min(slice_ns))?;
+        }
         for slice in 1..=slices {
             self.bare_slices(raw_ns)?;
             let so_far = found.last().map_or(0.0, |s: &Slice| per_second(s.events, s.elapsed_ns));
             let so_far = if so_far > 0.0 { format!(", {}", per_s(so_far)) } else { String::new() };
             self.output.progress(&format!("slice {slice} of {slices}{so_far}"));
+            if let Some(beside) = &mut beside {
+                clear.push(beside.flood_slice(slice_ns)?);
+            }
             found.push(match self.flow.rate {
                 None => self.flood_slice(slice_ns)?,
                 Some(rate) => self.paced_slice(rate, slice_ns)?,
@@ -152,7 +179,17 @@ impl<'a, E: Load> Run<'a, E> {
         }
         self.bare_slices(raw_ns)?;
         self.output.progress("");
-        self.finish(&found)
+        let clear: Vec<f64> = clear.iter().map(|s| per_second(s.events, s.elapsed_ns)).collect();
+        if let Some(beside) = beside {
+            let report = beside.finish(&[])?;
+            anyhow::ensure!(report.ledger_balanced == Some(true), "events in clear do not add up");
+        }
+        let mut report = self.finish(&found)?;
+        report.clear_per_s = super::figures::median(&clear).map(f64::round);
+        let ratio = report.clear_per_s.map(|clear| rounded(report.delivered_per_s / clear));
+        report.ratio_to_clear = ratio;
+        report.clear_slices_per_s = clear.iter().map(|rate| rate.round()).collect();
+        Ok(report)
     }
 
     fn bare_slices(&mut self, for_ns: u64) -> Result<()> {
@@ -311,6 +348,12 @@ fn compare(report: &mut Report, raw: Bare, checked: Option<Bare>) -> Result<()> 
     report.counters.insert("checked_kernel_drops".into(), account.kernel_drops);
     report.counters.insert("checked_corrupt".into(), account.counts.corrupt);
     Ok(())
+}
+
+/// A secret for this run: what two nodes would have agreed on. It guards nothing.
+fn secret() -> [u8; 32] {
+    let now_ns = Clock::system().now_ns().to_le_bytes();
+    std::array::from_fn(|index| now_ns[index % 8] ^ index.to_le_bytes()[0])
 }
 
 /// A group of this host alone and a port that is free now.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use wireloom::{Node, Ready, Target};
+use wireloom::{Interface, Node, Ready, Target};
 use wireloom_wire::event_type_id;
 
 use super::TELL_WAITING;
@@ -26,10 +26,12 @@ pub(super) fn is_in_cluster(target: &Target) -> bool {
     }
 }
 
-/// The address to send from: loopback for loopback targets, else every address, because a socket
-/// bound to 127.0.0.1 reaches no other machine.
-pub(super) fn source(to: Option<SocketAddr>) -> IpAddr {
+/// The address to send from: loopback for loopback targets and for groups on the loopback
+/// interface, else every address, because a socket bound to 127.0.0.1 reaches no other machine.
+pub(super) fn source(to: Option<SocketAddr>, interface: Option<&Interface>) -> IpAddr {
+    let stays_here = matches!(interface, Some(Interface::Address(on)) if on.is_loopback());
     match to.map(|address| address.ip()) {
+        Some(IpAddr::V4(ip)) if ip.is_multicast() && stays_here => Ipv4Addr::LOCALHOST.into(),
         Some(IpAddr::V4(ip)) if !ip.is_loopback() => Ipv4Addr::UNSPECIFIED.into(),
         Some(IpAddr::V6(ip)) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
         Some(IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),

@@ -167,6 +167,17 @@ fn greeting(words: &[&str]) -> String {
 }
 
 #[test]
+fn a_node_that_other_hosts_reach_needs_a_certificate_or_the_word_insecure() {
+    let words = ["--listen", "0.0.0.0:0", "--no-group", "--seed", "127.0.0.1:9"];
+    let refused = run(&[&["node"], &words[..]].concat());
+    let told = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{told}");
+    assert!(told.contains("at 0.0.0.0:0") && told.contains("--insecure"), "{told}");
+    let said = greeting(&[&words[..], &["--insecure"]].concat());
+    assert!(said.contains("note: insecure: other hosts reach this node"), "{said}");
+}
+
+#[test]
 fn a_node_takes_its_cluster_from_a_file_and_options_come_before_it() {
     let first = Node::start("first", "file", None);
     let config = format!(

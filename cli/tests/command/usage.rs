@@ -21,6 +21,8 @@ fn help_teaches_and_goes_to_standard_output() {
         (&["config", "--help"], &["Examples:", "WIRELOOM_TCP_POOL", "Exit status:"]),
         (&["config", "check", "--help"], &["Examples:", "--profile", "--set", "Exit status:"]),
         (&["config", "show", "--help"], &["Examples:", "cluster", "Exit status:"]),
+        (&["ca", "--help"], &["Examples:", "init", "revoke", "Exit status:"]),
+        (&["ca", "issue", "--help"], &["--role", "--replace", "Exit status:"]),
         (&["schema", "--help"], &["Examples:", "--fields", "Exit status:"]),
         (&["completions", "--help"], &["Examples:", "bash"]),
     ] {

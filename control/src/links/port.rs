@@ -32,6 +32,8 @@ pub enum LinksCommand {
     Part(SocketAddr),
     /// Who is told of authenticated lines; first, of those there are.
     OnNotice(LinksNotices),
+    /// Events of peers are taken from now on.
+    Accept,
 }
 
 impl std::fmt::Debug for LinksCommand {
@@ -43,6 +45,7 @@ impl std::fmt::Debug for LinksCommand {
             Self::Introduce(peer) => write!(f, "Introduce({peer})"),
             Self::Part(peer) => write!(f, "Part({peer})"),
             Self::OnNotice(_) => f.write_str("OnNotice"),
+            Self::Accept => f.write_str("Accept"),
         }
     }
 }
@@ -122,4 +125,6 @@ pub struct LinksConfig {
     pub receiver: ReceiverPort,
     /// How the links are reached; its wake is given to the receiver as well.
     pub port: LinksPort,
+    /// Whether events of peers are taken from the start, and not after [`LinksCommand::Accept`].
+    pub accepts: bool,
 }

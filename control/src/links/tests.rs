@@ -160,6 +160,7 @@ impl Side {
             wake: None,
         };
         let config = LinksConfig {
+            accepts: true,
             identity,
             settings,
             clock: clock.clone(),

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use wireloom_wire::EventTypeId;
+use wireloom_wire::{EventTypeId, NODE_NAME_BYTES_MAX, is_node_name};
 
 use super::codec::{Malformed, Reader, put_address, put_identity, put_text};
 use super::identity::Identity;
@@ -12,7 +12,7 @@ use super::identity::Identity;
 pub(crate) const GOSSIP_VERSION: u8 = 1;
 
 /// Bytes of a node's name.
-pub const NAME_BYTES_MAX: usize = 64;
+pub const NAME_BYTES_MAX: usize = NODE_NAME_BYTES_MAX;
 /// Addresses of one node.
 pub const ADDRESSES_MAX: usize = 8;
 /// Bytes of all services' names together, one more for each.
@@ -137,7 +137,7 @@ impl Record {
     /// The first that does not.
     pub fn check(&self) -> Result<(), RecordError> {
         let name = &self.name;
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        if !is_node_name(name) {
             return Err(RecordError::Name(name.clone()));
         }
         let services: usize = self.services.iter().map(|service| 1 + service.len()).sum();

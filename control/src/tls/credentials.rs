@@ -1,10 +1,11 @@
-//! What TLS is done with: who this node is, and whom it trusts.
+//! What TLS is done with: who this node is, and whom it trusts. The files, certificates and checks
+//! are made elsewhere; here stands what links ask of them.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ServerConfig};
 use wireloom_wire::NodeId;
 
 /// Why a chain of certificates is none of a peer's.
@@ -28,53 +29,51 @@ pub struct PeerIdentity {
     pub node: NodeId,
     /// Its name.
     pub name: String,
+    /// What it may do is said of these.
+    pub roles: Vec<String>,
 }
 
-type PeerOf = dyn Fn(&[CertificateDer<'_>]) -> Result<PeerIdentity, IdentityError> + Send + Sync;
+/// A node's certificate, and whom it trusts. Asked anew for each line, so that what is exchanged is
+/// in use at once.
+pub trait Trust: Send + Sync {
+    /// For a line to be dialled: the verifier of its own does not look at the name dialled.
+    fn client_config(&self) -> Arc<ClientConfig>;
 
-/// A node's certificate and what it trusts; clones are the same.
+    /// For a line that was accepted: it asks for the peer's certificate.
+    fn server_config(&self) -> Arc<ServerConfig>;
+
+    /// Who a chain is that rustls has verified, by what is known now.
+    ///
+    /// # Errors
+    /// Why nobody.
+    fn peer_of(&self, chain: &[CertificateDer<'_>]) -> Result<PeerIdentity, IdentityError>;
+
+    /// Moves with each change of what is trusted: lines are looked at again.
+    fn epoch(&self) -> u64;
+}
+
+/// Whom a node trusts; clones are the same.
 #[derive(Clone)]
-pub struct Credentials {
-    /// For lines this node dials.
-    pub client: Arc<rustls::ClientConfig>,
-    /// For lines it accepts; asks for the peer's certificate.
-    pub server: Arc<rustls::ServerConfig>,
-    /// Who a verified chain is.
-    pub peer: Arc<PeerOf>,
-    /// Moves when certificates were exchanged or revoked.
-    pub moved: Arc<AtomicU64>,
+pub struct Credentials(Arc<dyn Trust>);
+
+impl Credentials {
+    /// Links ask this one.
+    #[must_use]
+    pub fn new(trust: impl Trust + 'static) -> Self {
+        Self(Arc::new(trust))
+    }
+}
+
+impl std::ops::Deref for Credentials {
+    type Target = dyn Trust;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("epoch", &self.epoch()).finish_non_exhaustive()
-    }
-}
-
-impl Credentials {
-    /// For a line to be dialled.
-    #[must_use]
-    pub fn client_config(&self) -> Arc<rustls::ClientConfig> {
-        Arc::clone(&self.client)
-    }
-
-    /// For a line that was accepted.
-    #[must_use]
-    pub fn server_config(&self) -> Arc<rustls::ServerConfig> {
-        Arc::clone(&self.server)
-    }
-
-    /// Who a chain is, by what is known now.
-    ///
-    /// # Errors
-    /// Why nobody.
-    pub fn peer_of(&self, chain: &[CertificateDer<'_>]) -> Result<PeerIdentity, IdentityError> {
-        (self.peer)(chain)
-    }
-
-    /// Moves with each change of what is trusted.
-    #[must_use]
-    pub fn epoch(&self) -> u64 {
-        self.moved.load(Ordering::Acquire)
     }
 }

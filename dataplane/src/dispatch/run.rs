@@ -3,7 +3,7 @@
 //! Most packets carry one type for one handler. A call through the table and a guard against
 //! panics for each event cost more than reading it; for a run they are paid once.
 
-use wireloom_wire::{EventTypeId, Frame, Frames};
+use wireloom_wire::{EventTypeId, Frame, FrameFlags, Frames};
 
 use super::Verdict;
 use crate::counters::{Counter, Counters};
@@ -17,7 +17,13 @@ pub struct Run<'r, 'a> {
     given: bool,
     /// The event that ended the run: it must be made readable first.
     unread: Option<Frame<'a>>,
+    /// The request that ended the run: whether it may be asked is looked at first.
+    asked: Option<Frame<'a>>,
     taken: u16,
+    /// How many may be taken.
+    most: u16,
+    /// The flags of those that end the run.
+    asking: FrameFlags,
     delivered: u64,
     counters: &'r Counters,
     now_unix_ns: u64,
@@ -35,11 +41,21 @@ impl<'r, 'a> Run<'r, 'a> {
             event_type,
             given: false,
             unread: None,
+            asked: None,
             taken: 0,
+            most: u16::MAX,
+            asking: FrameFlags::empty(),
             delivered: 0,
             counters,
             now_unix_ns,
         }
+    }
+
+    /// The same, at most so many of them; the first that `asks` ends it.
+    pub(super) const fn held(mut self, most: u16, asks: bool) -> Self {
+        self.most = most;
+        self.asking = if asks { FrameFlags::CORRELATION } else { FrameFlags::empty() };
+        self
     }
 
     /// Gives each event whose deadline is not over to `take`, and notes what it says.
@@ -47,7 +63,13 @@ impl<'r, 'a> Run<'r, 'a> {
     // than they were written in: 8 ns an event.
     #[inline(always)]
     pub fn each(&mut self, mut take: impl FnMut(&Frame<'_>) -> Verdict) {
-        while let Some(frame) = self.frames.next_of(self.event_type) {
+        while self.taken < self.most
+            && let Some(frame) = self.frames.next_of(self.event_type)
+        {
+            if frame.header.flags.bits() & self.asking.bits() != 0 {
+                (self.asked, self.most) = (Some(frame), self.taken);
+                return;
+            }
             self.taken += 1;
             if super::is_expired(&frame, self.now_unix_ns) {
                 self.counters.add(Counter::EventsExpired, 1);
@@ -75,15 +97,16 @@ impl<'r, 'a> Run<'r, 'a> {
         std::mem::take(&mut self.given)
     }
 
-    /// Ends the run; returns the events taken, and the last of them if it must be made readable
-    /// first. One that nobody looked at counts as passed over.
-    pub(super) fn end(mut self) -> (u16, Option<Frame<'a>>) {
-        if self.taken == 0 && self.frames.next_of(self.event_type).is_some() {
+    /// Ends the run; returns the events taken, the last of them if it must be made readable first,
+    /// and a request behind them. One that nobody looked at counts as passed over.
+    pub(super) fn end(mut self) -> (u16, [Option<Frame<'a>>; 2]) {
+        if self.taken == 0 && self.asked.is_none() && self.frames.next_of(self.event_type).is_some()
+        {
             self.taken = 1;
             self.counters.add(Counter::EventsUnsubscribed, 1);
         }
         self.counters.add(Counter::EventsDelivered, self.delivered);
-        (self.taken, self.unread)
+        (self.taken, [self.unread, self.asked])
     }
 }
 

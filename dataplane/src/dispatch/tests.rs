@@ -46,6 +46,32 @@ fn deliver(dispatch: &mut Dispatch, event_type: u32) -> Counter {
 }
 
 #[test]
+fn types_that_come_and_go_leave_their_slots() {
+    let mut dispatch = Dispatch::new();
+    let slots = u32::try_from(TYPE_SLOTS).expect("small");
+    // Four that share a first slot, at the table's end, so that probing wraps.
+    let shared: Vec<u32> = (1..5).map(|lap| lap * slots - 1).collect();
+    let stays = subscribe(&mut dispatch, 1, types(&shared[2..]));
+    for (id, event_type) in (2..).zip(1..100) {
+        subscribe(&mut dispatch, id, types(&[event_type * 3]));
+    }
+    let first = subscribe(&mut dispatch, 1_000, types(&shared[..2]));
+    let occupied =
+        |dispatch: &Dispatch| dispatch.slots.iter().filter(|s| s.event_type != 0).count();
+    assert_eq!(occupied(&dispatch), 4 + 99);
+    for id in 2..101 {
+        assert!(dispatch.remove(SubscriptionId(id)).is_some());
+    }
+    assert!(dispatch.remove(SubscriptionId(1_000)).is_some());
+    assert_eq!((occupied(&dispatch), first.load(Ordering::Relaxed)), (2, 0));
+    for (count, event_type) in (1..).zip(&shared[2..]) {
+        assert_eq!(deliver(&mut dispatch, *event_type), Counter::EventsDelivered);
+        assert_eq!(stays.load(Ordering::Relaxed), count);
+    }
+    assert_eq!(deliver(&mut dispatch, shared[0]), Counter::EventsUnsubscribed);
+}
+
+#[test]
 fn each_gets_what_it_asked_for_and_no_more_after_it_left() {
     let mut dispatch = Dispatch::new();
     // Types that share a first slot, so that probing is walked too.
@@ -235,3 +261,5 @@ fn what_nobody_could_read_goes_once_to_those_who_make_it_readable() {
     assert_eq!(converted.load(Ordering::Relaxed), 4);
     assert_eq!(counters.read(Counter::EventsUnconverted), 2, "somebody took everything");
 }
+
+mod access;

@@ -3,12 +3,14 @@
 //! A *run* is what one send carries: packets of one stream, made equally long with zero bytes where
 //! that wastes little, so that the kernel takes them as one segmented (GSO) send. Packet headers
 //! stand beside the frames: the slices point at a header here and at the frames in their ring.
+//! Where a link has a key the packets are sealed instead (`sealed.rs`), and a run is one slice.
 
 use std::io::IoSlice;
 
-use wireloom_wire::{BodyHash, PACKET_HEADER_BYTES, PacketFlags, PacketHeader, body_hash};
+use wireloom_wire::{BodyHash, PACKET_HEADER_BYTES, body_hash};
 
 use super::plan::{Plan, Span, Touched};
+use super::sealed::Sealed;
 use super::{Lanes, Links, Sender};
 use crate::counters::Counter;
 use crate::flow::FlowControl;
@@ -17,17 +19,19 @@ use crate::limits::{
     CYCLE_PACKETS_MAX, CYCLE_SPANS_MAX, MESSAGE_SLICES_MAX, PADDING_BYTES_MAX, TAIL_MARKER_NS,
     TAIL_MARKERS,
 };
-use crate::link::LinkId;
+use crate::link::{Link, LinkId};
 
 static ZEROS: [u8; PADDING_BYTES_MAX] = [0; PADDING_BYTES_MAX];
 
 /// Packets of one stream that travel as one send.
 #[derive(Debug, Clone, Copy)]
-struct Run {
-    link: LinkId,
-    lane: usize,
-    first: u32,
-    packets: usize,
+pub(super) struct Run {
+    pub(super) link: LinkId,
+    pub(super) lane: usize,
+    pub(super) first: u32,
+    pub(super) packets: usize,
+    /// Where its bytes stand, if they are sealed.
+    pub(super) sealed: Option<(usize, usize)>,
     slices: usize,
     /// Length of the longest packet so far: the segment length.
     segment_bytes: usize,
@@ -42,6 +46,7 @@ impl Run {
             lane: touched.lane,
             first,
             packets: 1,
+            sealed: None,
             slices,
             segment_bytes: packet_bytes,
             bytes: packet_bytes,
@@ -68,7 +73,7 @@ impl Run {
     }
 
     /// Zero bytes after the packet at `index` of the run.
-    const fn padding(&self, index: usize, packet_bytes: usize) -> usize {
+    pub(super) const fn padding(&self, index: usize, packet_bytes: usize) -> usize {
         if index + 1 == self.packets { 0 } else { self.segment_bytes - packet_bytes }
     }
 }
@@ -77,6 +82,7 @@ impl Run {
 #[derive(Debug)]
 pub(super) struct Emission {
     headers: Vec<[u8; PACKET_HEADER_BYTES]>,
+    pub(super) sealed: Sealed,
     runs: Vec<Run>,
     slices: Vec<IoSlice<'static>>,
     ends: Vec<usize>,
@@ -94,6 +100,7 @@ impl Emission {
     pub(super) fn new() -> Self {
         Self {
             headers: Vec::with_capacity(CYCLE_PACKETS_MAX),
+            sealed: Sealed::new(),
             runs: Vec::with_capacity(CYCLE_PACKETS_MAX),
             slices: Vec::with_capacity(2 * CYCLE_PACKETS_MAX + CYCLE_SPANS_MAX),
             ends: Vec::with_capacity(CYCLE_PACKETS_MAX),
@@ -105,9 +112,8 @@ impl Emission {
     fn form_runs(&mut self, plan: &Plan, links: &Links, limits: Segmentation) {
         self.runs.clear();
         for touched in &plan.touched {
-            let chain =
-                links.get(touched.link).and_then(|link| link.streams[touched.lane].chain.ends);
-            let mut next = chain.map(|(first, _)| first);
+            let Some(link) = links.get(touched.link) else { continue };
+            let mut next = link.streams[touched.lane].chain.ends.map(|(first, _)| first);
             let mut run: Option<Run> = None;
             while let Some(index) = next {
                 let packet = &plan.packets[index as usize];
@@ -115,7 +121,7 @@ impl Emission {
                 if packet.frames == 0 {
                     continue;
                 }
-                let bytes = PACKET_HEADER_BYTES + packet.body_bytes;
+                let bytes = link.packet_bytes(touched.lane, packet.body_bytes);
                 let slices = 1 + packet.span_count;
                 run = match run.and_then(|run| run.with(bytes, slices, limits)) {
                     Some(grown) => Some(grown),
@@ -129,51 +135,56 @@ impl Emission {
         }
     }
 
-    /// Numbers the packets and writes their headers, in the order of the runs.
-    fn write_headers(&mut self, plan: &Plan, links: &mut Links, lanes: &Lanes, now_ns: u64) {
+    /// Numbers the packets and writes their headers, or seals them, in the order of the runs.
+    /// Returns how many there are.
+    fn write_packets(
+        &mut self,
+        plan: &Plan,
+        links: &mut Links,
+        lanes: &Lanes,
+        now_ns: u64,
+    ) -> usize {
         self.headers.clear();
-        for run in &self.runs {
+        self.sealed.clear();
+        let mut packets = 0;
+        for run in &mut self.runs {
             let Some(link) = links.get_mut(run.link) else { continue };
-            let stream = &mut link.streams[run.lane];
+            let stream = &link.streams[run.lane];
             let before = (stream.first_event, stream.sequence);
-            for (index, packet) in plan.packets_from(run.first).take(run.packets).enumerate() {
-                let bytes = PACKET_HEADER_BYTES + packet.body_bytes;
-                let mut flags = PacketFlags::SEQUENCED;
-                if run.padding(index, bytes) > 0 {
-                    flags = flags | PacketFlags::PADDED;
-                }
-                if link.multicast {
-                    flags = flags | PacketFlags::MULTICAST;
-                }
-                let header = PacketHeader {
-                    flags,
-                    lane: u8::try_from(run.lane).unwrap_or(0),
-                    frame_count: packet.frames,
-                    length: u32::try_from(bytes).unwrap_or(u32::MAX),
-                    session: link.session,
-                    source: link.source,
-                    sequence: stream.sequence,
-                    first_event: stream.first_event,
-                };
-                let hash = hash_of(plan.spans_of(packet), lanes);
-                self.headers.push(header.encode(Some(hash)));
-                if link.flow != FlowControl::Off {
-                    stream.credit.charge(bytes);
-                }
-                stream.sequence += 1;
-                stream.first_event += u64::from(packet.frames);
+            if link.mode(run.lane).is_some() {
+                self.sealed.seal_run(run, link, (plan, lanes), now_ns);
+            } else {
+                write_headers(&mut self.headers, run, link, (plan, lanes));
             }
+            packets += run.packets;
+            let stream = &mut link.streams[run.lane];
             stream.tail.due_ns = now_ns + TAIL_MARKER_NS;
             stream.tail.markers_left = TAIL_MARKERS;
             let (events, packets) = (stream.first_event - before.0, stream.sequence - before.1);
             link.counters.add(run.lane, events, packets);
         }
+        packets
+    }
+}
+
+/// Numbers the packets of a run in clear and writes their headers.
+fn write_headers(
+    headers: &mut Vec<[u8; PACKET_HEADER_BYTES]>,
+    run: &Run,
+    link: &mut Link,
+    (plan, lanes): (&Plan, &Lanes),
+) {
+    for (index, packet) in plan.packets_from(run.first).take(run.packets).enumerate() {
+        let bytes = PACKET_HEADER_BYTES + packet.body_bytes;
+        let header = link.header(run.lane, packet.frames, bytes, run.padding(index, bytes) > 0);
+        headers.push(header.encode(Some(hash_of(plan.spans_of(packet), lanes))));
+        link.advance(run.lane, &header);
     }
 }
 
 /// The frames of a span, in place in their ring.
 #[inline]
-fn frames_of<'a>(span: &Span, lanes: &'a Lanes) -> &'a [u8] {
+pub(super) fn frames_of<'a>(span: &Span, lanes: &'a Lanes) -> &'a [u8] {
     let batch = lanes[span.ring.lane][span.ring.index].consumer.peek();
     &batch[span.offset..span.offset + span.bytes]
 }
@@ -196,20 +207,25 @@ impl<T: Transmit> Sender<T> {
     pub(super) fn send_plan(&mut self, now_ns: u64) -> usize {
         let limits = self.transport.segmentation();
         self.emission.form_runs(&self.plan, &self.links, limits);
-        self.emission.write_headers(&self.plan, &mut self.links, &self.lanes, now_ns);
+        let packets = self.emission.write_packets(&self.plan, &mut self.links, &self.lanes, now_ns);
         self.transmit();
-        self.count_sent();
+        self.count_sent(packets);
         self.end_streams();
-        self.emission.headers.len()
+        packets
     }
 
     /// Builds the slices and messages over headers and rings, and sends them.
     fn transmit(&mut self) {
-        let Emission { headers, runs, slices, ends, messages } = &mut self.emission;
+        let Emission { headers, sealed, runs, slices, ends, messages } = &mut self.emission;
         let mut pointed: Vec<IoSlice<'_>> = recycle(std::mem::take(slices));
         ends.clear();
         let mut headers = headers.iter();
         for run in runs.iter() {
+            if run.sealed.is_some() {
+                pointed.push(IoSlice::new(sealed.run(run)));
+                ends.push(pointed.len());
+                continue;
+            }
             for (index, packet) in self.plan.packets_from(run.first).take(run.packets).enumerate() {
                 let Some(header) = headers.next() else { break };
                 pointed.push(IoSlice::new(header));
@@ -228,7 +244,9 @@ impl<T: Transmit> Sender<T> {
         for (run, end) in runs.iter().zip(ends.iter()) {
             let own = &pointed[from..*end];
             from = *end;
-            let Some(link) = self.links.get(run.link) else { continue };
+            // Of a sealed run everything may have been shed.
+            let link = self.links.get(run.link).filter(|_| run.packets > 0);
+            let Some(link) = link else { continue };
             ready.push(Message {
                 destination: &link.destination,
                 slices: own,
@@ -254,11 +272,12 @@ impl<T: Transmit> Sender<T> {
         *slices = recycle(pointed);
     }
 
-    fn count_sent(&self) {
+    fn count_sent(&self, packets: usize) {
         let events: u64 = self.plan.packets.iter().map(|packet| u64::from(packet.frames)).sum();
         self.counters.add(Counter::EventsTaken, events);
-        self.counters.add(Counter::EventsSent, events);
-        self.counters.add(Counter::PacketsSent, self.emission.headers.len() as u64);
+        self.counters.add(Counter::EventsSent, events - self.emission.sealed.shed());
+        self.counters.add(Counter::PacketsSent, packets as u64);
+        self.count_sealed();
     }
 
     /// Forgets the plan's chains and lists the streams whose tail will need marking.

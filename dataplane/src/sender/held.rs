@@ -1,6 +1,6 @@
 //! Streams whose peers take no more now: when they may go on, and when to ask.
 
-use wireloom_wire::{LANES, PACKET_HEADER_BYTES, packet_charge};
+use wireloom_wire::{LANES, packet_charge};
 
 use super::Sender;
 use super::plan::Touched;
@@ -40,14 +40,14 @@ impl<T: Transmit> Sender<T> {
             };
             let stream = &mut link.streams[lane];
             let room = stream.credit.room(link.window.lane(lane), stream.sequence, now_ns);
-            let packet = packet_charge(PACKET_HEADER_BYTES + link.body_bytes);
+            let packet = packet_charge(link.overhead_bytes + link.body_bytes);
             if room >= packet || link.flow == FlowControl::Off {
                 stream.credit.release();
                 self.held.0.swap_remove(index);
                 continue;
             }
             if stream.credit.asks(now_ns) {
-                self.send_marker(id, lane, Counter::WindowQuestions);
+                self.send_marker(id, lane, Counter::WindowQuestions, now_ns);
                 asked += 1;
             }
             index += 1;

@@ -4,9 +4,7 @@
 //! packet may gather spans of several rings; a span is a run of whole frames lying side by side.
 
 use wireloom_ring::{record_length, record_spacing};
-use wireloom_wire::{
-    FRAME_HEADER_BYTES, LANES, PACKET_HEADER_BYTES, deadline_of, packet_charge, take_frames,
-};
+use wireloom_wire::{FRAME_HEADER_BYTES, LANES, deadline_of, packet_charge, take_frames};
 
 use crate::counters::{Counter, Counters};
 use crate::flow::FlowControl;
@@ -248,7 +246,7 @@ impl Plan {
             if chain.ends.is_none() {
                 chain.room = stream.credit.room(link.window.lane(lane), stream.sequence, now_ns);
             }
-            let charge = packet_charge(PACKET_HEADER_BYTES + link.body_bytes);
+            let charge = packet_charge(link.overhead_bytes + link.body_bytes);
             chain.room = chain.room.checked_sub(charge)?;
         }
         let packet = u32::try_from(self.packets.len()).expect("a cycle has few packets");

@@ -3,10 +3,11 @@
 
 use std::io::IoSlice;
 
-use wireloom_wire::{PACKET_HEADER_BYTES, PacketFlags, PacketHeader, body_hash};
+use wireloom_wire::PACKET_HEADER_BYTES;
 
 use super::Sender;
 use super::plan::Touched;
+use super::sealed::Marker;
 use crate::counters::Counter;
 use crate::io::{Message, Transmit};
 use crate::limits::{CYCLE_PACKETS_MAX, LINKS_MAX, TAIL_MARKER_NS, TAIL_MARKERS};
@@ -39,23 +40,13 @@ impl Tails {
     }
 }
 
-/// The empty packet that says where a stream stands.
-fn marker(link: &mut Link, lane: usize) -> [u8; PACKET_HEADER_BYTES] {
-    let multicast = if link.multicast { PacketFlags::MULTICAST } else { PacketFlags::empty() };
-    let stream = &mut link.streams[lane];
-    let header = PacketHeader {
-        flags: PacketFlags::SEQUENCED | multicast,
-        lane: u8::try_from(lane).unwrap_or(0),
-        frame_count: 0,
-        length: u32::try_from(PACKET_HEADER_BYTES).unwrap_or(0),
-        session: link.session,
-        source: link.source,
-        sequence: stream.sequence,
-        first_event: stream.first_event,
-    };
-    stream.sequence += 1;
+/// The empty packet that says where a stream stands; `None` when it cannot be sealed.
+fn marker(link: &mut Link, lane: usize, now_ns: u64) -> Option<Marker> {
+    let header = link.header(lane, 0, PACKET_HEADER_BYTES, false);
+    let marker = Marker::of(link, lane, &header, now_ns)?;
+    link.streams[lane].sequence += 1;
     link.counters.add(lane, 0, 1);
-    header.encode(Some(body_hash(&[])))
+    Some(marker)
 }
 
 impl<T: Transmit> Sender<T> {
@@ -77,7 +68,7 @@ impl<T: Transmit> Sender<T> {
                 let waits = 3_u64.pow(1 + TAIL_MARKERS - tail.markers_left);
                 tail.markers_left -= 1;
                 tail.due_ns = now_ns + TAIL_MARKER_NS * waits;
-                self.send_marker(touched.link, touched.lane, Counter::TailMarkers);
+                self.send_marker(touched.link, touched.lane, Counter::TailMarkers, now_ns);
                 marked += 1;
             }
             let due_ns = self.links.get(touched.link).map(|l| l.streams[touched.lane].tail.due_ns);
@@ -89,27 +80,27 @@ impl<T: Transmit> Sender<T> {
     }
 
     /// Marks every stream that ever sent: the last word of a closing sender.
-    pub(super) fn mark_every_tail(&mut self) {
+    pub(super) fn mark_every_tail(&mut self, now_ns: u64) {
         for slot in 0..self.links.0.len() {
             for lane in 0..wireloom_wire::LANES {
                 let Some(link) = self.links.0[slot].as_deref() else { break };
                 if link.streams[lane].sequence > 0 {
                     let id = link.id;
-                    self.send_marker(id, lane, Counter::TailMarkers);
+                    self.send_marker(id, lane, Counter::TailMarkers, now_ns);
                 }
             }
         }
     }
 
     /// Sends an empty packet that says where a stream stands, and counts it as what it is for.
-    pub(super) fn send_marker(&mut self, id: LinkId, lane: usize, counter: Counter) {
+    pub(super) fn send_marker(&mut self, id: LinkId, lane: usize, counter: Counter, now_ns: u64) {
         let Some(link) = self.links.get_mut(id) else { return };
-        let header = marker(link, lane);
-        let slices = [IoSlice::new(&header)];
+        let Some(marker) = marker(link, lane, now_ns) else { return };
+        let slices = [IoSlice::new(marker.bytes())];
         let message = Message {
             destination: &link.destination,
             slices: &slices,
-            bytes: header.len(),
+            bytes: marker.bytes().len(),
             segment_bytes: 0,
             datagrams: 1,
         };
@@ -117,7 +108,7 @@ impl<T: Transmit> Sender<T> {
         if sent.messages == 1 {
             self.counters.add(counter, 1);
             self.counters.add(Counter::PacketsSent, 1);
-            self.counters.add(Counter::BytesSent, header.len() as u64);
+            self.counters.add(Counter::BytesSent, marker.bytes().len() as u64);
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod flow;
 mod pair;
+mod sealed;
 
 use wireloom_dataplane::command::SenderCommand;
 use wireloom_dataplane::counters::Counter;

@@ -4,6 +4,10 @@ use std::io::IoSlice;
 
 use wireloom_dataplane::io::{DATAGRAM_BYTES_MAX, Destination, Message, SLICES_MAX};
 
+use wireloom_wire::{
+    FRAME_HEADER_BYTES, NodeId, PACKET_HEADER_BYTES, PacketFlags, PacketHeader, SessionId,
+};
+
 use crate::rig::{Backend, pattern};
 
 pub(crate) fn single_datagrams_of_every_length(backend: &Backend) {
@@ -120,6 +124,39 @@ pub(crate) fn runs_beyond_every_limit_are_cut_smaller(backend: &Backend) {
         let expected: Vec<_> = run.chunks(segment_bytes).collect();
         rig.expect(0, &expected);
     }
+}
+
+/// Of packets that lie in the socket together, those of more urgent lanes come first.
+pub(crate) fn packets_that_came_together_are_shown_by_lane(backend: &Backend) {
+    let mut rig = backend.rig(1);
+    let packet = |lane, frames: usize| {
+        let bytes = PACKET_HEADER_BYTES + frames * FRAME_HEADER_BYTES;
+        let header = PacketHeader {
+            flags: PacketFlags::SEQUENCED,
+            lane,
+            frame_count: frames as u16,
+            length: bytes as u32,
+            session: SessionId(1),
+            source: NodeId(1),
+            sequence: 0,
+            first_event: 0,
+        };
+        let mut packet = header.encode(None).to_vec();
+        packet.resize(bytes, 0);
+        packet
+    };
+    // Of unlike lengths, so that the kernel joins none.
+    let sent = [packet(3, 1), packet(1, 4), packet(0, 2), packet(1, 3)];
+    for packet in &sent {
+        rig.send_bytes(0, packet, 0);
+    }
+    rig.expect(0, &[&sent[2], &sent[1], &sent[3], &sent[0]]);
+    // What is no packet has no lane: everything stays as it came.
+    let sent = [packet(3, 1), packet(0, 2), vec![1, 0, 0, 7]];
+    for packet in &sent {
+        rig.send_bytes(0, packet, 0);
+    }
+    rig.expect(0, &sent);
 }
 
 pub(crate) fn order_holds_across_kinds_and_calls(backend: &Backend) {

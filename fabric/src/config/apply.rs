@@ -62,6 +62,9 @@ impl NodeBuilder {
         for service in services.announce {
             self = self.service(&service);
         }
+        if config.is_said(&[Id::Insecure]) {
+            self.insecure = config.security().insecure;
+        }
         if !config.rules().is_empty() {
             self = self.rules(config.rules().clone());
         }

@@ -64,6 +64,7 @@ pub(super) enum Id {
     Join,
     Replication,
     Encryption,
+    Insecure,
 }
 
 const fn ms(milliseconds: u64) -> Duration {
@@ -279,6 +280,10 @@ pub(super) const KEYS: &[Key] = &[
             "false",
             "nothing is encrypted in this version: events can be read",
         )),
+    Key::new(Id::Insecure, ("security", "insecure"), Kind::Flag, "false").means(
+        "Whether other hosts may reach a node that has no certificate: without this word it does \
+         not start there.",
+    ),
 ];
 
 /// The key of this place.

@@ -7,12 +7,13 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::Config;
+use super::complaints::FILE_BYTES_MAX;
 use super::fault::{ConfigError, Fault, Source};
 use super::key::{Key, VARIABLE_PREFIX};
 use super::keys::{Id, KEYS, find, sections};
 use super::nearest::nearest;
 use super::profile::Profile;
-use super::toml_text::{FILE_BYTES_MAX, Read, read, unknown};
+use super::toml_text::{Read, read, unknown};
 use super::value::{Value, quoted};
 use crate::rules::{Rule, RuleSet, faults_of};
 

@@ -102,6 +102,8 @@ pub struct ClusterSettings {
 pub struct SecuritySettings {
     /// Whether links and packets are to be encrypted.
     pub encryption: bool,
+    /// Whether other hosts may reach a node without a certificate.
+    pub insecure: bool,
 }
 
 impl Config {
@@ -193,7 +195,10 @@ impl Config {
     /// What `[security]` says.
     #[must_use]
     pub fn security(&self) -> SecuritySettings {
-        SecuritySettings { encryption: self.flag(Id::Encryption) }
+        SecuritySettings {
+            encryption: self.flag(Id::Encryption),
+            insecure: self.flag(Id::Insecure),
+        }
     }
 
     // A key's kind says which of these reads it; the table's test holds defaults to their kinds,

@@ -37,7 +37,7 @@ impl Form {
     /// Whether `text` has this form.
     pub(super) fn fits(self, text: &str) -> bool {
         match self {
-            Self::Name => (1..=255).contains(&text.len()) && !text.contains(char::is_control),
+            Self::Name => is_name(text),
             Self::Listen => host_and_port(text).is_some_and(|host| !is_group(host)),
             Self::Peer => {
                 host_and_port(text).is_some_and(|host| !is_group(host)) && !text.ends_with(":0")
@@ -48,6 +48,11 @@ impl Form {
             Self::Interface => interface(text).is_some(),
         }
     }
+}
+
+/// Whether a node may be called so.
+pub(crate) fn is_name(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 /// The host of `HOST:PORT`, where both can be.

@@ -1,14 +1,11 @@
 //! From the text of a TOML file to values with places, and to everything that is wrong with it.
 //!
-//! Hostile text costs at most a fixed amount: its length is bounded here, the depth of its tables
-//! by the parser, the faults that are told by [`super::fault`].
-
-use std::collections::HashSet;
-use std::sync::Arc;
+//! Hostile text costs at most a fixed amount: see [`super::complaints`].
 
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::fault::{FAULTS_MAX, Fault, Source};
+use super::complaints::Complaints;
+use super::fault::Fault;
 use super::key::Key;
 use super::keys::{KEYS, find, sections};
 use super::layers::Said;
@@ -18,9 +15,6 @@ use crate::rules::{RULES_MAX, Rule, rule_of};
 
 /// Tables of rules, which are no section: there may be many.
 const RULE: &str = "rule";
-
-/// A longer file is refused unread: twenty times one that says and explains everything.
-pub const FILE_BYTES_MAX: usize = 256 << 10;
 
 /// What a file says, and everything that is wrong with it.
 #[derive(Debug, Default)]
@@ -42,158 +36,83 @@ pub(crate) fn read_rules(name: &str, bytes: &[u8]) -> (Vec<Rule>, Vec<Fault>) {
 }
 
 fn read_as(name: &str, bytes: &[u8], only_rules: bool) -> Read {
-    let mut reading = Reading {
-        name: name.into(),
-        text: "",
-        only_rules,
-        said: Vec::new(),
-        rules: Vec::new(),
-        faults: Vec::new(),
-    };
-    reading.bytes(bytes);
-    let Reading { said, rules, faults, .. } = reading;
-    Read { said, rules, faults }
+    let told = Complaints::new(name);
+    let mut reading = Reading { told, only_rules, said: Vec::new(), rules: Vec::new() };
+    if let Some(table) = reading.told.table(bytes) {
+        reading.document(table.get_ref());
+    }
+    let Reading { told, said, rules, .. } = reading;
+    Read { said, rules, faults: told.into_faults() }
 }
 
 struct Reading<'a> {
-    name: Arc<str>,
-    text: &'a str,
+    told: Complaints<'a>,
     only_rules: bool,
     said: Vec<Said>,
     rules: Vec<Rule>,
-    faults: Vec<Fault>,
 }
 
-impl<'a> Reading<'a> {
-    fn bytes(&mut self, bytes: &'a [u8]) {
-        if bytes.len() > FILE_BYTES_MAX {
-            let problem = || format!("longer than {FILE_BYTES_MAX} bytes, so no configuration");
-            return self.fault(None, None, problem);
-        }
-        match std::str::from_utf8(bytes) {
-            Ok(text) => {
-                self.text = text;
-                self.document(text);
-            }
-            Err(error) => {
-                let good = &bytes[..error.valid_up_to()];
-                self.text = std::str::from_utf8(good).unwrap_or_default();
-                let at = self.text.len();
-                self.fault(Some(at), None, || "not UTF-8 from here on".to_owned());
-            }
-        }
-    }
-
-    fn document(&mut self, text: &str) {
-        let (table, errors) = DeTable::parse_recoverable(text);
-        // What follows from broken syntax is not told again as a wrong value of the same line.
-        let mut broken = HashSet::new();
-        for error in &errors {
-            let at = error.span().map(|span| span.start);
-            if self.tells() {
-                broken.extend(at.map(|at| self.position(at).0));
-            }
-            self.fault(at, None, || format!("not TOML: {}", error.message()));
-        }
-        for (name, value) in table.get_ref() {
+impl Reading<'_> {
+    fn document(&mut self, table: &DeTable<'_>) {
+        for (name, value) in table {
             match value.get_ref() {
-                DeValue::Array(rules) if name.get_ref() == RULE => self.rules(rules, &broken),
+                DeValue::Array(rules) if name.get_ref() == RULE => self.rules(rules),
                 _ if self.only_rules || name.get_ref() == RULE => {
                     let problem = || {
                         "rules stand in [[rule]] with two brackets, and a file of rules has \
                          nothing else"
                             .to_owned()
                     };
-                    self.fault_unless(&broken, name.span().start, None, problem);
+                    self.told.unless_broken(name.span().start, None, problem);
                 }
                 DeValue::Table(keys) if sections().any(|section| section == name.get_ref()) => {
-                    self.section(name.get_ref(), keys, &broken);
+                    self.section(name.get_ref(), keys);
                 }
                 other => {
                     let problem = || stray(name.get_ref(), other);
-                    self.fault_unless(&broken, name.span().start, None, problem);
+                    self.told.unless_broken(name.span().start, None, problem);
                 }
             }
         }
     }
 
-    fn section(&mut self, section: &str, keys: &DeTable<'_>, broken: &HashSet<usize>) {
+    fn section(&mut self, section: &str, keys: &DeTable<'_>) {
         for (name, value) in keys {
             let Some(key) = find(section, name.get_ref()) else {
                 let problem = || unknown(section, name.get_ref());
-                self.fault_unless(broken, name.span().start, None, problem);
+                self.told.unless_broken(name.span().start, None, problem);
                 continue;
             };
             let at = value.span().start;
             match key.value_in(value.get_ref()) {
-                Ok(value) => self.said.push(Said { key, value, source: self.place(Some(at)) }),
-                Err(problem) => self.fault_unless(broken, at, Some(key.path()), || problem),
+                Ok(value) => {
+                    self.said.push(Said { key, value, source: self.told.place(Some(at)) });
+                }
+                Err(problem) => self.told.unless_broken(at, Some(key.path()), || problem),
             }
         }
     }
 
     /// The tables of `[[rule]]`, in their order.
-    fn rules(&mut self, rules: &DeArray<'_>, broken: &HashSet<usize>) {
+    fn rules(&mut self, rules: &DeArray<'_>) {
         for rule in rules {
             let at = rule.span().start;
             if self.rules.len() == RULES_MAX {
-                return self.fault(Some(at), None, || format!("more than {RULES_MAX} rules"));
+                return self.told.fault(Some(at), None, || format!("more than {RULES_MAX} rules"));
             }
             let DeValue::Table(table) = rule.get_ref() else {
                 let problem = || "a rule is a table: write [[rule]] and its keys below".to_owned();
-                self.fault_unless(broken, at, None, problem);
+                self.told.unless_broken(at, None, problem);
                 continue;
             };
-            let mut wrong = Vec::new();
-            let read = rule_of(table, (at, self.place(Some(at))), &mut |at, key, problem| {
+            let told = &mut self.told;
+            let place = told.place(Some(at));
+            let read = rule_of(table, (at, place), &mut |at, key, problem| {
                 let key = key.map_or_else(|| RULE.to_owned(), |key| format!("{RULE}.{key}"));
-                wrong.push((at, key, problem));
+                told.unless_broken(at, Some(key), || problem);
             });
             self.rules.extend(read);
-            for (at, key, problem) in wrong {
-                self.fault_unless(broken, at, Some(key), || problem);
-            }
         }
-    }
-
-    /// A fault of a line whose syntax is whole.
-    fn fault_unless(
-        &mut self,
-        broken: &HashSet<usize>,
-        at: usize,
-        key: Option<String>,
-        problem: impl FnOnce() -> String,
-    ) {
-        if !self.tells() || !broken.contains(&self.position(at).0) {
-            self.fault(Some(at), key, problem);
-        }
-    }
-
-    /// Whether one more fault is told. Beyond, only their number counts: finding the line and the
-    /// nearest word of each of a hundred thousand would take its time.
-    fn tells(&self) -> bool {
-        self.faults.len() < FAULTS_MAX
-    }
-
-    fn fault(&mut self, at: Option<usize>, key: Option<String>, problem: impl FnOnce() -> String) {
-        let fault = if self.tells() {
-            Fault { place: self.place(at), key, problem: problem() }
-        } else {
-            Fault { place: self.place(None), key: None, problem: String::new() }
-        };
-        self.faults.push(fault);
-    }
-
-    fn place(&self, at: Option<usize>) -> Source {
-        let (line, column) = at.map_or((0, 0), |at| self.position(at));
-        Source::File { name: Arc::clone(&self.name), line, column }
-    }
-
-    /// Line and column, from 1, of a place in the text.
-    fn position(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 }
 

@@ -23,8 +23,9 @@ use crate::outcome::{NoRoute, Refused};
 use crate::router::Router;
 use crate::shared::Shared;
 use crate::target::Target;
+use crate::trace::anchor::Anchor;
 use crate::trace::failure::cut_text;
-use crate::trace::span::{ALL_OF_IT, ns};
+use crate::trace::span::ALL_OF_IT;
 use crate::trace::traceparent::Hex;
 use crate::trace::{OPERATION_BYTES_MAX, ids};
 
@@ -215,6 +216,7 @@ impl Tracer {
             router: Router::new(Arc::clone(shared)),
             shared: Arc::clone(shared),
             settings,
+            anchor: anchor(shared),
         };
         let thread = std::thread::Builder::new().name("wl-tracer".into());
         let thread = Some(thread.spawn(move || teller.run())?);
@@ -267,6 +269,7 @@ struct Teller {
     shared: Arc<Shared>,
     router: Router,
     settings: TraceSettings,
+    anchor: Anchor,
 }
 
 impl Teller {
@@ -275,6 +278,7 @@ impl Teller {
         crate::trace::layer::silence_this_thread();
         loop {
             let is_closed = self.queues.is_closed.load(Ordering::Acquire);
+            self.anchor = self.anchor.follow(anchor(&self.shared));
             // Failed ones first, and at most what the queues hold: then the flag is looked at.
             for _ in 0..self.queues.failed.capacity() {
                 match self.queues.failed.pop() {
@@ -324,11 +328,6 @@ impl Teller {
         });
     }
 
-    /// A moment by the node's clock, ns since the Unix epoch.
-    fn unix_ns(&self, moment: Instant) -> u64 {
-        self.shared.unix_ns().saturating_sub(ns(moment.elapsed()))
-    }
-
     #[cfg(feature = "tracing")]
     fn report(&self, report: &Report) -> ErrorReport {
         ErrorReport {
@@ -337,7 +336,7 @@ impl Teller {
             message: report.message.clone(),
             recoverable: true,
             stack: report.place.clone(),
-            timestamp_ns: self.unix_ns(report.at),
+            timestamp_ns: self.anchor.unix_ns(report.at),
         }
     }
 
@@ -349,7 +348,7 @@ impl Teller {
             parent_span_id: parent.unwrap_or_default(),
             operation: cut_text(span.operation, OPERATION_BYTES_MAX),
             node: self.shared.name().to_owned(),
-            started_ns: self.unix_ns(span.ended).saturating_sub(span.duration_ns),
+            started_ns: self.anchor.unix_ns(span.ended).saturating_sub(span.duration_ns),
             duration_ns: span.duration_ns,
             busy_ns: if span.busy_ns == ALL_OF_IT { span.duration_ns } else { span.busy_ns },
             outcome: span.outcome,
@@ -357,6 +356,10 @@ impl Teller {
             metadata: span.metadata.clone(),
         }
     }
+}
+
+fn anchor(shared: &Shared) -> Anchor {
+    Anchor { moment: Instant::now(), unix_ns: shared.unix_ns() }
 }
 
 /// Why no collector took it.

@@ -11,7 +11,7 @@ use wireloom_wire::{Control, StreamPoint, decode_packet};
 
 use crate::cuts::Proxy;
 use crate::hostile::{answer, dial, encoded, hello};
-use crate::support::{Numbered, PATIENCE, Seen, counted, eventually, node, patiently};
+use crate::support::{Numbered, PATIENCE, Seen, again, counted, eventually, node, patiently};
 
 /// Much less than any time after which a link is given up.
 const SOON: Duration = Duration::from_secs(2);
@@ -295,8 +295,9 @@ fn a_node_that_starts_again_gets_and_sends_on_by_one_connection() {
         patiently(|| back.publish(&Numbered::new(number)));
     }
     eventually("an attempt in vain", || counted(&far, "links_unreachable") > 0);
-    let near = node("near").listen(&address.to_string()).reliable(settings).start().expect("again");
+    let near = again("near", address).reliable(settings).start().expect("starts again");
     let second = Seen::by(&near);
+    near.accept().expect("it runs");
     let mut there = publisher(&near, &far);
     goes_on(&mut there, 10..20);
     goes_on(&mut back, 20..30);

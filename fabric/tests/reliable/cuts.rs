@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use wireloom::{ReliableSettings, Target};
 
-use crate::support::{Numbered, Seen, eventually, node, patiently};
+use crate::support::{Numbered, Seen, again, eventually, node, patiently};
 
 /// Passes bytes on between who dials it and `to`, and cuts each link after some of them.
 pub(crate) struct Proxy {
@@ -142,8 +142,9 @@ fn a_receiver_that_starts_again_gets_everything_and_nothing_it_had_acknowledged(
     drop(desk);
     let acknowledged = feed.ledger().reliable.delivered;
     publish(&mut publisher, 20_000..21_000);
-    let desk = node("desk").listen(&address.to_string()).start().expect("starts again");
+    let desk = again("desk", address).start().expect("starts again");
     let second = Seen::by(&desk);
+    desk.accept().expect("it runs");
     publish(&mut publisher, 21_000..40_000);
     eventually("every acknowledgement", || feed.ledger().reliable.in_flight == 0);
     let (first, second) = (first.numbers(), second.numbers());

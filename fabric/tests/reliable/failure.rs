@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use wireloom::{Delivery, ReliableSettings, Target, Undelivered};
 
-use crate::support::{Numbered, PATIENCE, Seen, counted, eventually, hasty, node, patiently};
+use crate::support::{
+    Numbered, PATIENCE, Seen, again, counted, eventually, hasty, node, patiently,
+};
 
 /// An address at which nobody listens.
 fn nobody() -> SocketAddr {
@@ -49,6 +51,45 @@ fn nobody_there_is_told_by_receipt_dead_letter_and_ledger() {
 }
 
 #[test]
+fn a_node_that_accepts_later_has_its_handlers_before_its_events() {
+    let desk = node("desk").start().expect("starts");
+    let address = desk.address();
+    let feed = node("feed").start().expect("starts");
+    let mut publisher = feed.publisher::<Numbered>(&Target::Reliable(address)).expect("a route");
+    drop(desk);
+    for number in 0..100 {
+        publisher.publish(&Numbered::new(number)).expect("accepted");
+    }
+    let desk = again("desk", address).start().expect("starts again");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(desk.ledger().received.events, 0);
+    let seen = Seen::by(&desk);
+    desk.accept().expect("it runs");
+    eventually("all events", || seen.numbers().len() == 100);
+    assert_eq!(seen.numbers(), (0..100).collect::<Vec<_>>());
+    eventually("acknowledged", || feed.ledger().reliable.delivered == 100);
+}
+
+#[test]
+fn a_node_that_accepts_later_takes_nothing_by_its_own_lines_either() {
+    let (desk, feed) = (node("desk").accept_later().start().expect("starts"), node("feed"));
+    let feed = feed.start().expect("starts");
+    let mut back = desk.publisher::<Numbered>(&Target::Reliable(feed.address())).expect("a route");
+    let accepted = back.publish(&Numbered::new(7)).expect("accepted");
+    let receipt = back.receipt(accepted).expect("reliable");
+    assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+    let target = Target::Reliable(desk.address());
+    let mut publisher = feed.publisher::<Numbered>(&target).expect("a route");
+    publisher.publish(&Numbered::new(0)).expect("accepted");
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(desk.ledger().received.events, 0);
+    let seen = Seen::by(&desk);
+    desk.accept().expect("it runs");
+    eventually("the event", || seen.numbers() == [0]);
+    assert_eq!(counted(&feed, "links_dialled"), 0, "by the line of the desk");
+}
+
+#[test]
 fn a_peer_that_starts_again_after_all_attempts_but_in_time_gets_its_events() {
     let first = node("desk").start().expect("starts");
     let address = first.address();
@@ -59,8 +100,9 @@ fn a_peer_that_starts_again_after_all_attempts_but_in_time_gets_its_events() {
     let accepted = publisher.publish(&Numbered::new(7)).expect("accepted");
     let receipt = publisher.receipt(accepted).expect("reliable");
     eventually("more attempts than three", || counted(&feed, "links_unreachable") > 6);
-    let desk = node("desk").listen(&address.to_string()).start().expect("starts again");
+    let desk = again("desk", address).start().expect("starts again");
     let seen = Seen::by(&desk);
+    desk.accept().expect("it runs");
     assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
     assert_eq!(seen.numbers(), [7]);
 }
@@ -227,8 +269,9 @@ fn a_peer_that_comes_back_and_says_hello_is_not_waited_for_any_longer() {
     let mut publisher = feed.publisher::<Numbered>(&Target::Reliable(address)).expect("a route");
     publisher.publish(&Numbered::new(0)).expect("accepted");
     eventually("the failed attempt", || counted(&feed, "links_unreachable") == 1);
-    let desk = node("desk").listen(&address.to_string()).start().expect("starts again");
+    let desk = again("desk", address).start().expect("starts again");
     let seen = Seen::by(&desk);
+    desk.accept().expect("it runs");
     let mut back = desk.publisher::<Numbered>(&Target::Reliable(feed.address())).expect("a route");
     back.publish(&Numbered::new(1)).expect("accepted");
     seen.wait_for(1);

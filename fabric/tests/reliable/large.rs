@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use wireloom::{Delivery, Event, Node, Refused, ReliableSettings, Target, Undelivered};
 
 use crate::cuts::Proxy;
-use crate::support::{Numbered, PATIENCE, Seen, counted, eventually, hasty, node, patiently};
+use crate::support::{
+    Numbered, PATIENCE, Seen, again, counted, eventually, hasty, node, patiently,
+};
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 #[event(type = "blob")]
@@ -237,8 +239,9 @@ fn a_receiver_that_starts_again_gets_the_event_from_its_first_piece() {
     let again = std::thread::spawn(move || {
         eventually("a part of an event", || counted(&desk, "pieces_received") > 50);
         drop(desk);
-        let desk = node("desk").listen(&address.to_string()).start().expect("starts again");
+        let desk = again("desk", address).start().expect("starts again");
         let second = Blobs::by(&desk);
+        desk.accept().expect("it runs");
         (desk, second)
     });
     let mut accepted = Vec::new();

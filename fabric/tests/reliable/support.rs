@@ -1,5 +1,6 @@
 //! What the tests share: numbered events, nodes that keep what they see, patience.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,11 @@ pub(crate) fn hasty() -> ReliableSettings {
 
 pub(crate) fn node(name: &str) -> NodeBuilder {
     Node::builder(name)
+}
+
+/// A node in its next life: it takes events when its handlers stand.
+pub(crate) fn again(name: &str, address: SocketAddr) -> NodeBuilder {
+    node(name).listen(&address.to_string()).accept_later()
 }
 
 /// What a node has counted under a name.

@@ -38,7 +38,8 @@ fn by_name_by_service_and_to_whoever_answers() {
     adds(&desk);
     let seed = desk.address().to_string();
     // It listens on every interface: where it is to be reached, it finds out for each peer.
-    let client = builder("client").seed(&seed).listen("0.0.0.0:0").start().expect("starts");
+    let client =
+        builder("client").seed(&seed).listen("0.0.0.0:0").insecure().start().expect("starts");
     let wanted = Ready::peers(1).and(Ready::services(["adding"]));
     assert_eq!(client.ready(&wanted, PATIENCE), Ok(()));
     let mut router = client.router();

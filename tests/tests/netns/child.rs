@@ -101,7 +101,8 @@ fn start(settings: &Value) -> Node {
         backoff_max: ms("backoff_max_ms").unwrap_or(usual.backoff_max),
         ..usual
     };
-    let mut builder = Node::builder(text("name")).listen(text("listen")).reliable(reliable);
+    let mut builder =
+        Node::builder(text("name")).listen(text("listen")).insecure().reliable(reliable);
     if let Some(cluster) = settings["cluster"].as_str() {
         builder = builder.cluster(cluster);
     }

@@ -99,12 +99,25 @@ fn versions_lanes_and_reserved_bytes_are_refused() {
 fn reserved_flags_are_refused_and_named() {
     for (flag, name) in PacketFlags::NAMES {
         let refused = refusal(|bytes| bytes[1] |= flag.bits());
-        let reserved = ["SEALED", "COMPRESSED", "KEY_PHASE"].contains(&name);
-        // A packet of a stream is no status packet.
-        let refuses = reserved || name == "STATUS";
+        let reserved = name == "COMPRESSED";
+        // A packet of a stream is no status packet, and one with a checksum is not sealed.
+        let refuses = reserved || ["SEALED", "CLEAR", "STATUS"].contains(&name);
         assert_eq!(refused, refuses.then_some(PacketError::Flags), "{name}");
         assert_eq!(!flag.unsupported().is_empty(), reserved, "{name}");
     }
+}
+
+#[test]
+fn a_sealed_packet_is_refused_by_its_own_name_where_nobody_looks_for_keys() {
+    let sealed = |flags: PacketFlags| {
+        let mut bytes = packet(false);
+        bytes[FLAGS_OFFSET] |= flags.bits();
+        decode_packet(&bytes, false).err()
+    };
+    assert_eq!(sealed(PacketFlags::SEALED), Some(PacketError::Sealed));
+    assert_eq!(sealed(PacketFlags::SEALED | PacketFlags::CLEAR), Some(PacketError::Sealed));
+    assert_eq!(sealed(PacketFlags::SEALED | PacketFlags::STATUS), Some(PacketError::Flags));
+    assert_eq!(sealed(PacketFlags::CLEAR), Some(PacketError::Flags));
 }
 
 #[test]

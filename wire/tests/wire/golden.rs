@@ -112,6 +112,19 @@ fn the_status_packet_is_written_as_drawn_and_read_back() {
 }
 
 #[test]
+fn the_sealed_packet_has_its_key_set_slot_counter_and_tag_where_they_are_drawn() {
+    let bytes = golden("sealed");
+    let sealed = decode_sealed(&bytes).unwrap();
+    let body_bytes = bytes.len() - PACKET_HEADER_BYTES - TAG_BYTES;
+    let mut expected = header(1, &bytes[PACKET_HEADER_BYTES..]);
+    expected.flags = PacketFlags::SEQUENCED | PacketFlags::SEALED;
+    let seal = Seal { set: KeySetId(0xbeef), slot: 1, counter: (3 << 22) + 5 };
+    assert_eq!((sealed.header, sealed.seal, sealed.body().len()), (expected, seal, body_bytes));
+    assert_eq!(expected.encode_sealed(&seal), bytes[..PACKET_HEADER_BYTES]);
+    assert_eq!(decode_packet(&bytes, false).err(), Some(PacketError::Sealed));
+}
+
+#[test]
 fn the_hello_is_written_as_drawn_and_read_back() {
     let mut streams = [StreamPoint::default(); HELLO_STREAMS_MAX];
     streams[0] = StreamPoint { lane: 2, pieces: false, session: 0x5e55_1077, sequence: 1_000 };
@@ -286,6 +299,7 @@ fn limits_stand_in_their_table() {
         ("PACKET_HEADER_BYTES", PACKET_HEADER_BYTES),
         ("FRAME_HEADER_BYTES", FRAME_HEADER_BYTES),
         ("PACKET_PADDING_BYTES_MAX", PACKET_PADDING_BYTES_MAX),
+        ("TAG_BYTES", TAG_BYTES),
         ("NAME_BYTES_MAX", NAME_BYTES_MAX),
         ("LANES", LANES),
         ("LINK_PROTOCOL", usize::from(LINK_PROTOCOL)),

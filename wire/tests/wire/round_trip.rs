@@ -16,7 +16,9 @@ prop_compose! {
         first_event in any::<u64>(),
     ) -> PacketHeader {
         let flags = PacketFlags::from_bits(flags & PacketFlags::SUPPORTED.bits());
-        let flags = flags.without(PacketFlags::CHECKSUMMED);
+        // What keys a packet has is not said by flags.
+        let sealed = PacketFlags::SEALED | PacketFlags::CLEAR;
+        let flags = flags.without(PacketFlags::CHECKSUMMED).without(sealed);
         let status = flags.contains(PacketFlags::STATUS);
         PacketHeader {
             flags: if status { PacketFlags::STATUS } else { flags },

@@ -12,7 +12,7 @@ use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use wireloom_wire::NodeId;
 
-use crate::tls::{Credentials, IdentityError, PeerIdentity};
+use crate::tls::{Credentials, IdentityError, PeerIdentity, Trust};
 
 #[derive(Debug)]
 struct AnyName(Arc<RootCertStore>, rustls::crypto::WebPkiSupportedAlgorithms);
@@ -54,6 +54,33 @@ impl ServerCertVerifier for AnyName {
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.1.supported_schemes()
+    }
+}
+
+type PeerOf = dyn Fn(&[CertificateDer<'_>]) -> Result<PeerIdentity, IdentityError> + Send + Sync;
+
+struct Known {
+    client: Arc<rustls::ClientConfig>,
+    server: Arc<rustls::ServerConfig>,
+    peer: Box<PeerOf>,
+    moved: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Trust for Known {
+    fn client_config(&self) -> Arc<rustls::ClientConfig> {
+        Arc::clone(&self.client)
+    }
+
+    fn server_config(&self) -> Arc<rustls::ServerConfig> {
+        Arc::clone(&self.server)
+    }
+
+    fn peer_of(&self, chain: &[CertificateDer<'_>]) -> Result<PeerIdentity, IdentityError> {
+        (self.peer)(chain)
+    }
+
+    fn epoch(&self) -> u64 {
+        self.moved.load(std::sync::atomic::Ordering::Acquire)
     }
 }
 
@@ -133,14 +160,14 @@ impl Authority {
             if revoked.lock().expect("no panic").contains(&name) {
                 return Err(IdentityError::Revoked);
             }
-            Ok(PeerIdentity { node: NodeId(node), name })
+            Ok(PeerIdentity { node: NodeId(node), name, roles: Vec::new() })
         };
-        Credentials {
+        Credentials::new(Known {
             client: Arc::new(client),
             server: Arc::new(server),
-            peer: Arc::new(peer),
+            peer: Box::new(peer),
             moved: Arc::clone(&self.epoch),
-        }
+        })
     }
 
     pub(crate) fn revoke(&self, name: &str) {

@@ -1,0 +1,152 @@
+//! A policy in force between real nodes: what a receiver lets in by either way, what it lets out,
+//! and what is told of the rest.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use wireloom::{Event, Node, NodeId, Policy, Roles, Target};
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "metric.cpu")]
+struct Cpu {
+    percent: u32,
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "secret")]
+struct Secret {
+    number: u32,
+}
+
+const POLICY: &str = "[[role]]\nname = \"sensor\"\nnodes = \"good\"\n\
+    [[allow]]\nrole = \"sensor\"\nverb = \"publish\"\ntypes = \"metric.**\"\n\
+    [[deny]]\nnode = \"bad\"\nverb = \"*\"\ntypes = \"**\"\n";
+
+fn policy(text: &str) -> Option<Policy> {
+    Some(Policy::parse("p.toml", text).expect("a policy"))
+}
+
+fn node(name: &str) -> Node {
+    Node::builder(name).start().expect("a node on loopback")
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn count(node: &Node, name: &str) -> u64 {
+    let counters = node.counters();
+    counters.iter().find(|(meaning, _)| meaning.name == name).map_or(0, |(_, value)| *value)
+}
+
+/// Counts the events of a type.
+fn taken<E: Event>(node: &Node) -> Arc<AtomicU64> {
+    let taken = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&taken);
+    node.on::<E>(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+    })
+    .expect("a handler");
+    taken
+}
+
+#[test]
+fn what_a_peer_may_not_send_is_refused_by_either_way_counted_and_told() {
+    let (desk, good, bad) = (node("desk"), node("good"), node("bad"));
+    let cpu = taken::<Cpu>(&desk);
+    desk.apply_policy(policy(POLICY)).expect("room");
+    // Subscribed to after the policy came.
+    let secret = taken::<Secret>(&desk);
+    let at = desk.address();
+    for to in [Target::Node(at), Target::Reliable(at)] {
+        for from in [&good, &bad] {
+            let mut router = from.router();
+            router.route(&Cpu { percent: 1 }, &to).expect("sent");
+            router.route(&Secret { number: 1 }, &to).expect("sent");
+        }
+    }
+    let seen = || count(&desk, "events_unauthorized") + cpu.load(Ordering::Relaxed);
+    until("all have come", || seen() == 8);
+    assert_eq!((cpu.load(Ordering::Relaxed), secret.load(Ordering::Relaxed)), (2, 0));
+    let mut told: Vec<(String, String, &str, Option<String>, u64)> = desk
+        .audit()
+        .into_iter()
+        .map(|of| (of.node, of.event_type, of.decision, of.line, of.events))
+        .collect();
+    told.sort();
+    let line = Some("p.toml:8".to_owned());
+    assert_eq!(
+        told,
+        [
+            ("bad".to_owned(), "metric.cpu".to_owned(), "denied", line.clone(), 2),
+            ("bad".to_owned(), "secret".to_owned(), "denied", line, 2),
+            ("good".to_owned(), "secret".to_owned(), "denied", None, 2),
+        ]
+    );
+    assert!(desk.audit().is_empty(), "told once");
+    // This process's own events are nobody's business.
+    desk.router().route(&Secret { number: 2 }, &Target::Local).expect("local");
+    until("its own", || secret.load(Ordering::Relaxed) == 1);
+    // Another policy, live; then none.
+    let shadow = format!("mode = \"shadow\"\n{POLICY}");
+    assert!(desk.apply_policy(policy(&shadow)).expect("room").is_some());
+    bad.router().route(&Secret { number: 3 }, Target::Node(at)).expect("sent");
+    until("let through", || secret.load(Ordering::Relaxed) == 2);
+    assert_eq!(desk.audit()[0].decision, "would_deny");
+    desk.apply_policy(None).expect("room");
+    bad.router().route(&Secret { number: 4 }, Target::Node(at)).expect("sent");
+    until("no policy", || secret.load(Ordering::Relaxed) == 3);
+    assert_eq!(count(&desk, "events_refusable"), 1);
+    assert!(desk.close().balanced, "a refused event has its reason");
+}
+
+#[test]
+fn roles_come_from_elsewhere_too() {
+    let (desk, other) = (node("desk-2"), node("other"));
+    let cpu = taken::<Cpu>(&desk);
+    desk.apply_policy(policy(POLICY)).expect("room");
+    other.router().route(&Cpu { percent: 1 }, Target::Node(desk.address())).expect("sent");
+    until("refused", || count(&desk, "events_unauthorized") == 1);
+    let roles: BTreeMap<NodeId, Roles> =
+        [(other.id(), ["sensor"].into_iter().collect())].into_iter().collect();
+    desk.roles_from(Arc::new(roles)).expect("room");
+    other.router().route(&Cpu { percent: 2 }, Target::Node(desk.address())).expect("sent");
+    until("let in", || cpu.load(Ordering::Relaxed) == 1);
+}
+
+#[test]
+fn who_may_not_subscribe_is_not_sent_what_it_wants() {
+    let start = |name: &str, seed: Option<&Node>| {
+        let builder = Node::builder(name);
+        let builder = match seed {
+            Some(seed) => builder.seed(&seed.address().to_string()),
+            None => builder.seed("127.0.0.1:9"),
+        };
+        builder.start().expect("a node on loopback")
+    };
+    let desk = start("hub", None);
+    let (ear, wall) = (start("ear", Some(&desk)), start("wall", Some(&desk)));
+    let (heard, barred) = (taken::<Cpu>(&ear), taken::<Cpu>(&wall));
+    let send = || desk.router().route(&Cpu { percent: 1 }, &Target::Interested).is_ok();
+    until("both are known", || {
+        send() && heard.load(Ordering::Relaxed) > 0 && barred.load(Ordering::Relaxed) > 0
+    });
+    let only_ear = "[[allow]]\nnode = \"ear\"\nverb = \"subscribe\"\ntypes = \"metric.**\"\n";
+    let mut router = desk.router();
+    router.route(&Cpu { percent: 1 }, &Target::Interested).expect("both");
+    desk.apply_policy(policy(only_ear)).expect("room");
+    std::thread::sleep(Duration::from_millis(50));
+    let before = (heard.load(Ordering::Relaxed), barred.load(Ordering::Relaxed));
+    for _ in 0..10 {
+        router.route(&Cpu { percent: 2 }, &Target::Interested).expect("one");
+    }
+    until("the ear hears", || heard.load(Ordering::Relaxed) == before.0 + 10);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(barred.load(Ordering::Relaxed), before.1, "the wall hears nothing");
+}

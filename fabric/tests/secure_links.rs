@@ -1,0 +1,192 @@
+//! Nodes with certificates: reliable links are TLS, peers are who their certificates say, and who
+//! is not of the cluster gets no event and takes none.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use wireloom::identity::{Authority, CredentialPaths, Credentials, IssueRequest, OutDir};
+use wireloom::{Delivery, Event, Node, NodeBuilder, ReliableSettings, Target};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "parcel")]
+struct Parcel {
+    number: u64,
+    filler: Vec<u8>,
+}
+
+fn now_unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// An authority in a folder of its own, gone with the test.
+struct Cluster {
+    folder: PathBuf,
+    authority: Authority,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("wireloom-secure-links-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        let authority = Authority::create(&folder, "plant", now_unix_s()).expect("created");
+        Self { folder, authority }
+    }
+
+    fn credentials(&self, name: &str) -> Credentials {
+        let out = self.folder.join(name);
+        let request = IssueRequest::new(name);
+        self.authority
+            .issue(&request, &OutDir { folder: out.clone(), replace: true }, now_unix_s())
+            .expect("issued");
+        Credentials::load(CredentialPaths::of_node(&out, name)).expect("loaded")
+    }
+
+    fn node(&self, name: &str) -> NodeBuilder {
+        Node::builder(name).credentials(&self.credentials(name))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Gives up soon.
+fn hasty() -> ReliableSettings {
+    ReliableSettings {
+        attempts: 3,
+        backoff_min: Duration::from_millis(5),
+        backoff_max: Duration::from_millis(20),
+        undelivered_after: Duration::from_millis(300),
+        ..ReliableSettings::default()
+    }
+}
+
+fn numbers_at(node: &Node) -> Arc<Mutex<Vec<u64>>> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let book = Arc::clone(&seen);
+    node.on::<Parcel>(move |parcel, _| {
+        let length = u64::try_from(parcel.filler.len()).expect("small");
+        assert!(parcel.filler.iter().all(|byte| u64::from(*byte) == parcel.number % 251));
+        assert!(length < 4 << 20);
+        book.lock().expect("no panic").push(parcel.number.to_native());
+    })
+    .expect("subscribes");
+    seen
+}
+
+fn parcel(number: u64, length: usize) -> Parcel {
+    Parcel { number, filler: vec![u8::try_from(number % 251).expect("small"); length] }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn counted(node: &Node, name: &str) -> u64 {
+    let counters = node.counters();
+    let found = counters.into_iter().filter(|(known, _)| known.name == name);
+    found.map(|(_, count)| count).sum()
+}
+
+#[test]
+fn events_small_and_large_go_both_ways_over_tls() {
+    let cluster = Cluster::new();
+    let desk = cluster.node("desk").start().expect("starts");
+    let feed = cluster.node("feed").start().expect("starts");
+    let (at_desk, at_feed) = (numbers_at(&desk), numbers_at(&feed));
+    for (from, to, seen) in [(&feed, &desk, &at_desk), (&desk, &feed, &at_feed)] {
+        let target = Target::Reliable(to.address());
+        let mut publisher = from.publisher::<Parcel>(&target).expect("a route");
+        let mut last = None;
+        for number in 0..200 {
+            // A large one among them, in a stream of its own.
+            let length = if number == 100 { 3 << 20 } else { 100 };
+            until("room", || match publisher.publish(&parcel(number, length)) {
+                Ok(accepted) => {
+                    last = Some(accepted);
+                    true
+                }
+                Err(_) => false,
+            });
+        }
+        let receipt = publisher.receipt(last.expect("accepted")).expect("reliable");
+        assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+        until("all of them", || seen.lock().expect("no panic").len() == 200);
+        let mut small = seen.lock().expect("no panic").clone();
+        small.retain(|number| *number != 100);
+        assert_eq!(small, (0..200).filter(|number| *number != 100).collect::<Vec<_>>());
+    }
+    let handshakes = counted(&desk, "tls_handshakes") + counted(&feed, "tls_handshakes");
+    assert!(handshakes >= 2, "{handshakes}: both ends of a line count one");
+}
+
+#[test]
+fn who_is_not_of_the_cluster_reaches_nobody_and_is_reached_by_nobody() {
+    let (cluster, other) = (Cluster::new(), Cluster::new());
+    let desk = cluster.node("desk").start().expect("starts");
+    let seen = numbers_at(&desk);
+    let stranger = other.node("stranger").reliable(hasty()).start().expect("starts");
+    let plain = Node::builder("plain").reliable(hasty()).start().expect("starts");
+    let at_strangers = [numbers_at(&stranger), numbers_at(&plain)];
+    // Its certificate is good, and of another node.
+    let thief = Node::builder("feed").credentials(&cluster.credentials("thief"));
+    let thief = thief.reliable(hasty()).start().expect("starts");
+    for node in [&stranger, &plain, &thief] {
+        let target = Target::Reliable(desk.address());
+        let mut publisher = node.publisher::<Parcel>(&target).expect("a route");
+        let accepted = publisher.publish(&parcel(7, 10)).expect("accepted");
+        let receipt = publisher.receipt(accepted).expect("reliable");
+        let delivery = receipt.wait(PATIENCE);
+        assert!(matches!(delivery, Delivery::Undelivered(_)), "{}: {delivery:?}", node.name());
+    }
+    let feed = cluster.node("feed").reliable(hasty()).start().expect("starts");
+    for node in [&stranger, &plain] {
+        let target = Target::Reliable(node.address());
+        let mut publisher = feed.publisher::<Parcel>(&target).expect("a route");
+        let accepted = publisher.publish(&parcel(8, 10)).expect("accepted");
+        let receipt = publisher.receipt(accepted).expect("reliable");
+        let delivery = receipt.wait(PATIENCE);
+        assert!(matches!(delivery, Delivery::Undelivered(_)), "{}: {delivery:?}", node.name());
+    }
+    assert!(seen.lock().expect("no panic").is_empty());
+    assert!(at_strangers.iter().all(|seen| seen.lock().expect("no panic").is_empty()));
+    assert!(counted(&desk, "tls_refused_plain") > 0, "{:?}", desk.counters());
+}
+
+#[test]
+fn a_certificate_that_is_taken_back_ends_its_links() {
+    let cluster = Cluster::new();
+    let credentials = cluster.credentials("desk");
+    let desk = Node::builder("desk").credentials(&credentials).start().expect("starts");
+    let seen = numbers_at(&desk);
+    let feed = cluster.node("feed").reliable(hasty()).start().expect("starts");
+    let target = Target::Reliable(desk.address());
+    let mut publisher = feed.publisher::<Parcel>(&target).expect("a route");
+    let accepted = publisher.publish(&parcel(1, 10)).expect("accepted");
+    let receipt = publisher.receipt(accepted).expect("reliable");
+    assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+    cluster.authority.revoke("feed", now_unix_s()).expect("revoked");
+    let list = std::fs::read(cluster.authority.revocations_path()).expect("a list");
+    let begun = Instant::now();
+    credentials.offer_revocations(&list).expect("it is the authority's");
+    until("the end of the link", || {
+        let accepted = publisher.publish(&parcel(2, 10)).expect("accepted");
+        let receipt = publisher.receipt(accepted).expect("reliable");
+        matches!(receipt.wait(PATIENCE), Delivery::Undelivered(_))
+    });
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(seen.lock().expect("no panic")[0], 1);
+    assert!(counted(&desk, "tls_refused_revoked") > 0, "{:?}", desk.counters());
+}
