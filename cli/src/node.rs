@@ -12,7 +12,8 @@ use anyhow::Result;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use wireloom::config::{Config, ConfigError};
-use wireloom::{Change, Identity, Node, NodeBuilder};
+use wireloom::identity::{CredentialPaths, Credentials};
+use wireloom::{Change, Clock, Identity, Node, NodeBuilder};
 
 use crate::args::cluster::{ClusterArgs, ways};
 use crate::args::config::NodeConfigArgs;
@@ -53,6 +54,10 @@ pub(crate) struct NodeArgs {
     /// second; when it has changed, its rules are taken, or it is told what is wrong with them
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     rules: Option<std::path::PathBuf>,
+    /// Folder with this node's certificate and key, as "wireloom ca issue NAME" wrote them: links
+    /// over TCP are TLS then, to nodes of the same authority alone. Looked at once a second
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, requires = "name")]
+    credentials: Option<std::path::PathBuf>,
     #[command(flatten)]
     cluster: ClusterArgs,
     #[command(flatten)]
@@ -69,6 +74,14 @@ impl NodeArgs {
             ("--service", "services.announce", services),
         ];
         self.node.config(options.into_iter().chain(self.cluster.options()))
+    }
+
+    /// Who this node can prove to be.
+    fn credentials(&self) -> Result<Option<Credentials>> {
+        let Some((folder, name)) = self.credentials.as_ref().zip(self.name.as_ref()) else {
+            return Ok(None);
+        };
+        Ok(Some(Credentials::load(CredentialPaths::of_node(folder, name))?))
     }
 
     /// The node; one that nobody names is called after this process.
@@ -119,6 +132,8 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
         Some(file) => builder.rules(file.rules().clone()),
         None => builder,
     };
+    let credentials = args.credentials()?;
+    let builder = credentials.iter().fold(builder, NodeBuilder::credentials);
     let node = builder.start()?;
     let (changes, heard) = mpsc::channel();
     node.on_member(move |change| {
@@ -132,13 +147,16 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
         greet((args, &config), &node, output)?;
     }
     let exchange = args.driven.then(|| Exchange::begin(&node, &stop)).transpose()?;
-    let mut cost_at = Instant::now();
+    let (mut cost_at, clock) = (Instant::now(), Clock::system());
     while !stop.is_wished() {
         if let Ok((unix_ns, change)) = heard.recv_timeout(Duration::from_millis(50)) {
             tell(args, &node, output, (unix_ns, &change))?;
         }
         if let Some(rules) = &mut rules {
             rules.look(&node, output);
+        }
+        if let Some(credentials) = &credentials {
+            look_at((credentials, &clock), output);
         }
         if args.events && cost_at.elapsed() >= COST_EVERY {
             cost_at = Instant::now();
@@ -154,6 +172,18 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
         output.hint(format_args!("left the cluster"));
     }
     Ok(if ledger.balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Takes certificates and revocations that have changed in their files.
+fn look_at((credentials, clock): (&Credentials, &Clock), output: &Output) {
+    match credentials.poll_files(clock.now_ns()) {
+        Ok(None) => {}
+        Ok(Some(swapped)) => {
+            let what = if swapped.certificate { "certificate" } else { "revocations" };
+            output.hint(format_args!("new {what} in use"));
+        }
+        Err(error) => output.warning(format_args!("the credentials stay as they were: {error}")),
+    }
 }
 
 fn cost(node: &Node) -> Told {
@@ -179,6 +209,10 @@ fn greet((args, config): (&NodeArgs, &Config), node: &Node, output: &Output) -> 
         args.cluster.name(),
         ways(config).join(", ")
     ))?;
+    if let Some(folder) = &args.credentials {
+        let folder = folder.display();
+        output.line(format_args!("  proves who it is by its certificate in {folder}"))?;
+    }
     if let Some(from) = args.node.begins_from(config) {
         output.line(format_args!("  configured by {from}"))?;
     }

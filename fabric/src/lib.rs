@@ -169,5 +169,9 @@ pub use wireloom_wire::{
 struct GuideToTheFirstNode;
 
 #[cfg(doctest)]
+#[doc = include_str!("../../docs/security.md")]
+struct GuideToSecurity;
+
+#[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/subscribers.md")]
 struct GuideToSubscribers;

@@ -8,6 +8,7 @@ use std::process::Output;
 use serde_json::Value;
 use wireloom_identity::{CredentialPaths, Credentials, IdentityError, Refusal};
 
+use crate::cluster::greeting;
 use crate::program::{run, text};
 
 /// A folder of a test, removed with it.
@@ -134,4 +135,19 @@ fn text_of_a_certificate_commands_no_terminal() {
         Credentials::load(CredentialPaths::of_node(&folder.0, "nobody")),
         Err(IdentityError::File { .. })
     ));
+}
+
+#[test]
+fn a_node_runs_by_what_was_issued_to_it() {
+    let folder = Folder::new("runs");
+    folder.good(&["init", "--cluster", "plant"]);
+    folder.good(&["issue", "desk"]);
+    let nodes = folder.file("ca/nodes");
+    let words = ["--credentials", &nodes, "--no-group", "--seed", "127.0.0.1:9"];
+    let said = greeting(&[&["--name", "desk"], &words[..]].concat());
+    assert!(said.contains("proves who it is by its certificate in"), "{said}");
+    let other = run(&[&["node", "--name", "other"], &words[..]].concat());
+    let told = text(&other.stderr);
+    assert_eq!(other.status.code(), Some(2), "{told}");
+    assert!(told.contains("other.pem"), "{told}");
 }

@@ -150,7 +150,7 @@ fn a_node_says_who_it_is_and_the_table_says_when_nobody_answers() {
 }
 
 /// What a node says of itself when it starts.
-fn greeting(words: &[&str]) -> String {
+pub(crate) fn greeting(words: &[&str]) -> String {
     let mut command = wireloom(&["node"]);
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let mut child = command.spawn().expect("the command starts");
