@@ -250,8 +250,8 @@ impl Config {
         let mut notes = Vec::new();
         if self.security().encryption {
             notes.push(
-                "security.encryption is asked for, and nothing is encrypted in this \
-                        version: events can be read on the network"
+                "security.encryption is asked for, and this version encrypts no datagrams: they \
+                        can be read on the network; links over TCP are TLS by certificates alone"
                     .to_owned(),
             );
         }
@@ -388,7 +388,7 @@ mod tests {
         assert!(notes.len() == 1 && notes[0].contains("cluster.replication"), "{notes:?}");
         let node = Node::builder("a").profile(Profile::Cluster).start().unwrap();
         let notes = node.notes().join("\n");
-        for part in ["nothing is encrypted", "cluster.replication"] {
+        for part in ["encrypts no datagrams", "cluster.replication"] {
             assert!(notes.contains(part), "{notes}");
         }
         assert!(!notes.contains("udp.packet_bytes"), "{notes}");

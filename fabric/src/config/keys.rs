@@ -278,7 +278,7 @@ pub(super) const KEYS: &[Key] = &[
         .means("Whether links and packets are encrypted.")
         .effect(Effect::Always(
             "false",
-            "nothing is encrypted in this version: events can be read",
+            "certificates make links over TCP encrypted, not this key; datagrams can be read",
         )),
     Key::new(Id::Insecure, ("security", "insecure"), Kind::Flag, "false").means(
         "Whether other hosts may reach a node that has no certificate: without this word it does \
