@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use wireloom_wire::NodeId;
 
-use crate::config::{self, ConfigError, Fault, Source};
+use crate::config::{self, ConfigError, Source};
 use crate::event::is_type_name;
 use crate::pattern::TypePattern;
 
@@ -281,17 +281,8 @@ impl Policy {
     /// # Errors
     /// As [`Policy::parse`], and that the file cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let name = path.display().to_string();
-        match config::read_file(path) {
-            Ok(bytes) => Self::parse(&name, bytes),
-            Err(error) => {
-                let place = Source::File { name: name.into(), line: 0, column: 0 };
-                let problem = format!("cannot be read: {error}");
-                // One fault is always an error.
-                ConfigError::unless_none(vec![Fault { place, key: None, problem }])?;
-                Ok(Self::default())
-            }
-        }
+        let (name, bytes) = config::read_file(path)?;
+        Self::parse(&name, bytes)
     }
 
     /// What the policy says, whatever its [`Policy::mode`]. Costs a look at every line: a hundred

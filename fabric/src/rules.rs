@@ -19,7 +19,7 @@ pub(crate) use self::book::RuleBook;
 pub(crate) use self::check::faults_of;
 pub use self::question::Question;
 pub(crate) use self::read::rule_of;
-use crate::config::{self, ConfigError, Fault, Source};
+use crate::config::{self, ConfigError, Source};
 use crate::pattern::{TypePattern, glob};
 use crate::select::Asked;
 use crate::target::Target;
@@ -84,16 +84,8 @@ impl RuleSet {
     /// # Errors
     /// As [`RuleSet::parse`], and that the file cannot be read.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let name = path.display().to_string();
-        match config::read_file(path) {
-            Ok(bytes) => Self::parse(&name, bytes),
-            Err(error) => {
-                let place = Source::File { name: name.into(), line: 0, column: 0 };
-                let problem = format!("cannot be read: {error}");
-                ConfigError::unless_none(vec![Fault { place, key: None, problem }])?;
-                Ok(Self::default())
-            }
-        }
+        let (name, bytes) = config::read_file(path)?;
+        Self::parse(&name, bytes)
     }
 
     pub(crate) fn of(rules: Vec<Rule>) -> Self {

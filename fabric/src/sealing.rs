@@ -16,17 +16,18 @@ use crate::outcome::{NoRoute, Refused};
 const BY_HAND: KeySetId = KeySetId(1);
 
 impl Node {
-    /// Seals datagrams to `address` from now on, and takes its sealed words.
+    /// Seals datagrams to `address` from now on, and takes its sealed words. A secret is for one
+    /// pair of nodes, and handed to each of them once: keys made of it anew would count from 0.
     ///
     /// # Errors
     /// As for the first event to that address.
     #[doc(hidden)]
-    pub fn seal_to(&self, address: SocketAddr, secret: &Secret, mode: Mode) -> Result<(), Refused> {
+    pub fn seal_to(&self, address: SocketAddr, secret: Secret, mode: Mode) -> Result<(), Refused> {
         let link = self.shared.link_to(address, false)?;
-        let key = SealingKey::new(secret, Direction::FromDialler, BY_HAND, SENDER_SLOT);
+        let key = SealingKey::new(&secret, Direction::FromDialler, BY_HAND, SENDER_SLOT);
         let seal = LinkSeal { key, modes: [Some(mode); LANES] };
         self.shared.to_sender(SenderCommand::SetKey(link.id, Box::new(seal)))?;
-        self.take_keys(NodeId(0), secret, Direction::FromAcceptor)
+        self.take_keys(NodeId(0), &secret, Direction::FromAcceptor)
     }
 
     /// Opens sealed datagrams of the node `peer` from now on and refuses clear ones.
@@ -34,8 +35,8 @@ impl Node {
     /// # Errors
     /// When the node's workers do not take commands.
     #[doc(hidden)]
-    pub fn open_from(&self, peer: NodeId, secret: &Secret, mode: Mode) -> Result<(), Refused> {
-        self.take_keys(peer, secret, Direction::FromDialler)?;
+    pub fn open_from(&self, peer: NodeId, secret: Secret, mode: Mode) -> Result<(), Refused> {
+        self.take_keys(peer, &secret, Direction::FromDialler)?;
         let demand = if mode == Mode::Full { Demand::Full } else { Demand::Integrity };
         for receiver in 0..self.shared.receivers() {
             let command = ReceiverCommand::RequireSealed([demand; LANES]);

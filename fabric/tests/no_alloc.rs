@@ -145,9 +145,9 @@ fn watch_a_flow_through(backend: IoBackend, sealed: Option<Mode>) {
     let latest = receiver.subscribe_latest::<Reading>(50, number).expect("subscribes");
     let sender = node("sender").expect("starts");
     if let Some(mode) = sealed {
-        let secret = Secret::new(Cipher::of_this_processor(), &[5; 32]);
-        receiver.open_from(sender.id(), &secret, mode).expect("commands");
-        sender.seal_to(receiver.address(), &secret, mode).expect("a link");
+        let secret = || Secret::new(Cipher::of_this_processor(), &[5; 32]);
+        receiver.open_from(sender.id(), secret(), mode).expect("commands");
+        sender.seal_to(receiver.address(), secret(), mode).expect("a link");
     }
     let mut publisher =
         sender.publisher::<Reading>(&Target::Node(receiver.address())).expect("a route");

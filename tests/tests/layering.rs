@@ -14,9 +14,9 @@ use std::{env, fs};
 const DRAWING: &str = "
         cli      bench      tests        use any of ours; nothing uses bench or tests
          └─────────┼──────────┘
-                 fabric ──── derive      typed events, router, node
+      identity ─ fabric ──── derive      certificates │ typed events, router, node
                    │
-                control ──── identity    policy: one thread │ certificates
+                control                  policy: one thread
                    │
                dataplane                 mechanism: pinned workers, sockets
                ┌───┴───┐
@@ -31,16 +31,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("wireloom-seal", &["wireloom-wire"]),
     ("wireloom-identity", &["wireloom-wire"]),
     ("wireloom-dataplane", &["wireloom-ring", "wireloom-seal", "wireloom-wire"]),
-    (
-        "wireloom-control",
-        &[
-            "wireloom-dataplane",
-            "wireloom-identity",
-            "wireloom-ring",
-            "wireloom-seal",
-            "wireloom-wire",
-        ],
-    ),
+    ("wireloom-control", &["wireloom-dataplane", "wireloom-ring", "wireloom-wire"]),
     (
         "wireloom",
         &[

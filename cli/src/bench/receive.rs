@@ -297,7 +297,7 @@ pub(super) fn serve_node(plan: &PeerPlan) -> Result<()> {
             let secret = Secret::new(Cipher::of_this_processor(), &plan.secret);
             node.node.open_from(
                 wireloom_wire::NodeId::of_name(super::udp::PUBLISHER),
-                &secret,
+                secret,
                 mode,
             )?;
         }

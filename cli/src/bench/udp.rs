@@ -132,7 +132,7 @@ impl<'a, E: Load> Run<'a, E> {
         };
         if let Some(mode) = flow.security.mode() {
             let secret = Secret::new(Cipher::of_this_processor(), &plan.secret);
-            node.node.seal_to(address, &secret, mode)?;
+            node.node.seal_to(address, secret, mode)?;
         }
         while node.drive() > 0 {}
         report.security = flow.security.name();

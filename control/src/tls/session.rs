@@ -105,9 +105,6 @@ pub(super) struct Session {
     tells_end: bool,
 }
 
-/// The one protocol that is spoken within TLS here.
-const ALPN: &[u8] = b"wireloom/1";
-
 impl Session {
     pub(super) fn new(mut connection: Connection, stage: Stage) -> Self {
         connection.set_buffer_limit(Some(WAITING_BYTES_MAX));
@@ -132,7 +129,9 @@ impl Session {
     /// Who the peer is by now: its certificate may have been revoked.
     pub(super) fn identify(&mut self, credentials: &Credentials) -> Result<(), Distrust> {
         // Whoever offers no protocol at all passes a handshake that demands one.
-        if self.connection.alpn_protocol() != Some(ALPN) {
+        let spoken = self.connection.alpn_protocol();
+        let ours = &credentials.client_config().alpn_protocols;
+        if !ours.iter().any(|protocol| Some(&protocol[..]) == spoken) {
             return Err(Distrust::Broken);
         }
         let chain = self.connection.peer_certificates().unwrap_or_default();

@@ -224,6 +224,17 @@ fn who_is_not_trusted_is_refused_by_name_at_both_ends() {
 }
 
 #[test]
+fn who_names_no_protocol_is_not_let_in() {
+    let (net, authority) = (Net::new(StreamModel::default()), Authority::new("c"));
+    let mut desk = net.end(2, authority.node("desk", NodeId(2)));
+    let mut feed = net.end(1, authority.speaking(&[], ("c", "feed", NodeId(1))));
+    assert_eq!(net.meet(&mut feed, &mut desk).1, None);
+    (0..50).for_each(|_| drop(net.step(&mut [&mut feed, &mut desk])));
+    assert!(desk.accept().is_none());
+    assert_eq!(counted(&desk, Counter::TlsBroken), 1);
+}
+
+#[test]
 fn who_is_revoked_while_connected_is_ended() {
     let (net, authority) = (Net::new(StreamModel::default()), Authority::new("c"));
     let mut a = net.end(1, authority.node("a", NodeId(1)));

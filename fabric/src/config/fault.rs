@@ -77,6 +77,12 @@ pub struct ConfigError {
     beyond: usize,
 }
 
+impl From<Fault> for ConfigError {
+    fn from(fault: Fault) -> Self {
+        Self { faults: vec![fault], beyond: 0 }
+    }
+}
+
 impl ConfigError {
     /// An error unless there is no fault at all. File by file, in the order of lines.
     pub(crate) fn unless_none(mut faults: Vec<Fault>) -> Result<(), Self> {

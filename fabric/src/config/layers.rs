@@ -65,15 +65,9 @@ impl Layers {
     /// Reads a file. That it cannot be read is one of the faults of [`Layers::config`].
     #[must_use]
     pub fn file(self, path: &Path) -> Self {
-        let name = path.display().to_string();
         match read_file(path) {
-            Ok(bytes) => self.text(&name, bytes),
-            Err(error) => {
-                let place = Source::File { name: name.into(), line: 0, column: 0 };
-                let problem = format!("cannot be read: {error}");
-                let faults = vec![Fault { place, key: None, problem }];
-                self.with_file(Read { faults, ..Read::default() })
-            }
+            Ok((name, bytes)) => self.text(&name, bytes),
+            Err(fault) => self.with_file(Read { faults: vec![fault], ..Read::default() }),
         }
     }
 
@@ -178,12 +172,20 @@ impl Layers {
     }
 }
 
-/// The bytes of a file, one more than may be read of a longer one.
-pub(crate) fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+/// What messages call a file, and its bytes, one more than may be read of a longer one.
+///
+/// # Errors
+/// That it cannot be read, as a fault of the file.
+pub(crate) fn read_file(path: &Path) -> Result<(String, Vec<u8>), Fault> {
+    let (name, mut bytes) = (path.display().to_string(), Vec::new());
     let most = FILE_BYTES_MAX as u64 + 1;
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    match File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
+        Ok(_) => Ok((name, bytes)),
+        Err(error) => {
+            let place = Source::File { name: name.into(), line: 0, column: 0 };
+            Err(Fault { place, key: None, problem: format!("cannot be read: {error}") })
+        }
+    }
 }
 
 /// What stands behind `WIRELOOM_` in a variable that speaks of a section of ours, in small letters.

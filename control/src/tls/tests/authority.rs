@@ -109,6 +109,15 @@ impl Authority {
 
     /// A node of another cluster with the same authority.
     pub(crate) fn node_of(&self, cluster: &str, name: &str, node: NodeId) -> Credentials {
+        self.speaking(&[b"wireloom/1"], (cluster, name, node))
+    }
+
+    /// A node that offers these protocols when it dials.
+    pub(crate) fn speaking(
+        &self,
+        protocols: &[&[u8]],
+        (cluster, name, node): (&str, &str, NodeId),
+    ) -> Credentials {
         let key = KeyPair::generate_for(&PKCS_ED25519).expect("a key");
         let mut params = CertificateParams::default();
         let uri = format!("wireloom://{cluster}/{}/{name}", node.0);
@@ -132,7 +141,7 @@ impl Authority {
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_client_auth_cert(chain.clone(), secret())
             .expect("a key");
-        client.alpn_protocols = vec![b"wireloom/1".to_vec()];
+        client.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         client.resumption = rustls::client::Resumption::disabled();
         let verifier =
             WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
