@@ -24,12 +24,6 @@ const HANDSHAKE_BYTES_MAX: usize = 16 << 10;
 /// Ciphertext that waits for room in the socket, before more is taken: four records.
 const WAITING_BYTES_MAX: usize = 64 << 10;
 
-/// The first byte of a record of a handshake.
-const HANDSHAKE_RECORD: u8 = 22;
-
-/// The first byte of an alert.
-const ALERT_RECORD: u8 = 21;
-
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -162,11 +156,6 @@ impl Session {
             match way.sockets.read(way.socket, &mut way.scratch[..STRANGER_BYTES]) {
                 Ok(0) => return Err(Fault::Socket(io::ErrorKind::UnexpectedEof)),
                 Ok(bytes) => {
-                    let first = way.scratch[0];
-                    let is_tls = [HANDSHAKE_RECORD, ALERT_RECORD].contains(&first);
-                    if self.read_bytes == 0 && !is_tls {
-                        return Err(Distrust::Plain.into());
-                    }
                     self.read_bytes += bytes;
                     if self.read_bytes > HANDSHAKE_BYTES_MAX {
                         return Err(Distrust::Broken.into());

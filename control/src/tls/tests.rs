@@ -283,6 +283,48 @@ fn who_speaks_without_tls_is_told_in_the_plain_and_closed() {
 }
 
 #[test]
+fn a_hello_without_an_end_is_read_up_to_its_bound() {
+    let (net, authority) = (Net::new(StreamModel::default()), Authority::new("c"));
+    let mut desk = net.end(2, authority.node("desk", NodeId(2)));
+    let mut stranger = net.streams.node(address(1));
+    let socket = stranger.dial(address(2)).expect("dials");
+    // Records of 1,000 bytes of a client's hello that says it has 60,000.
+    let mut record = vec![22, 3, 1, 3, 232, 1, 0, 234, 96];
+    record.resize(5 + 1_000, 0);
+    let mut sent = 0;
+    for round in 0..200 {
+        net.step(&mut [&mut desk]);
+        if round >= 5 && stranger.write(socket, &[IoSlice::new(&record)]).is_ok() {
+            sent += record.len();
+            record[5..9].fill(0);
+        }
+        if counted(&desk, Counter::TlsBroken) > 0 {
+            break;
+        }
+    }
+    assert_eq!(counted(&desk, Counter::TlsBroken), 1);
+    assert!((16 << 10..24 << 10).contains(&sent), "{sent}");
+}
+
+#[test]
+fn strangers_wait_below_while_nobody_accepts() {
+    let (net, authority) = (Net::new(StreamModel::default()), Authority::new("c"));
+    let mut desk = net.end(2, authority.node("desk", NodeId(2)));
+    desk.set_accepting(false);
+    let mut feed = net.end(1, authority.node("feed", NodeId(1)));
+    let dialled = feed.dial(address(2)).expect("dials");
+    (0..200).for_each(|_| drop(net.step(&mut [&mut feed, &mut desk])));
+    assert!(desk.sessions.is_empty() && desk.deadline_ns().is_none(), "nothing to be done");
+    assert!(!feed.is_open(dialled).expect("it waits"));
+    desk.set_accepting(true);
+    let opens = (0..2_000).any(|_| {
+        net.step(&mut [&mut feed, &mut desk]);
+        desk.accept().is_some()
+    });
+    assert!(opens);
+}
+
+#[test]
 fn half_open_handshakes_expire_and_are_shed_oldest_first() {
     let (net, authority) = (Net::new(StreamModel::default()), Authority::new("c"));
     let mut desk = net.end(2, authority.node("desk", NodeId(2)));
