@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use wireloom_dataplane::command::{ReceiverCommand, SenderCommand};
+use wireloom_dataplane::control_path::{ControlIntake, read_control};
 use wireloom_dataplane::counters::Counter;
 use wireloom_dataplane::keyring::{Demand, PeerKeys};
 use wireloom_dataplane::link::{LinkId, LinkSeal};
 use wireloom_dataplane::outbound::mark;
+use wireloom_ring::{Records, RingConfig, ring};
 use wireloom_seal::{Cipher, Direction, Mode, OpeningKey, PHASE_NS, SealingKey, Secret};
-use wireloom_wire::{KeySetId, LANES, NodeId, PacketFlags, PacketHeader, Priority, SessionId};
+use wireloom_wire::{
+    KeySetId, LANES, NodeId, PacketFlags, PacketHeader, Priority, SessionId, gossip,
+};
 
 use crate::pair::{Pair, put};
 
@@ -193,6 +197,34 @@ fn forged_packets_move_nothing_and_are_not_answered() {
     pair.settle();
     assert_eq!(pair.events().len(), 2);
     assert_eq!(pair.received(Counter::EventsLost), 0);
+}
+
+#[test]
+fn control_packets_are_passed_on_with_word_of_whether_they_were_sealed() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    pair.share(link, &secret(1), Mode::Full);
+    let (producer, mut passed) =
+        ring(RingConfig { capacity_bytes: 1 << 16, huge_pages: false }).expect("memory");
+    let control = Box::new(ControlIntake::new(producer, None));
+    let attend = ReceiverCommand::AttendControl(control);
+    pair.receiver.receivers[0].commands.push(attend).expect("room");
+    pair.settle();
+    let mut bytes = [0; gossip::CONTROL_PACKET_BYTES_MAX];
+    let mut packet = gossip::ControlPacket::new(&mut bytes);
+    assert!(packet.push(gossip::SWIM, b"said in clear"));
+    let clear = packet.finish(NodeId(11), SessionId(1)).to_vec();
+    // The control thread's slot.
+    let mut key = SealingKey::new(&secret(1), Direction::FromDialler, SET, 1);
+    let (header, body) = clear.split_first_chunk().expect("a header");
+    let header = PacketHeader { flags: PacketFlags::empty(), ..PacketHeader::peek(header) };
+    let mut sealed = vec![0; clear.len() + 16];
+    key.seal((&header, Mode::Full), [body], &mut sealed, 1).expect("sealed");
+    pair.throw(&clear);
+    pair.throw(&sealed);
+    let records: Vec<_> =
+        Records::new(passed.read()).filter_map(read_control).map(|p| p.authenticated).collect();
+    assert_eq!(records, [false, true]);
 }
 
 #[test]
