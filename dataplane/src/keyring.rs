@@ -66,6 +66,10 @@ struct Entry {
     next: u16,
 }
 
+/// What the table of a receiver takes, without the keys in it.
+pub const KEYRING_BYTES: usize =
+    (1 << 16) * size_of::<u16>() + ENTRIES_MAX * (size_of::<Entry>() + size_of::<u16>());
+
 /// Which keys opened a packet; holds until the next command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct By(u16);

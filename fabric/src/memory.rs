@@ -2,7 +2,10 @@
 //! and what was made so far where that is by request. Read on the cold path only.
 
 use wireloom_control::membership::{MEMBERS_MAX, RECORD_BYTES_MAX};
-use wireloom_dataplane::limits::{LINKS_MAX, STASH_BYTES, SUBSCRIPTIONS_MAX};
+use wireloom_dataplane::keyring::KEYRING_BYTES;
+use wireloom_dataplane::limits::{
+    ACCESS_CELLS_MAX, DATAGRAM_BYTES_MAX, LINKS_MAX, SEALED_BYTES, STASH_BYTES, SUBSCRIPTIONS_MAX,
+};
 use wireloom_dataplane::link::{Link, LinkId};
 use wireloom_wire::LANES;
 
@@ -20,6 +23,7 @@ impl Shared {
         let mut terms = vec![
             ("rings made so far (each asked for by a publisher, router or subscriber)", rings),
             ("sender: packets the kernel would not take", STASH_BYTES),
+            ("sender: packets of one cycle, sealed, where links have keys", SEALED_BYTES),
             ("sender: headers, slices and system-call arrays of one cycle", 256 << 10),
             ("links made so far, each with its streams' accounts", links * size_of::<Link>()),
             (
@@ -29,7 +33,15 @@ impl Shared {
             ("receivers: receive slots", receivers * (520 << 10)),
             ("receivers: windows of the streams heard", receivers * self.sizes.streams * 1_280),
             ("receivers: table of subscriptions", receivers * SUBSCRIPTIONS_MAX * 48),
+            (
+                "receivers: frames of a sealed packet, and the table of keys",
+                receivers * (DATAGRAM_BYTES_MAX + KEYRING_BYTES),
+            ),
         ];
+        if self.access.is_asked() {
+            let cells = receivers * ACCESS_CELLS_MAX * size_of::<u32>();
+            terms.push(("receivers: what peers may send, by a policy, at most", cells));
+        }
         terms.extend(self.links.accepted_most.memory(&self.reliable, peers));
         terms.push((
             "reliable links: large events on their way to each peer so far",

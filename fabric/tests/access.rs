@@ -60,7 +60,10 @@ fn taken<E: Event>(node: &Node) -> Arc<AtomicU64> {
 fn what_a_peer_may_not_send_is_refused_by_either_way_counted_and_told() {
     let (desk, good, bad) = (node("desk"), node("good"), node("bad"));
     let cpu = taken::<Cpu>(&desk);
+    let table = |node: &Node| node.memory().iter().any(|(of, _)| of.contains("by a policy"));
+    assert!(!table(&desk));
     desk.apply_policy(policy(POLICY)).expect("room");
+    assert!(table(&desk), "its table is memory of the node");
     // Subscribed to after the policy came.
     let secret = taken::<Secret>(&desk);
     let at = desk.address();

@@ -102,6 +102,11 @@ impl AccessBook {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there is a policy.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.held().policy.is_some()
+    }
+
     /// Changes with each exchange; one relaxed load.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
