@@ -229,11 +229,14 @@ counters! {
     TlsPlain "tls_refused_plain" "sockets"
         "Sockets whose other side speaks without TLS, while this node has a certificate.";
     TlsCertificate "tls_refused_certificate" "sockets"
-        "Sockets whose other side has a certificate that does not hold, or is another node's.";
+        "Sockets whose other side has a certificate of another authority, or of another node.";
     TlsCluster "tls_refused_cluster" "sockets"
         "Sockets whose other side has a certificate of another cluster.";
     TlsRevoked "tls_refused_revoked" "sockets"
         "Sockets whose other side has a revoked certificate; open ones were ended.";
+    TlsOutdated "tls_refused_expired" "sockets"
+        "Sockets whose other side has a certificate that has expired or is not good yet; open ones \
+         were ended. Renew it: `wireloom ca issue`.";
     TlsRefused "tls_certificate_refused" "sockets"
         "Sockets whose other side refuses this node's certificate.";
     TlsBroken "tls_broken" "sockets"
