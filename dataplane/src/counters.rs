@@ -259,6 +259,9 @@ counters! {
          what must be known is said again by the next link.";
     NotesReceived "notes_received" "notes"
         "Notes of other nodes that came by authenticated links.";
+    NotesRefused "notes_refused" "notes"
+        "Notes of nodes with certificates that are malformed, of a kind that this version does not \
+         know, or lists of revocations that no authority of this cluster has signed; no effect.";
     NotesInClear "notes_refused_in_clear" "links"
         "Links over TCP ended because a node without a certificate said a note.";
     NotesFlooded "notes_refused_flooded" "links"

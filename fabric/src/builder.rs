@@ -145,7 +145,7 @@ pub(crate) struct Setup {
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleSet,
     /// With them links over TCP are TLS.
-    pub(crate) credentials: Option<tls::Credentials>,
+    pub(crate) credentials: Option<Credentials>,
     /// Whether reliable events are taken from the start.
     pub(crate) accepts: bool,
 }
@@ -159,7 +159,7 @@ impl Setup {
             cluster: xxhash_rust::xxh3::xxh3_64(self.cluster.as_bytes()).max(1),
             settings: self.reliable.clone(),
             seed: RandomState::new().hash_one(&self.name),
-            credentials: self.credentials.clone(),
+            credentials: self.credentials.clone().map(|own| tls::Credentials::new(Trusted(own))),
             accepts: self.accepts,
         }
     }
@@ -413,7 +413,7 @@ impl NodeBuilder {
     /// before: anybody can send and read them.
     #[must_use]
     pub fn credentials(mut self, credentials: &Credentials) -> Self {
-        self.setup.credentials = Some(tls::Credentials::new(Trusted(credentials.clone())));
+        self.setup.credentials = Some(credentials.clone());
         self
     }
 

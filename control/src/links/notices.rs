@@ -16,7 +16,7 @@ use super::dialled::Dialled;
 use super::line::Line;
 use super::memory::AcceptedMost;
 use crate::sockets::{Secret, SocketId, Sockets};
-use crate::tls::PeerIdentity;
+use crate::tls::{Distrust, PeerIdentity};
 
 /// The label of the data plane's secret, and of the number that tells it from others.
 const DATA: &str = "EXPORTER-wireloom data";
@@ -46,6 +46,16 @@ pub enum LinksNotice {
         address: SocketAddr,
         /// Who it is.
         node: NodeId,
+    },
+    /// A line of this peer has ended because its certificate was taken back, has ended, or is
+    /// otherwise none any more. What follows from keys shared with it must go.
+    Distrusted {
+        /// Where the peer listens.
+        address: SocketAddr,
+        /// Who it is.
+        node: NodeId,
+        /// Why.
+        distrust: Distrust,
     },
     /// A peer has said this by an authenticated line.
     Note {
@@ -156,9 +166,12 @@ impl Announced {
         }
     }
 
-    /// A line has ended.
-    pub(super) fn end(&mut self, socket: SocketId) {
+    /// A line has ended, for this reason if the other side is not trusted.
+    pub(super) fn end(&mut self, socket: SocketId, distrust: Option<Distrust>) {
         let Some(Known { node, address, .. }) = self.lines.remove(&socket) else { return };
+        if let Some(distrust) = distrust.filter(|distrust| distrust.is_of_certificate()) {
+            self.tell(LinksNotice::Distrusted { address, node, distrust });
+        }
         if !self.lines.values().any(|known| known.node == node) {
             self.tell(LinksNotice::Ended { address, node });
         }

@@ -78,6 +78,12 @@ impl Distrust {
         }
     }
 
+    /// Whether it is the other side's certificate that does not hold.
+    #[must_use]
+    pub const fn is_of_certificate(self) -> bool {
+        matches!(self, Self::Certificate | Self::Expired | Self::Cluster | Self::Revoked)
+    }
+
     /// What an error of [`Sockets`](crate::Sockets) says of it, if it is about trust.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {

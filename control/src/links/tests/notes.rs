@@ -36,7 +36,7 @@ fn listen(side: &mut Side) -> Told {
                 book.early += usize::from(!book.known.contains(&from.node.0));
                 book.notes.push((from.node.0, note));
             }
-            LinksNotice::Ended { .. } => {}
+            LinksNotice::Ended { .. } | LinksNotice::Distrusted { .. } => {}
         }
     });
     side.port.commands.push(LinksCommand::OnNotice(listener)).expect("room");
