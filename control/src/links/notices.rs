@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use wireloom_wire::NodeId;
+use wireloom_wire::{KeySetId, NodeId};
 
 use super::LinkKey;
 use super::accepted::Accepted;
@@ -35,7 +35,7 @@ pub enum LinksNotice {
         identity: Box<PeerIdentity>,
         /// What both sides derive keys from.
         secret: Secret,
-        /// Tells this secret from the others of the pair; never 0.
+        /// Tells this secret from the others of the pair; never 0, and without the bit of groups.
         set_id: u16,
         /// Whether this node dialled.
         is_dialler: bool,
@@ -136,7 +136,7 @@ impl Announced {
         let Some(identity) = sockets.peer_identity(socket) else { return };
         let secrets = (sockets.export(socket, DATA), sockets.export(socket, SET));
         if let (Some(secret), Some(set)) = secrets {
-            let set_id = u16::from_le_bytes([set.0[0], set.0[1]]).max(1);
+            let set_id = (u16::from_le_bytes([set.0[0], set.0[1]]) & !KeySetId::OF_GROUPS).max(1);
             let identity = Box::new(identity.clone());
             let Known { address, is_dialler, .. } = known;
             let notice =

@@ -242,6 +242,8 @@ fn keys_are_renewed_by_another_line_and_no_event_is_lost() {
         assert!(told.iter().all(|(.., keys)| keys.is_some()), "never without a line");
         let mut sets: Vec<_> = told.iter().flat_map(|(.., keys)| keys.clone()).collect();
         assert!(sets.len() > 3);
+        let is_of_pair = |keys: &Keys| (1..0x8000).contains(&keys.0);
+        assert!(sets.iter().all(is_of_pair), "never a number of groups");
         sets.dedup_by_key(|keys| keys.1.0);
         assert_eq!(sets.len(), told.len(), "each line has keys of its own");
     }
