@@ -480,7 +480,7 @@ impl<S: Sockets> Links<S> {
                     link.on_distrust(distrust);
                 }
                 self.sockets.close(*socket);
-                self.announced.end(*socket);
+                self.announced.end(*socket, line.distrust());
                 self.outbox.end(*socket, &self.config.port.counters);
             }
             !ended

@@ -58,7 +58,7 @@ const LEAVING_NS: u64 = 1_000_000_000;
 /// Reads of a socket that is being left, in one cycle; whoever sends more is cut off.
 const LEAVING_READS: usize = 8;
 
-/// How soon it is seen that certificates were exchanged or revoked.
+/// How soon it is seen that certificates were exchanged, revoked, or have expired.
 const LOOK_NS: u64 = 250_000_000;
 
 /// What TLS is done with.
@@ -103,6 +103,7 @@ pub struct TlsSockets<S: Sockets> {
     told: Vec<Ready>,
     scratch: Vec<u8>,
     epoch: u64,
+    look_at_ns: u64,
     now_ns: u64,
 }
 
@@ -132,6 +133,7 @@ impl<S: Sockets> TlsSockets<S> {
             told: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES],
             epoch: config.credentials.epoch(),
+            look_at_ns: 0,
             now_ns: config.clock.now_ns(),
             config,
         }
@@ -331,17 +333,22 @@ impl<S: Sockets> TlsSockets<S> {
         });
     }
 
-    /// After certificates were exchanged or revoked: whether peers are still who they were.
+    /// After certificates were exchanged or revoked: whether peers are still who they were. Now and
+    /// then also those whose certificates have ended; how much clocks may differ, they say there.
     fn look_again(&mut self) {
         let epoch = self.config.credentials.epoch();
-        if epoch == self.epoch {
+        let moved = std::mem::replace(&mut self.epoch, epoch) != epoch;
+        if !moved && self.now_ns < self.look_at_ns {
             return;
         }
-        self.epoch = epoch;
+        self.look_at_ns = self.now_ns.saturating_add(LOOK_NS);
+        let unix_s = self.config.clock.unix_ns(self.now_ns) / 1_000_000_000;
+        let has_ended = |peer: &PeerIdentity| peer.expires_unix_s <= unix_s;
         let open: Vec<SocketId> = self
             .sessions
             .iter()
             .filter(|(_, session)| session.stage == Stage::Open)
+            .filter(|(_, session)| moved || session.identity().is_some_and(has_ended))
             .map(|(socket, _)| *socket)
             .collect();
         for socket in open {

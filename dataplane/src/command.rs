@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 use wireloom_ring::Consumer;
-use wireloom_wire::{LANES, NodeId};
+use wireloom_wire::{KeySetId, LANES, NodeId};
 
 use crate::control_path::ControlIntake;
 use crate::counters::{Counter, Counters};
@@ -70,6 +70,8 @@ pub enum ReceiverCommand {
     SetKeys(Box<PeerKeys>),
     /// A peer whose keys open nothing any more; they come back.
     ForgetPeer(NodeId),
+    /// A key set of a peer that opens nothing any more; it comes back.
+    ForgetKeys(NodeId, KeySetId),
     /// What is asked of the packets of each lane from now on.
     RequireSealed([Demand; LANES]),
     /// What other nodes may send here from now on; `None`: everything.

@@ -230,11 +230,14 @@ counters! {
     TlsPlain "tls_refused_plain" "sockets"
         "Sockets whose other side speaks without TLS, while this node has a certificate.";
     TlsCertificate "tls_refused_certificate" "sockets"
-        "Sockets whose other side has a certificate that does not hold, or is another node's.";
+        "Sockets whose other side has a certificate of another authority, or of another node.";
     TlsCluster "tls_refused_cluster" "sockets"
         "Sockets whose other side has a certificate of another cluster.";
     TlsRevoked "tls_refused_revoked" "sockets"
         "Sockets whose other side has a revoked certificate; open ones were ended.";
+    TlsOutdated "tls_refused_expired" "sockets"
+        "Sockets whose other side has a certificate that has expired or is not good yet; open ones \
+         were ended. Renew it: `wireloom ca issue`.";
     TlsRefused "tls_certificate_refused" "sockets"
         "Sockets whose other side refuses this node's certificate.";
     TlsBroken "tls_broken" "sockets"
@@ -256,6 +259,9 @@ counters! {
          what must be known is said again by the next link.";
     NotesReceived "notes_received" "notes"
         "Notes of other nodes that came by authenticated links.";
+    NotesRefused "notes_refused" "notes"
+        "Notes of nodes with certificates that are malformed, of a kind that this version does not \
+         know, or lists of revocations that no authority of this cluster has signed; no effect.";
     NotesInClear "notes_refused_in_clear" "links"
         "Links over TCP ended because a node without a certificate said a note.";
     NotesFlooded "notes_refused_flooded" "links"

@@ -15,10 +15,10 @@ use crate::counters::Counter;
 pub const PEERS_MAX: usize = 2_048;
 
 /// Key sets of one peer at a time: the newest, and those whose packets are still on the way. One
-/// more takes the place of the oldest.
+/// more takes the place of the oldest. As many again are for the groups it sends to.
 pub const SETS_PER_PEER_MAX: usize = 4;
 
-const ENTRIES_MAX: usize = PEERS_MAX * SETS_PER_PEER_MAX;
+const ENTRIES_MAX: usize = 2 * PEERS_MAX * SETS_PER_PEER_MAX;
 
 /// No entry: the end of a chain.
 const NONE: u16 = u16::MAX;
@@ -87,7 +87,7 @@ pub(crate) struct Keyring {
 }
 
 impl Keyring {
-    /// An empty ring with room for everything it will ever hold: 0.4 MiB, touched as it fills.
+    /// An empty ring with room for everything it will ever hold: 0.6 MiB, touched as it fills.
     pub(crate) fn new() -> Self {
         Self {
             heads: vec![NONE; 1 << 16].into_boxed_slice(),
@@ -108,7 +108,10 @@ impl Keyring {
     /// oldest when it has as many as it may; the set itself when the ring is full of other peers'.
     pub(crate) fn add(&mut self, keys: Box<PeerKeys>) -> Option<Box<PeerKeys>> {
         let of_peer = |keys: &PeerKeys, entry: &Entry| {
-            entry.keys.as_ref().is_some_and(|held| held.peer == keys.peer)
+            let like = |held: &PeerKeys| {
+                held.peer == keys.peer && held.set.is_of_groups() == keys.set.is_of_groups()
+            };
+            entry.keys.as_ref().is_some_and(|held| like(held))
         };
         let (mut count, mut oldest, mut same) = (0, None::<(u64, u16)>, None);
         for (index, entry) in (0_u16..).zip(&self.entries) {
@@ -145,6 +148,15 @@ impl Keyring {
     pub(crate) fn forget(&mut self, peer: NodeId) -> Option<Box<PeerKeys>> {
         let of_peer = |entry: &Entry| entry.keys.as_ref().is_some_and(|held| held.peer == peer);
         let index = self.entries.iter().position(of_peer)?;
+        self.remove(u16::try_from(index).ok()?)
+    }
+
+    /// Takes this set of a peer out, if it is there.
+    pub(crate) fn forget_set(&mut self, peer: NodeId, set: KeySetId) -> Option<Box<PeerKeys>> {
+        let is_it = |entry: &Entry| {
+            entry.keys.as_ref().is_some_and(|held| (held.peer, held.set) == (peer, set))
+        };
+        let index = self.entries.iter().position(is_it)?;
         self.remove(u16::try_from(index).ok()?)
     }
 

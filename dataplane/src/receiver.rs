@@ -182,6 +182,11 @@ impl<R: Receive, T: Transmit> Receiver<R, T> {
                         self.returns.give_back(old, counters);
                     }
                 }
+                ReceiverCommand::ForgetKeys(peer, set) => {
+                    if let Some(old) = self.intake.keyring.forget_set(peer, set) {
+                        self.returns.give_back(old, counters);
+                    }
+                }
                 ReceiverCommand::RequireSealed(demands) => self.intake.keyring.demand(demands),
                 ReceiverCommand::Access(access) => {
                     if let Some(old) = self.intake.dispatch.exchange_access(access) {

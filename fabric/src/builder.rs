@@ -146,7 +146,7 @@ pub(crate) struct Setup {
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleSet,
     /// With them links over TCP are TLS, and datagrams are sealed.
-    pub(crate) credentials: Option<tls::Credentials>,
+    pub(crate) credentials: Option<Credentials>,
     /// How datagrams of each priority are sealed then.
     pub(crate) protections: [Protection; LANES],
     /// Whether reliable events are taken from the start.
@@ -162,7 +162,7 @@ impl Setup {
             cluster: xxhash_rust::xxh3::xxh3_64(self.cluster.as_bytes()).max(1),
             settings: self.reliable.clone(),
             seed: RandomState::new().hash_one(&self.name),
-            credentials: self.credentials.clone(),
+            credentials: self.credentials.clone().map(|own| tls::Credentials::new(Trusted(own))),
             accepts: self.accepts,
         }
     }
@@ -420,7 +420,7 @@ impl NodeBuilder {
     /// a second at most); with [`NodeBuilder::protect`] they cost less and hide less.
     #[must_use]
     pub fn credentials(mut self, credentials: &Credentials) -> Self {
-        self.setup.credentials = Some(tls::Credentials::new(Trusted(credentials.clone())));
+        self.setup.credentials = Some(credentials.clone());
         self
     }
 

@@ -1,116 +1,62 @@
-//! Keys for datagrams, from the authenticated lines of a node with credentials.
+//! What follows from the authenticated lines of a node with credentials: keys for its datagrams and
+//! groups, lists of revocations, roles for its policy.
 //!
-//! [`Keying`] is a task of the control thread: it hears of lines, agrees on keys with the peer
-//! ([`pairs`]), gives them to workers and to the membership, and takes them away when the last line
-//! of the peer has ended. [`KeyBook`] is what other threads leave for it. Links of such a node
-//! demand a key, so that nothing leaves in clear.
+//! [`Keying`] is a task of the control thread. It gives what links tell to those whose matter it is,
+//! all of them sans-IO ([`pairs`], [`introductions`], `group_keys.rs`, `revocations.rs`), and what
+//! these want done to workers and links ([`orders`]). [`KeyBook`] is what it shares with other
+//! threads. Links of such a node demand a key, so that nothing leaves in clear.
 
+mod book;
 mod introductions;
+mod orders;
 mod pairs;
 mod seals;
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 
 use wireloom_control::membership::Change;
 use wireloom_control::mesh::MeshCommand;
 use wireloom_control::{LinksCommand, LinksNotice};
 use wireloom_dataplane::agent::Agent;
-use wireloom_dataplane::command::{ReceiverCommand, SenderCommand};
-use wireloom_dataplane::keyring::{
-    CONTROL_SLOT, FIRST_RECEIVER_SLOT, PeerKeys, SENDER_SLOT, SETS_PER_PEER_MAX,
-};
-use wireloom_dataplane::link::{LinkId, LinkSeal};
-use wireloom_seal::{Cipher, Direction, OpeningKey, Owner, SealingKey, Secret};
+use wireloom_dataplane::command::ReceiverCommand;
+use wireloom_dataplane::counters::Counter;
+use wireloom_dataplane::keyring::FIRST_RECEIVER_SLOT;
+use wireloom_identity::Credentials;
+use wireloom_seal::{Cipher, Direction, SealingKey, Secret};
 use wireloom_wire::{KeySetId, NodeId};
 use zeroize::Zeroizing;
 
-use self::introductions::{Introduction, Introductions};
-use self::pairs::{Action, KEYS_NOTE, Offer, Pairs};
+pub(crate) use self::book::KeyBook;
+use self::introductions::Introduction;
+use self::orders::Orders;
+use self::pairs::{Action, Offer, Pairs};
 pub use self::seals::Protection;
 pub(crate) use self::seals::{MeshSeals, SealModes};
-use crate::access::{RoleSource, Roles};
+use crate::access::RoleSource;
+use crate::group_keys::{self, GroupKeys};
+use crate::note::{Kind, NoteError, Tell};
+use crate::revocations::Revocations;
 use crate::shared::Shared;
 
-/// How often trials are ended and changed roles are given to the policy.
+/// How often trials are ended, changed roles given to the policy, and lists looked at.
 const LOOK_NS: u64 = 100_000_000;
 
 /// The key set of what a node sends to itself.
 const OWN_SET: KeySetId = KeySetId(1);
 
-/// What a sender seals by for one address.
-#[derive(Debug)]
-struct Sealing {
-    peer: NodeId,
-    /// Until a link takes it.
-    sender: Option<SealingKey>,
-    control: SealingKey,
-}
-
-/// What other threads leave for the control thread, and what it shows them.
-#[derive(Debug)]
-pub(crate) struct KeyBook {
-    pub(crate) modes: SealModes,
-    held: Mutex<Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    notices: VecDeque<LinksNotice>,
-    /// Links to addresses, which take the key of the address when there is one.
-    links: HashMap<SocketAddr, LinkId>,
-    sealings: HashMap<SocketAddr, Sealing>,
-    keyed: VecDeque<SocketAddr>,
-    introductions: Introductions,
-    /// Who has proved who it is.
-    roles: HashMap<NodeId, Roles>,
-}
-
-impl KeyBook {
-    pub(crate) fn new(modes: SealModes) -> Self {
-        Self { modes, held: Mutex::default() }
-    }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn next_notice(&self) -> Option<LinksNotice> {
-        self.held().notices.pop_front()
-    }
-
-    /// A link that demands a key leads to an address.
-    pub(crate) fn want(&self, address: SocketAddr, link: LinkId) {
-        let mut held = self.held();
-        held.links.insert(address, link);
-        held.introductions.link(address);
-    }
-}
-
-impl RoleSource for KeyBook {
-    fn roles_of(&self, node: NodeId) -> Option<Roles> {
-        self.held().roles.get(&node).cloned()
-    }
-
-    fn nodes(&self) -> Vec<NodeId> {
-        self.held().roles.keys().copied().collect()
-    }
-}
-
-/// What waits for room in the queue of a worker, or of the links.
-enum Order {
-    Receiver(usize, ReceiverCommand),
-    Sender(SenderCommand),
-    Links(LinksCommand),
-}
-
 /// The task.
-pub(crate) struct Keying {
+struct Keying {
     shared: Weak<Shared>,
+    own: NodeId,
     book: Arc<KeyBook>,
     pairs: Pairs,
-    orders: VecDeque<Order>,
+    groups: GroupKeys,
+    /// Keys that no link to a group has taken, and how many have been.
+    group_keys: VecDeque<SealingKey>,
+    group_keys_taken: usize,
+    revocations: Revocations,
+    orders: Orders,
     /// Sets whose keys were given to receivers and not all taken yet.
     opening: Vec<(NodeId, KeySetId)>,
     look_at_ns: u64,
@@ -119,31 +65,36 @@ pub(crate) struct Keying {
 
 impl Shared {
     /// Lets a node with credentials seal its datagrams, and refuse what is not sealed.
-    pub(crate) fn attend_keys(self: &Arc<Self>) {
-        let Some(book) = self.keys.clone() else { return };
-        let own = Offer {
-            receivers: u8::try_from(self.receivers()).unwrap_or(u8::MAX),
-            has_aes: Cipher::of_this_processor() == Cipher::Aes256Gcm,
-        };
+    pub(crate) fn attend_keys(self: &Arc<Self>, credentials: Option<Credentials>) {
+        let (Some(credentials), Some(book)) = (credentials, self.keys.clone()) else { return };
         for receiver in 0..self.receivers() {
             // The first command of all: nothing in clear comes before it.
-            let _ =
-                self.to_receiver(receiver, ReceiverCommand::RequireSealed(book.modes.demands()));
+            let demands = ReceiverCommand::RequireSealed(book.modes.demands());
+            let _ = self.to_receiver(receiver, demands);
         }
-        let notices = Arc::clone(&book);
-        let listener = move |notice| notices.held().notices.push_back(notice);
-        let _ = self.to_links(LinksCommand::OnNotice(Box::new(listener)));
-        let _ = self.roles_from(Arc::clone(&book) as Arc<dyn RoleSource>);
+        let cipher = Cipher::of_this_processor();
+        let receivers = u8::try_from(self.receivers()).unwrap_or(u8::MAX);
+        let random = Box::new(|| Some(wireloom_control::Secret(*Secret::random_bytes())));
         let mut keying = Keying {
             shared: Arc::downgrade(self),
-            book,
-            pairs: Pairs::new(own),
-            orders: VecDeque::new(),
+            own: self.id(),
+            book: Arc::clone(&book),
+            pairs: Pairs::new(Offer { receivers, has_aes: cipher == Cipher::Aes256Gcm }),
+            groups: GroupKeys::new(cipher, self.unix_ns(), random),
+            group_keys: VecDeque::new(),
+            group_keys_taken: 0,
+            revocations: Revocations::new(credentials),
+            orders: Orders::new(self.receivers()),
             opening: Vec::new(),
             look_at_ns: 0,
             roles_changed: false,
         };
         keying.key_self(self);
+        let notices = Arc::clone(&book);
+        let listener = move |notice| notices.held().notices.push_back(notice);
+        // A control thread that takes neither has ended, and its node with it.
+        let _ = self.to_links(LinksCommand::OnNotice(Box::new(listener)));
+        let _ = self.roles_from(book as Arc<dyn RoleSource>);
         let _ = self.add_task(Box::new(keying));
     }
 
@@ -151,10 +102,10 @@ impl Shared {
     pub(crate) fn meet_members(&self) {
         let (Some(joined), Some(book)) = (self.cluster.joined(), self.keys.clone()) else { return };
         joined.command(MeshCommand::OnMember(Box::new(move |change| {
-            let mut held = book.held();
+            let introductions = &mut book.held().introductions;
             match change {
-                Change::Up(identity) => held.introductions.member(identity.address, true),
-                Change::Down(identity) => held.introductions.member(identity.address, false),
+                Change::Up(identity) => introductions.member(identity.address, true),
+                Change::Down(identity) => introductions.member(identity.address, false),
                 _ => {}
             }
         })));
@@ -162,165 +113,166 @@ impl Shared {
 }
 
 impl Keying {
-    /// What this node sends to itself is sealed by keys nobody else has.
+    /// What this node sends to itself is sealed by keys nobody else has; of its groups it is a
+    /// member as any other.
     fn key_self(&mut self, shared: &Shared) {
         let secret = Secret::random(Cipher::of_this_processor());
-        let slots =
-            FIRST_RECEIVER_SLOT.saturating_add(u8::try_from(shared.receivers()).unwrap_or(0));
-        let (peer, set, way) = (shared.id(), OWN_SET, Direction::FromDialler);
-        self.open((peer, set), &secret, (way.back(), slots), shared.receivers());
-        self.seal((peer, shared.address()), (set, &secret, way));
+        let receivers = u8::try_from(shared.receivers()).unwrap_or(u8::MAX);
+        let slots = FIRST_RECEIVER_SLOT.saturating_add(receivers);
+        let way = Direction::FromDialler;
+        self.orders.open((self.own, OWN_SET), &secret, (way.back(), slots));
+        let own = (self.own, shared.address());
+        self.orders.seal(own, (OWN_SET, &secret, way), &self.book);
+        let now_ns = shared.clock().now_ns();
+        let actions = self.groups.on_authenticated(self.own, now_ns);
+        self.run_groups(shared, actions, now_ns);
     }
 
-    /// Gives every receiver the keys of a set.
-    fn open(
-        &mut self,
-        (peer, set): (NodeId, KeySetId),
-        secret: &Secret,
-        (seals, slots): (Direction, u8),
-        receivers: usize,
-    ) {
-        let owners: Vec<Owner> = (0..slots).map(|_| Owner::default()).collect();
-        for receiver in 0..receivers {
-            let number = u32::try_from(receiver).unwrap_or(u32::MAX);
-            let slot = u8::try_from(receiver).unwrap_or(u8::MAX);
-            let words = FIRST_RECEIVER_SLOT.saturating_add(slot);
-            let opens = seals.back();
-            let slots = (0_u8..).zip(&owners);
-            let slots = slots.map(|(s, owner)| OpeningKey::new(secret, opens, s).at(number, owner));
-            let keys = PeerKeys {
-                peer,
-                set,
-                slots: slots.collect(),
-                words: Some(SealingKey::new(secret, seals, set, words)),
-            };
-            self.orders.push_back(Order::Receiver(receiver, ReceiverCommand::SetKeys(keys.into())));
+    fn tell(&mut self, shared: &Shared, tell: Tell, now_ns: u64) {
+        if tell.to == self.own {
+            let heard = self.hear(shared, self.own, &tell.note, now_ns);
+            count_refused(shared, &heard);
+        } else {
+            self.orders.tell(tell);
         }
     }
 
-    /// Datagrams to an address, and control packets, are sealed by a set from now on.
-    fn seal(
-        &mut self,
-        (peer, address): (NodeId, SocketAddr),
-        (set, secret, seals): (KeySetId, &Secret, Direction),
-    ) {
-        let key = |slot| SealingKey::new(secret, seals, set, slot);
-        let mut sealing =
-            Sealing { peer, sender: Some(key(SENDER_SLOT)), control: key(CONTROL_SLOT) };
-        let mut held = self.book.held();
-        if let Some(link) = held.links.get(&address) {
-            self.orders.extend(seal_link(*link, &mut sealing, self.book.modes));
-        }
-        held.sealings.insert(address, sealing);
-        held.keyed.push_back(address);
-    }
-
-    fn forget(&mut self, peer: NodeId, receivers: usize) {
-        self.opening.retain(|(of, _)| *of != peer);
-        for receiver in 0..receivers {
-            let forget = || Order::Receiver(receiver, ReceiverCommand::ForgetPeer(peer));
-            self.orders.extend(std::iter::repeat_with(forget).take(SETS_PER_PEER_MAX));
-        }
-        let mut held = self.book.held();
-        let Held { sealings, links, keyed, roles, .. } = &mut *held;
-        roles.remove(&peer);
-        sealings.retain(|address, sealing| {
-            if sealing.peer == peer {
-                let link = links.get(address);
-                self.orders.extend(link.map(|id| Order::Sender(SenderCommand::TakeKey(*id))));
-                keyed.retain(|of| of != address);
-            }
-            sealing.peer != peer
-        });
-    }
-
-    fn run(&mut self, shared: &Shared, actions: Vec<Action>) {
+    fn run(&mut self, shared: &Shared, actions: Vec<Action>, now_ns: u64) {
         for action in actions {
             match action {
-                Action::Tell { to, note } => {
-                    let note = note.into_boxed_slice();
-                    self.orders.push_back(Order::Links(LinksCommand::Note { to, note }));
-                }
+                Action::Tell(tell) => self.tell(shared, tell, now_ns),
                 Action::Open { peer, set, secret, seals, slots } => {
-                    self.open((peer, set), &secret, (seals, slots), shared.receivers());
+                    self.orders.open((peer, set), &secret, (seals, slots));
                     self.opening.push((peer, set));
                 }
                 Action::Seal { peer, address, set, secret, seals } => {
-                    self.seal((peer, address), (set, &secret, seals));
+                    self.orders.seal((peer, address), (set, &secret, seals), &self.book);
                 }
-                Action::Forget { peer } => self.forget(peer, shared.receivers()),
+                Action::Forget { peer } => {
+                    self.opening.retain(|(of, _)| *of != peer);
+                    self.orders.forget(peer, &self.book);
+                }
             }
         }
     }
 
-    fn on_notice(&mut self, shared: &Shared, notice: LinksNotice) {
-        let actions = match notice {
+    fn run_groups(&mut self, shared: &Shared, actions: Vec<group_keys::Action>, now_ns: u64) {
+        for action in actions {
+            match action {
+                group_keys::Action::Tell(tell) => self.tell(shared, tell, now_ns),
+                group_keys::Action::Open(opening) => self.orders.open_group(&opening),
+                group_keys::Action::Forget { peer, set } => self.orders.forget_set(peer, set),
+                group_keys::Action::SealGroups(keys) => {
+                    (self.group_keys, self.group_keys_taken) = (keys.into(), 0);
+                }
+            }
+        }
+    }
+
+    /// A peer has said something.
+    fn hear(
+        &mut self,
+        shared: &Shared,
+        peer: NodeId,
+        note: &[u8],
+        now_ns: u64,
+    ) -> Result<(), NoteError> {
+        let (kind, said) = Kind::of(note).ok_or(NoteError::Unknown)?;
+        match kind {
+            Kind::Epoch | Kind::List => {
+                let tells = self.revocations.on_note(peer, (kind, said), now_ns)?;
+                tells.into_iter().for_each(|tell| self.orders.tell(tell));
+            }
+            Kind::Keys | Kind::Had => {
+                let actions = self.groups.on_note(peer, (kind, said), now_ns)?;
+                self.run_groups(shared, actions, now_ns);
+            }
+            Kind::Offer | Kind::Opens => {
+                let actions = self.pairs.on_note(peer, (kind, said))?;
+                self.run(shared, actions, now_ns);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_notice(&mut self, shared: &Shared, notice: LinksNotice, now_ns: u64) {
+        match notice {
             LinksNotice::Authenticated { address, identity, secret, set_id, is_dialler } => {
-                let roles = identity.roles.iter().collect();
-                let known = self.book.held().roles.insert(identity.node, roles);
-                self.roles_changed |= known.as_ref() != self.book.held().roles.get(&identity.node);
-                let bytes = Zeroizing::new(secret.0);
-                self.pairs.on_line((identity.node, address), (KeySetId(set_id), bytes), is_dialler)
+                let node = identity.node;
+                let known = self.book.held().roles.insert(node, identity.roles.iter().collect());
+                self.roles_changed |= known.as_ref() != self.book.held().roles.get(&node);
+                let secret = (KeySetId(set_id), Zeroizing::new(secret.0));
+                let actions = self.pairs.on_line((node, address), secret, is_dialler);
+                self.run(shared, actions, now_ns);
+                let actions = self.groups.on_authenticated(node, now_ns);
+                self.run_groups(shared, actions, now_ns);
+                let tells = self.revocations.on_authenticated(node);
+                tells.into_iter().for_each(|tell| self.orders.tell(tell));
             }
-            LinksNotice::Ended { node, .. } => {
+            LinksNotice::Ended { node, .. } | LinksNotice::Distrusted { node, .. } => {
                 self.roles_changed = true;
-                self.pairs.on_end(node).into_iter().collect()
+                let actions = self.pairs.on_end(node).into_iter().collect();
+                self.run(shared, actions, now_ns);
+                let actions = self.groups.on_part(node, now_ns);
+                self.run_groups(shared, actions, now_ns);
+                self.revocations.on_part(node);
             }
-            LinksNotice::Note { from, note } => match note.first() {
-                Some(&KEYS_NOTE) => self.pairs.on_note(from.node, &note).unwrap_or_default(),
-                _ => Vec::new(),
-            },
-            _ => Vec::new(),
-        };
-        self.run(shared, actions);
-    }
-
-    /// Gives workers what waits for them, in order.
-    fn give_orders(&mut self, shared: &Shared) -> usize {
-        let before = self.orders.len();
-        while let Some(order) = self.orders.pop_front() {
-            let refused = match order {
-                Order::Receiver(receiver, command) => shared
-                    .offer_receiver(receiver, command)
-                    .map_err(|command| Order::Receiver(receiver, command)),
-                Order::Sender(command) => shared.offer_sender(command).map_err(Order::Sender),
-                Order::Links(command) => shared.links.commands.push(command).map_err(Order::Links),
-            };
-            if let Err(order) = refused {
-                self.orders.push_front(order);
-                break;
+            LinksNotice::Note { from, note } => {
+                let heard = self.hear(shared, from.node, &note, now_ns);
+                count_refused(shared, &heard);
             }
+            _ => {}
         }
-        before - self.orders.len()
     }
 
     /// Tells peers whose keys every receiver has taken by now.
-    fn tell_opened(&mut self, shared: &Shared) {
+    fn tell_opened(&mut self, shared: &Shared, now_ns: u64) {
         if self.opening.is_empty() || !self.orders.is_empty() || !shared.receivers_have_taken() {
             return;
         }
         for (peer, set) in std::mem::take(&mut self.opening) {
             let actions = self.pairs.opens(peer, set);
-            self.run(shared, actions);
+            self.run(shared, actions, now_ns);
         }
     }
 
-    /// Keys for links that came after their address had one.
-    fn key_links(&mut self) {
-        let mut held = self.book.held();
-        let Held { sealings, links, .. } = &mut *held;
-        for (address, link) in links {
-            if let Some(sealing) = sealings.get_mut(address) {
-                self.orders.extend(seal_link(*link, sealing, self.book.modes));
-            }
+    /// Keys for links to groups that have none of the newest.
+    fn key_groups(&mut self, shared: &Shared, now_ns: u64) {
+        let links = self.book.held().groups.len();
+        let actions = self.groups.set_groups(links, now_ns);
+        self.run_groups(shared, actions, now_ns);
+        let before = self.group_keys.len();
+        self.orders.seal_groups(&mut self.group_keys, self.group_keys_taken, &self.book);
+        self.group_keys_taken += before - self.group_keys.len();
+    }
+
+    /// What is looked at now and then.
+    fn look(&mut self, shared: &Shared, now_ns: u64) {
+        self.look_at_ns = now_ns + LOOK_NS;
+        if std::mem::take(&mut self.roles_changed) {
+            let _ = shared.refresh_access();
+        }
+        let tells = self.revocations.poll(now_ns);
+        tells.into_iter().for_each(|tell| self.orders.tell(tell));
+        if let Some(fault) = self.revocations.unsaved() {
+            shared.books().notes.push(format!("a list of revocations is in effect: {fault}"));
+        }
+    }
+
+    /// Tells the links whom to keep a line to.
+    fn introduce(&mut self, news: Vec<Introduction>) {
+        for introduction in news {
+            self.orders.links(match introduction {
+                Introduction::Introduce(address) => LinksCommand::Introduce(address),
+                Introduction::Part(address) => LinksCommand::Part(address),
+            });
         }
     }
 }
 
-/// The command that gives a link its key, once.
-fn seal_link(link: LinkId, sealing: &mut Sealing, modes: SealModes) -> Option<Order> {
-    let seal = LinkSeal { key: sealing.sender.take()?, modes: modes.0 };
-    Some(Order::Sender(SenderCommand::SetKey(link, Box::new(seal))))
+/// The links run on this thread: their counters have one writer.
+fn count_refused(shared: &Shared, heard: &Result<(), NoteError>) {
+    shared.links.counters.add(Counter::NotesRefused, u64::from(heard.is_err()));
 }
 
 impl Agent for Keying {
@@ -332,7 +284,7 @@ impl Agent for Keying {
         let Some(shared) = self.shared.upgrade() else { return 0 };
         let mut worked = 0;
         while let Some(notice) = self.book.next_notice() {
-            self.on_notice(&shared, notice);
+            self.on_notice(&shared, notice, now_ns);
             worked += 1;
         }
         let is_due = now_ns >= self.look_at_ns;
@@ -340,27 +292,22 @@ impl Agent for Keying {
             let introductions = &mut self.book.held().introductions;
             if is_due { introductions.look(now_ns) } else { introductions.news() }
         };
+        self.introduce(news);
         if is_due {
-            self.look_at_ns = now_ns + LOOK_NS;
-            if std::mem::take(&mut self.roles_changed) {
-                let _ = shared.refresh_access();
-            }
+            self.look(&shared, now_ns);
         }
-        worked += news.len();
-        for introduction in news {
-            let command = match introduction {
-                Introduction::Introduce(address) => LinksCommand::Introduce(address),
-                Introduction::Part(address) => LinksCommand::Part(address),
-            };
-            self.orders.push_back(Order::Links(command));
+        if now_ns >= self.groups.deadline_ns() {
+            let actions = self.groups.poll(now_ns);
+            self.run_groups(&shared, actions, now_ns);
         }
-        self.key_links();
-        worked += self.give_orders(&shared);
-        self.tell_opened(&shared);
+        self.orders.key_links(&self.book);
+        self.key_groups(&shared, now_ns);
+        worked += self.orders.give(&shared);
+        self.tell_opened(&shared, now_ns);
         worked
     }
 
     fn deadline_ns(&self) -> Option<u64> {
-        Some(self.look_at_ns)
+        Some(self.look_at_ns.min(self.groups.deadline_ns()))
     }
 }

@@ -65,19 +65,20 @@ impl Node {
 
     pub(crate) fn start(setup: Setup) -> Result<Self, NodeError> {
         let control = Control::start(&setup.plane, setup.plan())?;
-        Ok(Self::of(setup.share(control)))
+        Ok(Self::of(setup, control))
     }
 
     pub(crate) fn start_invoker(setup: Setup) -> Result<(Self, Invoker), NodeError> {
         let (control, invoker) = Control::start_invoker(&setup.plane, setup.plan())?;
-        Ok((Self::of(setup.share(control)), invoker))
+        Ok((Self::of(setup, control), invoker))
     }
 
     /// A node on real paths.
-    fn of(shared: Shared) -> Self {
-        let shared = Arc::new(shared);
+    fn of(setup: Setup, control: Control) -> Self {
+        let credentials = setup.credentials.clone();
+        let shared = Arc::new(setup.share(control));
         shared.follow_links();
-        shared.attend_keys();
+        shared.attend_keys(credentials);
         shared.attend_reports();
         shared.attend_requests();
         Self { shared }
@@ -103,8 +104,9 @@ impl Node {
         let seed = plane.clock.now_ns() ^ plan.node.0;
         let plan = LinksPlan { seed, ..plan };
         let control = Control::attend(plane, &mut invoker, plan, sockets);
+        let credentials = setup.credentials.clone();
         let shared = Arc::new(setup.share(control));
-        shared.attend_keys();
+        shared.attend_keys(credentials);
         shared.attend_reports();
         shared.attend_requests();
         (Self { shared }, invoker, way_out)

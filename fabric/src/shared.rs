@@ -359,8 +359,8 @@ impl Shared {
         let known = Link { id, frame_bytes_max: link.frame_bytes_max() };
         let counters = Arc::clone(link.counters());
         self.to_sender(SenderCommand::AddLink(link))?;
-        if let Some(keys) = self.keys.as_ref().filter(|_| !group) {
-            keys.want(address, id);
+        if let Some(keys) = &self.keys {
+            keys.want(address, id, group);
             if let Some(wake) = &self.links.wake {
                 wake.notify();
             }

@@ -23,9 +23,15 @@ impl Trust for Trusted {
         let peer = self.0.peer_of(chain).map_err(|error| match error.refusal() {
             Some(Refusal::OtherCluster) => IdentityError::Cluster,
             Some(Refusal::Revoked) => IdentityError::Revoked,
+            Some(Refusal::Expired | Refusal::NotYetValid) => IdentityError::Expired,
             _ => IdentityError::Certificate,
         })?;
-        Ok(PeerIdentity { node: peer.node, name: peer.name, roles: peer.roles })
+        Ok(PeerIdentity {
+            node: peer.node,
+            name: peer.name,
+            roles: peer.roles,
+            expires_unix_s: peer.expires_unix_s,
+        })
     }
 
     fn epoch(&self) -> u64 {

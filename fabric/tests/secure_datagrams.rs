@@ -3,12 +3,12 @@
 
 mod secured;
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use wireloom::event::Priority;
-use wireloom::{Event, Node, Protection, Target};
+use wireloom::{Event, Interface, Node, Protection, Target};
 
 use secured::{Cluster, counted, now_unix_s, until};
 
@@ -207,4 +207,50 @@ fn members_find_each_other_by_beacons_in_a_group() {
         until("both", || node.members().iter().filter(|of| of.is_up()).count() == 2);
     }
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_group_is_sealed_for_those_who_have_met_and_exchanged_when_one_goes() {
+    let cluster = Cluster::new();
+    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let group = format!("224.1.1.79:{}", port.expect("a free port").port());
+    let loopback = || Interface::Address(Ipv4Addr::LOCALHOST);
+    let seat = |name: &str| {
+        let node = cluster.node(name).cluster("plant").join_on(&group, loopback());
+        node.multicast(1, loopback(), true)
+    };
+    let desk = seat("desk").start().expect("starts");
+    let seed = desk.address().to_string();
+    let feed = seat("feed").seed(&seed).start().expect("starts");
+    let lamp = seat("lamp").seed(&seed).start().expect("starts");
+    let plain = Node::builder("plain").join_on(&group, loopback()).start().expect("starts");
+    let nodes = [&desk, &feed, &lamp];
+    for node in nodes {
+        until("three members", || node.members().iter().filter(|of| of.is_up()).count() == 3);
+    }
+    let seen = nodes.map(numbers_at);
+    let at_plain = numbers_at(&plain);
+    let mut router = desk.router();
+    let target = Target::multicast(&group);
+    let hears = |at: usize, number: u64| seen[at].lock().expect("no panic").contains(&number);
+    let mut said = 0;
+    until("a word that all have heard", || {
+        said += 1;
+        let _ = router.route(&postcard(said), &target);
+        std::thread::sleep(Duration::from_millis(20));
+        (0..3).all(|at| hears(at, said))
+    });
+    // One goes: what is said from then on is sealed by other keys, and those who stay hear it.
+    let before = counted(&desk, "notes_refused");
+    drop(lamp);
+    until("two members", || desk.members().iter().filter(|of| of.is_up()).count() == 2);
+    std::thread::sleep(Duration::from_millis(600));
+    for _ in 0..20 {
+        said += 1;
+        until("room", || router.route(&postcard(said), &target).is_ok());
+        until("those who stay", || hears(0, said) && hears(1, said));
+    }
+    assert_eq!(counted(&desk, "notes_refused"), before);
+    assert!(at_plain.lock().expect("no panic").is_empty(), "it cannot read them");
+    assert!(counted(&plain, "datagrams_sealed_without_keys") > 0);
 }

@@ -6,6 +6,7 @@ mod secured;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use wireloom::identity::{CredentialPaths, Credentials};
 use wireloom::{Delivery, Event, Node, ReliableSettings, Target};
 
 use secured::{Cluster, PATIENCE, counted, now_unix_s, until};
@@ -134,4 +135,68 @@ fn a_certificate_that_is_taken_back_ends_its_links() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(seen.lock().expect("no panic")[0], 1);
     assert!(counted(&desk, "tls_refused_revoked") > 0, "{:?}", desk.counters());
+}
+
+/// Gives reliable events from one node to another, so that there is a line.
+fn talk(from: &Node, to: &Node) -> Delivery {
+    let mut publisher = from.publisher::<Parcel>(&Target::Reliable(to.address())).expect("a route");
+    let accepted = publisher.publish(&parcel(1, 10)).expect("accepted");
+    publisher.receipt(accepted).expect("reliable").wait(PATIENCE)
+}
+
+#[test]
+fn a_list_of_revocations_offered_at_one_node_reaches_all_and_ends_the_links_everywhere() {
+    let cluster = Cluster::new();
+    let names = ["desk", "feed", "gate", "thief"];
+    let credentials = names.map(|name| cluster.credentials(name));
+    let nodes: Vec<Node> = names
+        .iter()
+        .zip(&credentials)
+        .map(|(name, own)| Node::builder(name).credentials(own).reliable(hasty()).start())
+        .map(|node| node.expect("starts"))
+        .collect();
+    // In a row, so that the list is passed on; the thief talks to both ends.
+    let mut publishers: Vec<_> = [(0, 1), (1, 2), (3, 0), (3, 2)]
+        .map(|(from, to): (usize, usize)| {
+            let target = Target::Reliable(nodes[to].address());
+            nodes[from].publisher::<Parcel>(&target).expect("a route")
+        })
+        .into();
+    for publisher in &mut publishers {
+        let accepted = publisher.publish(&parcel(1, 10)).expect("accepted");
+        let receipt = publisher.receipt(accepted).expect("reliable");
+        assert_eq!(receipt.wait(PATIENCE), Delivery::Delivered);
+    }
+    cluster.authority.revoke("thief", now_unix_s()).expect("revoked");
+    let list = std::fs::read(cluster.authority.revocations_path()).expect("a list");
+    let epoch = |own: &Credentials| own.revocations().map_or(0, |list| list.epoch());
+    let before = epoch(&credentials[0]);
+    let begun = Instant::now();
+    credentials[0].offer_revocations(&list).expect("it is the authority's");
+    until("the list", || credentials[..3].iter().all(|own| epoch(own) == before + 1));
+    let known = begun.elapsed();
+    assert!(known < Duration::from_secs(1), "{known:?}");
+    until("the end of its links", || {
+        [0, 2].iter().all(|node| counted(&nodes[*node], "tls_refused_revoked") > 0)
+    });
+    let ended = begun.elapsed();
+    assert!(ended < Duration::from_secs(2), "{ended:?}");
+    // It is in the file of each, and what the others have of each other goes on.
+    for name in &names[..3] {
+        assert_eq!(
+            std::fs::read(cluster.folder.join(name).join("revoked.wl")).ok(),
+            Some(list.clone())
+        );
+    }
+    assert_eq!(talk(&nodes[0], &nodes[1]), Delivery::Delivered);
+    assert!(matches!(talk(&nodes[3], &nodes[2]), Delivery::Undelivered(_)));
+    // Who comes later is told by the first it meets.
+    let late = cluster.credentials("late");
+    std::fs::remove_file(cluster.folder.join("late").join("revoked.wl")).expect("there");
+    let late = Credentials::load(CredentialPaths::of_node(&cluster.folder.join("late"), "late"))
+        .unwrap_or(late);
+    assert_eq!(epoch(&late), 0);
+    let node = Node::builder("late").credentials(&late).start().expect("starts");
+    assert_eq!(talk(&node, &nodes[1]), Delivery::Delivered);
+    until("the list at the late one", || epoch(&late) == before + 1);
 }

@@ -111,9 +111,18 @@ impl Secret {
     /// When the system has no randomness to give, as no key could be made then.
     #[must_use]
     pub fn random(cipher: Cipher) -> Self {
-        let mut secret = Self::new(cipher, &[0; SECRET_BYTES]);
-        aws_lc_rs::rand::fill(&mut secret.bytes[..]).expect("the system has randomness");
-        secret
+        Self::new(cipher, &Self::random_bytes())
+    }
+
+    /// Bytes for one, to be told to somebody else too.
+    ///
+    /// # Panics
+    /// As [`Secret::random`].
+    #[must_use]
+    pub fn random_bytes() -> Zeroizing<[u8; SECRET_BYTES]> {
+        let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
+        aws_lc_rs::rand::fill(&mut bytes[..]).expect("the system has randomness");
+        bytes
     }
 
     /// What it is for.

@@ -28,6 +28,18 @@ pub const TAG_BYTES: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeySetId(pub u16);
 
+impl KeySetId {
+    /// The bit that the sets of groups have and those of pairs have not: a node chooses the one and
+    /// agrees on the other, so that they could meet.
+    pub const OF_GROUPS: u16 = 1 << 15;
+
+    /// Whether it is of a source's groups, and not of a pair.
+    #[must_use]
+    pub const fn is_of_groups(self) -> bool {
+        self.0 & Self::OF_GROUPS != 0
+    }
+}
+
 impl fmt::Display for KeySetId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{:04x}", self.0)

@@ -240,6 +240,7 @@ impl Line {
     /// Says, when nothing else is said, what takes no room of words: the rest of a block that was
     /// begun, or a cut of a note. Words come behind it.
     pub(super) fn say_apart(&mut self, bytes: &[u8]) {
+        debug_assert_eq!(self.speech.len(), 0, "behind words");
         self.apart_bytes = bytes.len();
         self.speech.say(bytes);
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use wireloom_wire::NodeId;
+use wireloom_wire::{KeySetId, NodeId};
 
 use super::LinkKey;
 use super::accepted::Accepted;
@@ -16,7 +16,7 @@ use super::dialled::Dialled;
 use super::line::Line;
 use super::memory::AcceptedMost;
 use crate::sockets::{Secret, SocketId, Sockets};
-use crate::tls::PeerIdentity;
+use crate::tls::{Distrust, PeerIdentity};
 
 /// The label of the data plane's secret, and of the number that tells it from others.
 const DATA: &str = "EXPORTER-wireloom data";
@@ -35,7 +35,7 @@ pub enum LinksNotice {
         identity: Box<PeerIdentity>,
         /// What both sides derive keys from.
         secret: Secret,
-        /// Tells this secret from the others of the pair; never 0.
+        /// Tells this secret from the others of the pair; never 0, and without the bit of groups.
         set_id: u16,
         /// Whether this node dialled.
         is_dialler: bool,
@@ -46,6 +46,16 @@ pub enum LinksNotice {
         address: SocketAddr,
         /// Who it is.
         node: NodeId,
+    },
+    /// A line of this peer has ended because its certificate was taken back, has ended, or is
+    /// otherwise none any more. What follows from keys shared with it must go.
+    Distrusted {
+        /// Where the peer listens.
+        address: SocketAddr,
+        /// Who it is.
+        node: NodeId,
+        /// Why.
+        distrust: Distrust,
     },
     /// A peer has said this by an authenticated line.
     Note {
@@ -126,7 +136,7 @@ impl Announced {
         let Some(identity) = sockets.peer_identity(socket) else { return };
         let secrets = (sockets.export(socket, DATA), sockets.export(socket, SET));
         if let (Some(secret), Some(set)) = secrets {
-            let set_id = u16::from_le_bytes([set.0[0], set.0[1]]).max(1);
+            let set_id = (u16::from_le_bytes([set.0[0], set.0[1]]) & !KeySetId::OF_GROUPS).max(1);
             let identity = Box::new(identity.clone());
             let Known { address, is_dialler, .. } = known;
             let notice =
@@ -156,9 +166,12 @@ impl Announced {
         }
     }
 
-    /// A line has ended.
-    pub(super) fn end(&mut self, socket: SocketId) {
+    /// A line has ended, for this reason if the other side is not trusted.
+    pub(super) fn end(&mut self, socket: SocketId, distrust: Option<Distrust>) {
         let Some(Known { node, address, .. }) = self.lines.remove(&socket) else { return };
+        if let Some(distrust) = distrust.filter(|distrust| distrust.is_of_certificate()) {
+            self.tell(LinksNotice::Distrusted { address, node, distrust });
+        }
         if !self.lines.values().any(|known| known.node == node) {
             self.tell(LinksNotice::Ended { address, node });
         }

@@ -17,6 +17,9 @@ pub enum IdentityError {
     /// It is revoked.
     #[error("the certificate is revoked")]
     Revoked,
+    /// Its time is over, or has not come.
+    #[error("the certificate is not of this time")]
+    Expired,
     /// It is not one of a node.
     #[error("the certificate is not one of a node")]
     Certificate,
@@ -31,6 +34,9 @@ pub struct PeerIdentity {
     pub name: String,
     /// What it may do is said of these.
     pub roles: Vec<String>,
+    /// When its certificate ends, seconds since the Unix epoch. From then on it is asked again and
+    /// again whether it still holds: clocks differ.
+    pub expires_unix_s: u64,
 }
 
 /// A node's certificate, and whom it trusts. Asked anew for each line, so that what is exchanged is

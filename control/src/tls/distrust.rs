@@ -12,9 +12,12 @@ pub enum Distrust {
     /// The other side speaks without TLS.
     #[error("it speaks without TLS: give both nodes certificates of one cluster, or neither")]
     Plain,
-    /// Its certificate is none of this cluster's authority, or expired, or not its own.
-    #[error("its certificate does not hold: is it of this cluster's authority, and not expired?")]
+    /// Its certificate is none of this cluster's authority, or not its own.
+    #[error("its certificate does not hold: is it of this cluster's authority?")]
     Certificate,
+    /// Its certificate's time is over, or has not come.
+    #[error("its certificate has expired or is not good yet: renew it, or set the clocks")]
+    Expired,
     /// Its certificate names another cluster.
     #[error("its certificate is of another cluster: `wireloom ca show` tells which")]
     Cluster,
@@ -43,9 +46,10 @@ pub enum Distrust {
 
 impl Distrust {
     /// Every one.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Plain,
         Self::Certificate,
+        Self::Expired,
         Self::Cluster,
         Self::Revoked,
         Self::Node,
@@ -62,6 +66,7 @@ impl Distrust {
         match self {
             Self::Plain => "untrusted_plain",
             Self::Certificate => "untrusted_certificate",
+            Self::Expired => "untrusted_expired",
             Self::Cluster => "untrusted_cluster",
             Self::Revoked => "untrusted_revoked",
             Self::Node => "untrusted_node",
@@ -71,6 +76,12 @@ impl Distrust {
             Self::Broken => "untrusted_broken",
             Self::KeyUpdates => "untrusted_key_updates",
         }
+    }
+
+    /// Whether it is the other side's certificate that does not hold.
+    #[must_use]
+    pub const fn is_of_certificate(self) -> bool {
+        matches!(self, Self::Certificate | Self::Expired | Self::Cluster | Self::Revoked)
     }
 
     /// What an error of [`Sockets`](crate::Sockets) says of it, if it is about trust.
@@ -84,6 +95,7 @@ impl Distrust {
         match self {
             Self::Plain => Counter::TlsPlain,
             Self::Certificate | Self::Node => Counter::TlsCertificate,
+            Self::Expired => Counter::TlsOutdated,
             Self::Cluster => Counter::TlsCluster,
             Self::Revoked => Counter::TlsRevoked,
             Self::Refused | Self::RefusedRevoked => Counter::TlsRefused,
@@ -99,6 +111,12 @@ impl Distrust {
             Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             ) => Self::Cluster,
+            Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            ) => Self::Expired,
             Error::InvalidCertificate(_) | Error::NoCertificatesPresented => Self::Certificate,
             Error::AlertReceived(AlertDescription::CertificateRevoked) => Self::RefusedRevoked,
             Error::AlertReceived(

@@ -337,6 +337,7 @@ fn peer_of(
     credentials.peer_of(chain).map_err(|error| match error {
         IdentityError::Cluster => Distrust::Cluster,
         IdentityError::Revoked => Distrust::Revoked,
+        IdentityError::Expired => Distrust::Expired,
         IdentityError::Certificate => Distrust::Certificate,
     })
 }

@@ -382,3 +382,28 @@ fn a_flood_of_key_updates_ends_the_line() {
     }
     assert_eq!(counted(&b, Counter::TlsKeyUpdates), 1);
 }
+
+#[test]
+fn who_outlives_its_certificate_is_ended_though_nobody_says_so() {
+    let (net, authority) = (Net::new(StreamModel::default()), Authority::new("c"));
+    let unix_s = |net: &Net| net.clock.unix_ns(net.clock.now_ns()) / 1_000_000_000;
+    let expires_unix_s = unix_s(&net) + 10;
+    authority.expires(expires_unix_s);
+    let mut a = net.end(1, authority.node("a", NodeId(1)));
+    let mut b = net.end(2, authority.node("b", NodeId(2)));
+    let (dialled, accepted) = net.meet(&mut a, &mut b);
+    let accepted = accepted.expect("open");
+    let is_open = |a: &mut End| a.is_open(dialled).is_ok_and(|open| open);
+    while unix_s(&net) < expires_unix_s + 5 {
+        net.clock.advance(Duration::from_millis(100));
+        net.step(&mut [&mut a, &mut b]);
+        assert!(is_open(&mut a), "clocks may differ, they say");
+    }
+    authority.expire();
+    assert!(a.deadline_ns().expect("it looks again") <= net.clock.now_ns() + LOOK_NS);
+    net.clock.advance(Duration::from_nanos(LOOK_NS));
+    net.step(&mut [&mut a, &mut b]);
+    assert_eq!(a.distrust(dialled), Some(Distrust::Expired));
+    assert_eq!(b.distrust(accepted), Some(Distrust::Expired));
+    assert_eq!(counted(&a, Counter::TlsOutdated) + counted(&b, Counter::TlsOutdated), 2);
+}

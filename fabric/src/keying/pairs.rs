@@ -13,10 +13,7 @@ use wireloom_seal::{Cipher, Direction, SECRET_BYTES, Secret};
 use wireloom_wire::{KeySetId, NodeId};
 use zeroize::Zeroizing;
 
-/// The kind of these notes among those of links.
-pub(super) const KEYS_NOTE: u8 = 3;
-const OFFER: u8 = 1;
-const OPEN: u8 = 2;
+use crate::note::{Kind, NoteError, Tell};
 
 /// Sets of a peer that are being agreed on at a time; more are the peer's fault, and the oldest
 /// gives way. A receiver keeps as many.
@@ -35,7 +32,7 @@ pub(super) struct Offer {
 #[derive(Debug)]
 pub(super) enum Action {
     /// Tells a peer.
-    Tell { to: NodeId, note: Vec<u8> },
+    Tell(Tell),
     /// Receivers open by these from now on; [`Pairs::opens`] is to be called when they do.
     Open { peer: NodeId, set: KeySetId, secret: Secret, seals: Direction, slots: u8 },
     /// Senders seal by these what goes to an address.
@@ -114,8 +111,8 @@ impl Pairs {
         }
         pair.line = Some(LineSecret { address, bytes, seals });
         let [low, high] = set.0.to_le_bytes();
-        let note = vec![KEYS_NOTE, OFFER, low, high, own.receivers, u8::from(own.has_aes)];
-        let mut actions = vec![Action::Tell { to: peer, note }];
+        let note = Kind::Offer.note(&[low, high, own.receivers, u8::from(own.has_aes)]);
+        let mut actions = vec![Action::Tell(Tell { to: peer, note })];
         actions.extend(self.agree(peer, set));
         actions
     }
@@ -125,24 +122,29 @@ impl Pairs {
         self.peers.remove(&peer).map(|_| Action::Forget { peer })
     }
 
-    /// A peer says something; `None` when it cannot be read.
-    pub(super) fn on_note(&mut self, peer: NodeId, note: &[u8]) -> Option<Vec<Action>> {
-        let (kind, set) = match note {
-            [KEYS_NOTE, kind, low, high, ..] => (*kind, u16::from_le_bytes([*low, *high])),
-            _ => return None,
-        };
-        let (set, rest) = (KeySetId(set), &note[4..]);
-        match (kind, rest) {
-            (OFFER, [receivers, aes]) => {
+    /// A peer has said this, [`Kind::Offer`] or [`Kind::Opens`].
+    ///
+    /// # Errors
+    /// Why it changes nothing.
+    pub(super) fn on_note(
+        &mut self,
+        peer: NodeId,
+        (kind, said): (Kind, &[u8]),
+    ) -> Result<Vec<Action>, NoteError> {
+        let set_of = |low: u8, high: u8| KeySetId(u16::from_le_bytes([low, high]));
+        match (kind, said) {
+            (Kind::Offer, [low, high, receivers, aes]) => {
+                let set = set_of(*low, *high);
                 let offer = Offer { receivers: *receivers, has_aes: *aes != 0 };
                 self.pair(peer, set).theirs.get_or_insert(offer);
-                Some(self.agree(peer, set).into_iter().collect())
+                Ok(self.agree(peer, set).into_iter().collect())
             }
-            (OPEN, []) => {
+            (Kind::Opens, [low, high]) => {
+                let set = set_of(*low, *high);
                 self.pair(peer, set).is_opened = true;
-                Some(self.seal(peer, set).into_iter().collect())
+                Ok(self.seal(peer, set).into_iter().collect())
             }
-            _ => None,
+            _ => Err(NoteError::Malformed),
         }
     }
 
@@ -175,7 +177,7 @@ impl Pairs {
             return Vec::new();
         }
         let [low, high] = set.0.to_le_bytes();
-        let tell = Action::Tell { to: peer, note: vec![KEYS_NOTE, OPEN, low, high] };
+        let tell = Action::Tell(Tell { to: peer, note: Kind::Opens.note(&[low, high]) });
         [tell].into_iter().chain(self.seal(peer, set)).collect()
     }
 

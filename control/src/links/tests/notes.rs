@@ -19,6 +19,8 @@ const LIAR: NodeId = NodeId(6);
 struct Book {
     notes: Vec<(u64, Box<[u8]>)>,
     known: Vec<u64>,
+    /// Notes that came before their line was told of.
+    early: usize,
 }
 
 type Told = Arc<Mutex<Book>>;
@@ -31,10 +33,10 @@ fn listen(side: &mut Side) -> Told {
         match notice {
             LinksNotice::Authenticated { identity, .. } => book.known.push(identity.node.0),
             LinksNotice::Note { from, note } => {
-                assert!(book.known.contains(&from.node.0), "before its line was told of");
+                book.early += usize::from(!book.known.contains(&from.node.0));
                 book.notes.push((from.node.0, note));
             }
-            LinksNotice::Ended { .. } => {}
+            LinksNotice::Ended { .. } | LinksNotice::Distrusted { .. } => {}
         }
     });
     side.port.commands.push(LinksCommand::OnNotice(listener)).expect("room");
@@ -191,6 +193,11 @@ struct Scene {
 impl Scene {
     /// The liar has dialled and was welcomed: with a certificate or without.
     fn new(proven: bool) -> Self {
+        Self::saying(proven, &[])
+    }
+
+    /// In the same breath as its hello it says this.
+    fn saying(proven: bool, more: &[u8]) -> Self {
         let authority = Authority::new("c");
         let own = |name, node| proven.then(|| authority.node(name, NodeId(node)));
         let model = StreamModel { buffer_bytes: 4 << 20, ..StreamModel::default() };
@@ -206,7 +213,7 @@ impl Scene {
         while !scene.liar.is_open(scene.line).expect("opens") {
             scene.run(1);
         }
-        scene.say(&hello());
+        scene.say(&[&hello(), more].concat());
         scene.run(5);
         assert_eq!(scene.counted(Counter::LinksOpened), 1);
         scene
@@ -303,6 +310,39 @@ fn who_has_shown_no_certificate_says_no_note() {
         assert_eq!(pair.sides[0].counted(Counter::NotesInClear), 1);
         assert!(liar.read(line, &mut heard).is_ok_and(|read| read < 4_000), "ended");
     }
+}
+
+#[test]
+fn a_note_in_one_breath_with_the_hello_is_told_behind_its_line() {
+    let note = note(0, 10);
+    let scene = Scene::saying(true, &packet(&NoteCut::nth(&note, 0).expect("one")));
+    let book = scene.told.lock().expect("no panic");
+    assert_eq!((book.notes.len(), book.early), (1, 0));
+}
+
+#[test]
+fn a_note_instead_of_an_answer_ends_the_line() {
+    let authority = Authority::new("c");
+    let [own, other, liar] = [("node-0", 1), ("node-1", 2), ("liar", LIAR.0)]
+        .map(|(name, node)| authority.node(name, NodeId(node)));
+    let mut pair = Pair::with(StreamModel::default(), &settings(), [Some(own), Some(other)]);
+    let told = listen(&mut pair.sides[0]);
+    let plain = pair.network.node(address(5));
+    let mut liar = TlsSockets::new(plain, tls_config(liar, &pair.clock));
+    pair.sides[0].attach(address(5), 1 << 16);
+    pair.sides[0].publish(1, 10);
+    let line = loop {
+        pair.run(Duration::from_millis(1));
+        liar.poll(&mut Vec::new());
+        if let Some(line) = liar.accept() {
+            break line;
+        }
+    };
+    let early = packet(&NoteCut::nth(&note(0, 10), 0).expect("one"));
+    liar.write(line, &[IoSlice::new(&early)]).expect("room");
+    pair.run(Duration::from_millis(2));
+    assert_eq!(pair.sides[0].counted(Counter::LinksBroken), 1);
+    assert_eq!((came(&told), pair.sides[0].counted(Counter::NotesReceived)), (0, 0));
 }
 
 #[test]

@@ -127,12 +127,22 @@ fn another_authority_and_a_silent_peer_have_their_names() {
 #[test]
 fn who_is_revoked_is_ended_within_two_cycles_and_told_why_when_it_comes_back() {
     let (pair, authority) = secured(StreamModel::default(), &hasty());
+    let told = listen(&pair.sides[1]);
     let mut pair = pair.talk(1 << 16);
     authority.revoke("node-0");
     // Its thread sleeps; it looks within a quarter of a second.
     pair.run(Duration::from_millis(260));
     assert_eq!(pair.sides[1].counted(Counter::TlsRevoked), 1);
     assert!(pair.sides[1].links.lines.is_empty(), "the line has ended");
+    let why: Vec<_> = {
+        let told = told.lock().expect("no panic");
+        let why = |notice: &LinksNotice| match notice {
+            LinksNotice::Distrusted { node, distrust, .. } => Some((node.0, *distrust)),
+            _ => None,
+        };
+        told.iter().filter_map(why).collect()
+    };
+    assert_eq!(why, [(1, Distrust::Revoked)], "what it shared with others is to go");
     let seen = pair.sides[1].seen.len();
     pair.sides[0].publish(1, 100);
     pair.run(Duration::from_secs(1));
@@ -165,7 +175,7 @@ fn of(told: &Told) -> Vec<(SocketAddr, u64, Option<Keys>)> {
             Some((*address, identity.node.0, Some((*set_id, secret.clone(), *is_dialler))))
         }
         LinksNotice::Ended { address, node } => Some((*address, node.0, None)),
-        LinksNotice::Note { .. } => None,
+        LinksNotice::Note { .. } | LinksNotice::Distrusted { .. } => None,
     });
     each.collect()
 }
@@ -232,6 +242,8 @@ fn keys_are_renewed_by_another_line_and_no_event_is_lost() {
         assert!(told.iter().all(|(.., keys)| keys.is_some()), "never without a line");
         let mut sets: Vec<_> = told.iter().flat_map(|(.., keys)| keys.clone()).collect();
         assert!(sets.len() > 3);
+        let is_of_pair = |keys: &Keys| (1..0x8000).contains(&keys.0);
+        assert!(sets.iter().all(is_of_pair), "never a number of groups");
         sets.dedup_by_key(|keys| keys.1.0);
         assert_eq!(sets.len(), told.len(), "each line has keys of its own");
     }

@@ -89,6 +89,9 @@ pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     revoked: Arc<Mutex<Vec<String>>>,
+    /// When its certificates end, and whether that is too long ago by now.
+    expires_unix_s: Arc<std::sync::atomic::AtomicU64>,
+    expired: Arc<std::sync::atomic::AtomicBool>,
     epoch: Arc<std::sync::atomic::AtomicU64>,
 }
 
@@ -100,7 +103,15 @@ impl Authority {
         let certificate = params.self_signed(&key).expect("signed").der().clone();
         let issuer = Issuer::new(params, key);
         let cluster = cluster.to_owned();
-        Self { cluster, issuer, certificate, revoked: Arc::default(), epoch: Arc::default() }
+        Self {
+            cluster,
+            issuer,
+            certificate,
+            revoked: Arc::default(),
+            expires_unix_s: Arc::new(u64::MAX.into()),
+            expired: Arc::default(),
+            epoch: Arc::default(),
+        }
     }
 
     pub(crate) fn node(&self, name: &str, node: NodeId) -> Credentials {
@@ -154,6 +165,7 @@ impl Authority {
         server.alpn_protocols = vec![b"wireloom/1".to_vec()];
         server.send_tls13_tickets = 0;
         let (cluster, revoked) = (self.cluster.clone(), Arc::clone(&self.revoked));
+        let (expires, expired) = (Arc::clone(&self.expires_unix_s), Arc::clone(&self.expired));
         let peer = move |chain: &[CertificateDer<'_>]| {
             let bytes = chain.first().ok_or(IdentityError::Certificate)?;
             let at = bytes.windows(11).position(|text| text == b"wireloom://");
@@ -169,7 +181,11 @@ impl Authority {
             if revoked.lock().expect("no panic").contains(&name) {
                 return Err(IdentityError::Revoked);
             }
-            Ok(PeerIdentity { node: NodeId(node), name, roles: Vec::new() })
+            if expired.load(std::sync::atomic::Ordering::Acquire) {
+                return Err(IdentityError::Expired);
+            }
+            let expires_unix_s = expires.load(std::sync::atomic::Ordering::Acquire);
+            Ok(PeerIdentity { node: NodeId(node), name, roles: Vec::new(), expires_unix_s })
         };
         Credentials::new(Known {
             client: Arc::new(client),
@@ -177,6 +193,16 @@ impl Authority {
             peer: Box::new(peer),
             moved: Arc::clone(&self.epoch),
         })
+    }
+
+    /// Certificates shown from now on end at this time.
+    pub(crate) fn expires(&self, unix_s: u64) {
+        self.expires_unix_s.store(unix_s, std::sync::atomic::Ordering::Release);
+    }
+
+    /// They have ended, by any clock. Nobody is told.
+    pub(crate) fn expire(&self) {
+        self.expired.store(true, std::sync::atomic::Ordering::Release);
     }
 
     pub(crate) fn revoke(&self, name: &str) {

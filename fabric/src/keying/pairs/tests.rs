@@ -34,7 +34,7 @@ impl Side {
         let mut notes = Vec::new();
         for action in actions {
             match action {
-                Action::Tell { note, .. } => notes.push(note),
+                Action::Tell(tell) => notes.push(tell.note.into_vec()),
                 Action::Open { peer, set, secret, seals, slots } => {
                     self.opened.push((set, secret.cipher(), seals, slots));
                     let more = self.pairs.opens(peer, set);
@@ -57,7 +57,8 @@ impl Side {
 
     fn hear(&mut self, from: NodeId, notes: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let heard = notes.into_iter().flat_map(|note| {
-            let actions = self.pairs.on_note(from, &note).expect("well formed");
+            let actions =
+                self.pairs.on_note(from, Kind::of(&note).expect("known")).expect("well formed");
             self.run(actions)
         });
         heard.collect()
@@ -88,8 +89,8 @@ fn both_open_before_either_seals_and_each_seals_once() {
     assert_eq!(a.sealed, [(SET, Cipher::Aes256Gcm, Direction::FromDialler, address(B))]);
     assert_eq!(b.sealed, [(SET, Cipher::Aes256Gcm, Direction::FromAcceptor, address(A))]);
     // Said again, nothing comes of it: keys that are made twice count twice from 0.
-    let again = [vec![KEYS_NOTE, OPEN, 7, 0], vec![KEYS_NOTE, OFFER, 7, 0, 2, 0]];
-    assert!(b.hear(A, again.to_vec()).is_empty());
+    let again = [Kind::Opens.note(&[7, 0]), Kind::Offer.note(&[7, 0, 2, 0])];
+    assert!(b.hear(A, again.map(<[u8]>::into_vec).to_vec()).is_empty());
     let line = a.line(B, true);
     assert!(line.is_empty() && b.sealed.len() == 1 && b.opened.len() == 1 && a.sealed.len() == 1);
 }
@@ -115,7 +116,7 @@ fn aes_is_for_those_who_both_have_it() {
 fn a_peer_without_lines_is_forgotten_and_what_was_under_way_comes_to_nothing() {
     let mut a = Side::new(AES);
     let _ = a.line(B, true);
-    let actions = a.pairs.on_note(B, &[KEYS_NOTE, OFFER, 7, 0, 1, 1]).expect("well formed");
+    let actions = a.pairs.on_note(B, (Kind::Offer, &[7, 0, 1, 1])).expect("well formed");
     assert!(matches!(actions[..], [Action::Open { .. }]));
     let end = a.pairs.on_end(B).into_iter().collect();
     assert!(a.run(end).is_empty() && a.forgot == 1);
@@ -127,20 +128,20 @@ fn a_peer_without_lines_is_forgotten_and_what_was_under_way_comes_to_nothing() {
 #[test]
 fn notes_are_read_exactly_and_a_peer_can_begin_few_sets() {
     let mut a = Side::new(AES);
-    for bad in [
-        &[][..],
-        &[KEYS_NOTE],
-        &[KEYS_NOTE, OFFER, 7],
-        &[KEYS_NOTE, OFFER, 7, 0, 1],
-        &[KEYS_NOTE, OFFER, 7, 0, 1, 1, 1],
-        &[KEYS_NOTE, OPEN, 7, 0, 0],
-        &[KEYS_NOTE, 9, 7, 0],
-        &[9, OPEN, 7, 0],
+    for (kind, bad) in [
+        (Kind::Offer, &[][..]),
+        (Kind::Offer, &[7, 0]),
+        (Kind::Offer, &[7, 0, 1]),
+        (Kind::Offer, &[7, 0, 1, 1, 1]),
+        (Kind::Opens, &[7]),
+        (Kind::Opens, &[7, 0, 0]),
+        (Kind::Epoch, &[7, 0]),
     ] {
-        assert!(a.pairs.on_note(B, bad).is_none(), "{bad:?}");
+        let heard = a.pairs.on_note(B, (kind, bad));
+        assert!(matches!(heard, Err(NoteError::Malformed)), "{bad:?}");
     }
     for set in 0..200 {
-        assert!(a.pairs.on_note(B, &[KEYS_NOTE, OPEN, set, 0]).is_some());
+        assert!(a.pairs.on_note(B, (Kind::Opens, &[set, 0])).is_ok());
     }
     assert_eq!(a.pairs.peers[&B].len(), SETS_MAX);
 }
