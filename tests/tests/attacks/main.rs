@@ -4,5 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test times itself")]
 
+mod amplify;
+mod lengths;
+mod packets;
 mod rig;
 mod slow;
