@@ -21,6 +21,7 @@ mod dialled;
 mod letter;
 mod line;
 mod memory;
+mod notes;
 mod notices;
 mod port;
 mod reading;
@@ -53,6 +54,7 @@ use letter::tell;
 pub use letter::{DeadLetter, DeadLetters};
 use line::Line;
 pub use memory::AcceptedMost;
+use notes::Outbox;
 use notices::Announced;
 pub use notices::{LinksNotice, LinksNotices};
 pub use port::{Identity, LinksCommand, LinksConfig, LinksPort};
@@ -116,6 +118,7 @@ pub struct Links<S> {
     inbox: Option<Inbox>,
     dead_letters: Option<DeadLetters>,
     announced: Announced,
+    outbox: Outbox,
     random: Random,
     sessions: u32,
     deadline_ns: u64,
@@ -156,6 +159,7 @@ impl<S: Sockets> Links<S> {
             inbox: None,
             dead_letters: None,
             announced: Announced::default(),
+            outbox: Outbox::default(),
             // The upper half: datagram links have the lower one.
             sessions: u32::try_from(random.up_to(0x3fff_ffff)).unwrap_or(0) | 0x8000_0000,
             random,
@@ -182,6 +186,9 @@ impl<S: Sockets> Links<S> {
                 }
                 LinksCommand::Introduce(peer) => self.link(peer, LOWEST_LANE).introduce(true),
                 LinksCommand::Part(peer) => self.link(peer, LOWEST_LANE).introduce(false),
+                LinksCommand::Note { to, note } => {
+                    self.outbox.push(self.announced.line_of(to), note, &self.config.port.counters);
+                }
                 LinksCommand::Accept => {
                     self.sockets.set_accepting(true);
                     (self.config.accepts, self.ask_at_ns) = (true, 0);
@@ -474,6 +481,7 @@ impl<S: Sockets> Links<S> {
                 }
                 self.sockets.close(*socket);
                 self.announced.end(*socket);
+                self.outbox.end(*socket, &self.config.port.counters);
             }
             !ended
         });
@@ -481,6 +489,17 @@ impl<S: Sockets> Links<S> {
         self.hot = hot;
         // Links whose lines have ended have something to do.
         said + before - self.lines.len()
+    }
+
+    /// Notes go last: words and events of this cycle are before them.
+    fn say_notes(&mut self, now_ns: u64) -> usize {
+        let mut cycle = Cycle::new(
+            (&mut self.sockets, &mut self.scratch, &mut self.compression),
+            &self.config,
+            self.times,
+            (now_ns, false),
+        );
+        self.outbox.speak(&mut self.lines, &mut cycle)
     }
 
     fn next_deadline_ns(&self) -> u64 {
@@ -530,9 +549,13 @@ impl<S: Sockets> Agent for Links<S> {
         let (heard, settled) = self.hear_lines(now_ns);
         let opened = self.config.port.counters.read(Counter::LinksOpened);
         let parts = (&self.lines, &self.dialled, &self.accepted);
-        self.announced.look(opened, parts, &self.sockets);
+        self.announced.look(opened, parts, (&self.sockets, &self.config.port.accepted_most));
+        if heard.notes > 0 {
+            self.announced.tell_notes(&mut self.lines, &self.sockets);
+        }
         let news = heard.handed + settled;
-        work += heard.others + news + self.speak_accepted(now_ns, news > 0);
+        work += heard.others + news;
+        work += self.speak_accepted(now_ns, news > 0) + self.say_notes(now_ns);
         self.deadline_ns = self.deadline_ns.min(self.next_deadline_ns());
         work
     }

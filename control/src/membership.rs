@@ -6,6 +6,7 @@
 //! socket, no thread and no clock, so the simulation runs hundreds of them in one loop. The agent
 //! that gives it sockets is [`crate::mesh`].
 
+mod beacon;
 mod clock;
 mod codec;
 mod health;

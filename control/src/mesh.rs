@@ -2,6 +2,8 @@
 //! the machine's, says hello as discovery wants, and publishes the table of members. It runs on the
 //! control thread (or in the caller's loop, or under virtual time) and never waits.
 
+mod secrecy;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +16,9 @@ use wireloom_ring::{Consumer, Records, record_spacing};
 
 use crate::discovery::Discovery;
 use crate::membership::{Change, Counts, Member, Membership, Record, RecordError, Roster};
+
+pub use self::secrecy::Secrecy;
+use self::secrecy::Veil;
 
 /// Packets taken in one cycle.
 const PACKETS_PER_CYCLE: usize = 256;
@@ -73,6 +78,7 @@ pub struct Mesh<T> {
     port: MeshPort,
     handlers: Vec<MemberHandler>,
     refresh_at_ns: u64,
+    veil: Option<Veil>,
 }
 
 impl<T> std::fmt::Debug for Mesh<T> {
@@ -126,9 +132,18 @@ impl<T: Transmit> Mesh<T> {
             port,
             handlers: Vec::new(),
             refresh_at_ns: 0,
+            veil: None,
         };
         mesh.publish();
         mesh
+    }
+
+    /// The same agent, which seals what it says and heeds only what was sealed. Nodes find each
+    /// other by beacons then, and say hello when they have keys of each other.
+    #[must_use]
+    pub fn with_secrecy(mut self, secrecy: Box<dyn Secrecy>) -> Self {
+        self.veil = Some(Veil::new(secrecy));
+        self
     }
 
     fn publish(&self) {
@@ -166,8 +181,20 @@ impl<T: Transmit> Mesh<T> {
             let batch = arrivals.read();
             let mut taken = 0;
             for record in Records::new(batch).take(PACKETS_PER_CYCLE) {
-                if let Some(passed) = read_control(record) {
-                    self.machine.on_packet(passed.sender, passed.packet, now_ns);
+                match (read_control(record), &mut self.veil) {
+                    (Some(passed), Some(veil)) if !passed.authenticated => {
+                        let from = passed.sender;
+                        if self.machine.hears_beacon(passed.packet)
+                            && veil.secrecy.hint(from, now_ns)
+                            && !self.machine.is_up(from)
+                        {
+                            self.machine.hello(from, now_ns);
+                        }
+                    }
+                    (Some(passed), _) => {
+                        self.machine.on_packet(passed.sender, passed.packet, now_ns);
+                    }
+                    (None, _) => {}
                 }
                 taken += record_spacing(record.len());
                 packets += 1;
@@ -189,20 +216,52 @@ impl<T: Transmit> Mesh<T> {
         let machine = &self.machine;
         let hellos = self.discovery.due(now_ns, alone, |address| machine.is_up(address));
         for to in hellos {
-            self.machine.hello(to, now_ns);
+            if self.veil.is_some() && to.ip().is_multicast() {
+                let beacon = self.machine.beacon();
+                transmit(&mut self.transmit, (self.families, to), &beacon);
+            } else {
+                self.machine.hello(to, now_ns);
+            }
         }
     }
 
-    /// A packet that the socket does not take now is dropped: the protocol lives with loss.
-    fn send(&mut self) -> usize {
-        let packets = self.machine.take_packets();
-        for (to, bytes) in &packets {
-            if let Some(destination) = self.families.destination(*to) {
-                let slices = [std::io::IoSlice::new(bytes)];
-                self.transmit.send(&[Message::single(&destination, &slices)]);
+    /// Says hello to who has got a key, after what waited for that.
+    fn greet_keyed(&mut self, now_ns: u64) {
+        let Some(veil) = &mut self.veil else { return };
+        while let Some(address) = veil.secrecy.next_keyed() {
+            for packet in veil.released(address, now_ns) {
+                if let Some(sealed) = veil.seal(address, packet, now_ns) {
+                    transmit(&mut self.transmit, (self.families, address), sealed);
+                }
+            }
+            if !self.machine.is_up(address) {
+                self.machine.hello(address, now_ns);
             }
         }
-        packets.len()
+    }
+
+    fn send(&mut self, now_ns: u64) -> usize {
+        let packets = self.machine.take_packets();
+        let count = packets.len();
+        for (to, packet) in packets {
+            match &mut self.veil {
+                None => transmit(&mut self.transmit, (self.families, to), &packet),
+                Some(veil) => {
+                    if let Some(sealed) = veil.seal(to, packet, now_ns) {
+                        transmit(&mut self.transmit, (self.families, to), sealed);
+                    }
+                }
+            }
+        }
+        count
+    }
+}
+
+/// A packet that the socket does not take now is dropped: the protocol lives with loss.
+fn transmit<T: Transmit>(way_out: &mut T, (families, to): (Families, SocketAddr), packet: &[u8]) {
+    if let Some(destination) = families.destination(to) {
+        let slices = [std::io::IoSlice::new(packet)];
+        way_out.send(&[Message::single(&destination, &slices)]);
     }
 }
 
@@ -217,7 +276,8 @@ impl<T: Transmit> Agent for Mesh<T> {
         let packets = self.take_packets(now_ns);
         self.machine.on_time(now_ns);
         self.say_hello(now_ns);
-        let sent = self.send();
+        self.greet_keyed(now_ns);
+        let sent = self.send(now_ns);
         let changes = self.machine.take_changes();
         if !changes.is_empty() || now_ns >= self.refresh_at_ns {
             self.refresh_at_ns = now_ns + REFRESH_NS;
@@ -239,6 +299,6 @@ impl<T: Transmit> Agent for Mesh<T> {
 
     fn on_close(&mut self, now_ns: u64) {
         self.machine.leave(now_ns);
-        self.send();
+        self.send(now_ns);
     }
 }

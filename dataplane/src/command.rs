@@ -35,6 +35,9 @@ pub enum SenderCommand {
     SetDirect(Option<LinkId>),
     /// What a link's packets are sealed by from now on; what it had before comes back.
     SetKey(LinkId, Box<LinkSeal>),
+    /// A link whose key is not to be used any more, if it sends nothing without one: its events
+    /// wait for another.
+    TakeKey(LinkId),
     /// A publisher's ring to drain.
     Attach(Box<Outbound>),
 }

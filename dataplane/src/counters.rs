@@ -60,7 +60,8 @@ counters! {
     PacketsSealed "packets_sealed" "packets"
         "Packets sealed before they were sent.";
     EventsShedUnsealed "events_shed_unsealed" "events"
-        "Events shed by the sender because the keys of their link are used up: it needs new ones.";
+        "Events shed by the sender because their link had no key for a second, or has used up its keys: \
+         see who refuses this node's handshakes.";
     PacketsSent "packets_sent" "packets"
         "Packets handed to the kernel.";
     BlocksSent "blocks_sent" "blocks"
@@ -250,6 +251,17 @@ counters! {
         "Sockets closed at once because too many came from their address in a second.";
     LinksRenewed "links_renewed" "links"
         "Links to introduced peers that went on by another line, with other keys: once an hour.";
+    NotesSent "notes_sent" "notes"
+        "Notes to nodes with certificates, on revocations and keys, that were written to links.";
+    NotesUnsent "notes_unsent" "notes"
+        "Notes for which there was no authenticated link or no room, or whose link ended before; \
+         what must be known is said again by the next link.";
+    NotesReceived "notes_received" "notes"
+        "Notes of other nodes that came by authenticated links.";
+    NotesInClear "notes_refused_in_clear" "links"
+        "Links over TCP ended because a node without a certificate said a note.";
+    NotesFlooded "notes_refused_flooded" "links"
+        "Links over TCP ended because the other side said more than 64 notes a second.";
     LinksUntrusted "links_untrusted" "links"
         "Dialled links whose other side was not trusted, or did not trust this node; the reason \
          stands at the undelivered events.";

@@ -27,7 +27,7 @@ const MARKS: usize = 32;
 
 /// A stream whose window is used up.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+pub(crate) struct Held {
     since_ns: u64,
     ask_ns: u64,
     wait_ns: u64,
@@ -149,15 +149,18 @@ impl Credit {
         }
     }
 
+    /// Puts the next question off, if it is time for one.
+    pub(crate) fn postpone(&mut self, now_ns: u64) -> Option<Held> {
+        let held = self.held.as_mut().filter(|held| held.ask_ns <= now_ns)?;
+        held.wait_ns = (held.wait_ns * 2).min(ASK_NS_MAX);
+        held.ask_ns = now_ns + held.wait_ns;
+        Some(*held)
+    }
+
     /// Whether it is time to ask; the next question then waits longer. Gives the peer up when it
     /// has answered none for long.
     pub(crate) fn asks(&mut self, now_ns: u64) -> bool {
-        let Some(held) = &mut self.held else { return false };
-        if held.ask_ns > now_ns {
-            return false;
-        }
-        held.wait_ns = (held.wait_ns * 2).min(ASK_NS_MAX);
-        held.ask_ns = now_ns + held.wait_ns;
+        let Some(held) = self.postpone(now_ns) else { return false };
         let silent_ns = now_ns.saturating_sub(held.since_ns.max(self.heard_ns));
         self.unanswered |= silent_ns >= UNANSWERED_NS;
         true

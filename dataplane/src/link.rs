@@ -78,7 +78,14 @@ pub struct LinkConfig {
     pub multicast: bool,
     /// What to do when the peer takes no more; a group's is always [`FlowControl::Off`].
     pub flow: FlowControl,
+    /// Nothing leaves without a key: events wait for one, [`KEY_PATIENCE_NS`] at most, and are shed
+    /// after that until there is one.
+    pub demands_key: bool,
 }
+
+/// How long events wait for the first key of their link, or for the one after a key was taken away:
+/// longer than a handshake on a path around the world.
+pub const KEY_PATIENCE_NS: u64 = 1_000_000_000;
 
 /// The position of one lane of a link: what the next packet is numbered.
 #[derive(Debug, Default)]
@@ -129,6 +136,9 @@ pub struct Link {
     /// What a packet may have beside its frames: a header, and a tag where the link has a key.
     pub(crate) overhead_bytes: usize,
     pub(crate) seal: Option<Box<LinkSeal>>,
+    demands_key: bool,
+    /// Since when events have waited for a key; `None` while none has.
+    keyless_ns: Option<u64>,
     pub(crate) multicast: bool,
     pub(crate) flow: FlowControl,
     pub(crate) window: Arc<PeerWindow>,
@@ -148,8 +158,10 @@ impl Link {
             session: config.session,
             body_bytes: 0,
             body_bytes_max: 0,
-            overhead_bytes: PACKET_HEADER_BYTES,
+            overhead_bytes: PACKET_HEADER_BYTES + if config.demands_key { TAG_BYTES } else { 0 },
             seal: None,
+            demands_key: config.demands_key,
+            keyless_ns: None,
             multicast: config.multicast,
             flow: if config.multicast { FlowControl::Off } else { config.flow },
             window: Arc::default(),
@@ -171,13 +183,31 @@ impl Link {
 
     /// Seals packets from now on; they carry a tag less of frames. Gives back what sealed before.
     pub(crate) fn set_seal(&mut self, seal: Box<LinkSeal>) -> Option<Box<LinkSeal>> {
+        self.keyless_ns = None;
         let old = self.seal.replace(seal);
-        if old.is_none() {
+        if old.is_none() && !self.demands_key {
             self.overhead_bytes += TAG_BYTES;
             self.body_bytes = self.body_bytes.saturating_sub(TAG_BYTES);
             self.body_bytes_max = self.body_bytes_max.saturating_sub(TAG_BYTES);
         }
         old
+    }
+
+    /// Gives its key back, if it is a link that sends nothing without one.
+    pub(crate) fn take_seal(&mut self) -> Option<Box<LinkSeal>> {
+        if self.demands_key { self.seal.take() } else { None }
+    }
+
+    /// Whether nothing may leave now, for want of a key.
+    #[inline]
+    pub(crate) const fn is_keyless(&self) -> bool {
+        self.demands_key && self.seal.is_none()
+    }
+
+    /// Whether events of a link without a key are to wait for one, and no longer to be shed.
+    pub(crate) fn waits_for_key(&mut self, now_ns: u64) -> bool {
+        let since_ns = *self.keyless_ns.get_or_insert(now_ns);
+        now_ns.saturating_sub(since_ns) < KEY_PATIENCE_NS
     }
 
     /// How the packets of a lane are sealed.

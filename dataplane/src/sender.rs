@@ -164,6 +164,11 @@ impl<T: Transmit> Sender<T> {
                         self.returns.give_back(unused, &self.counters);
                     }
                 }
+                SenderCommand::TakeKey(id) => {
+                    if let Some(seal) = self.links.get_mut(id).and_then(|link| link.take_seal()) {
+                        self.returns.give_back(seal, &self.counters);
+                    }
+                }
                 SenderCommand::SetDirect(link) => self.direct.want(link),
                 SenderCommand::Attach(outbound) => {
                     let lane = &mut self.lanes[outbound.lane.min(LANES - 1)];

@@ -348,6 +348,7 @@ impl Shared {
             packet_bytes_max: path_bytes,
             multicast: group,
             flow: if hears_back { self.sizes.flow } else { FlowControl::Off },
+            demands_key: false,
         }));
         self.watch(&link, group)?;
         let known = Link { id, frame_bytes_max: link.frame_bytes_max() };

@@ -8,9 +8,9 @@ use crate::bytes::put;
 use crate::checksum::{body_hash, packet_checksum};
 use crate::packet::CHECKSUM_OFFSET;
 use crate::{
-    Admission, CONTROL_PACKET_BYTES_MAX, Control, Frame, FrameEncoder, Frames, PACKET_HEADER_BYTES,
-    Packet, PacketFlags, Piece, ReceiveWindow, TAG_BYTES, align_up, decode_packet, decode_sealed,
-    is_sealed, take_frames,
+    Admission, CONTROL_PACKET_BYTES_MAX, Control, Frame, FrameEncoder, Frames, NOTE_BYTES_MAX,
+    NoteCut, PACKET_HEADER_BYTES, Packet, PacketFlags, Piece, ReceiveWindow, TAG_BYTES, align_up,
+    decode_packet, decode_sealed, is_sealed, take_frames,
 };
 
 /// The longest input that is looked at with its checksum made to fit.
@@ -72,6 +72,15 @@ fn checked_packet(datagram: &[u8]) {
     frames(packet.body);
     control(&packet);
     piece(&packet);
+    note(&packet);
+}
+
+/// [`NoteCut`]: one that is read is neither empty nor beyond its note's end, and no other message.
+fn note(packet: &Packet<'_>) {
+    let Some(cut) = NoteCut::of(packet) else { return };
+    assert!(!cut.slice.is_empty() && cut.total <= NOTE_BYTES_MAX);
+    assert!(cut.index < 17 && (cut.index * 16_288) + cut.slice.len() <= cut.total);
+    assert!(Control::of(packet).is_none() && Piece::of(packet).is_none());
 }
 
 /// [`Piece`]: one that is read lies within its packet and its whole, and is no frame of a datagram.

@@ -34,6 +34,13 @@ pub const SWIM: EventTypeId = event_type_id("wl.swim");
 /// A record passed on.
 pub const RECORD: EventTypeId = event_type_id("wl.record");
 
+/// "A node with credentials is here": zeros alone, in clear, because nobody has a key for who has
+/// not been met. Never answered; who hears it may dial its sender.
+pub const BEACON: EventTypeId = event_type_id("wl.beacon");
+/// Bytes of a beacon's packet: no fewer than a dialling attempt costs, so that a forged sender
+/// address makes nobody send more than came in.
+pub const BEACON_PACKET_BYTES: usize = 256;
+
 /// A suspicion: who got no answer from whom, in which incarnation.
 pub const SUSPECT: EventTypeId = event_type_id("wl.suspect");
 /// A negative answer: who was asked to probe whom and got no answer.

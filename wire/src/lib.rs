@@ -19,6 +19,7 @@
 //! | tell a stream's sender how far it may go | [`Status`], [`packet_charge`] |
 //! | begin a link over TCP | [`Control`], [`Hello`], [`Refusal`] |
 //! | cut an event larger than a packet | [`Piece`] |
+//! | tell a node that has proved who it is something beside events | [`NoteCut`] |
 //! | speak outside of every stream | [`gossip`] |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -39,6 +40,7 @@ mod frame_encoder;
 pub mod fuzz;
 pub mod gossip;
 mod ids;
+mod note;
 mod pack;
 mod packet;
 mod piece;
@@ -64,6 +66,7 @@ pub use frame_encoder::{EncodeError, FrameEncoder, PlainFrame};
 pub use ids::{
     EventTypeId, Fingerprint, NODE_NAME_BYTES_MAX, NodeId, SessionId, event_type_id, is_node_name,
 };
+pub use note::{NOTE_BYTES_MAX, NOTE_PACKET_BYTES_MAX, NoteCut};
 pub use pack::take_frames;
 pub use packet::{
     PACKET_HEADER_BYTES, PACKET_PADDING_BYTES_MAX, Packet, PacketHeader, VERSION, decode_packet,

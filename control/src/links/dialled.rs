@@ -247,7 +247,13 @@ impl Dialled {
         cycle: &mut Cycle<'_, S>,
     ) -> usize {
         match self.advance(line.as_deref_mut(), cycle) {
-            Ok(work) => work,
+            Ok(work) => {
+                if let Some(line) = line {
+                    // Some went, or there was room for all.
+                    line.events_had_turn |= work > 0 || line.is_writable();
+                }
+                work
+            }
             Err(ended) => {
                 self.end(ended, line, cycle);
                 1

@@ -7,6 +7,7 @@
 use std::io::{self, IoSlice};
 
 use super::accepted::SPEECH_BYTES_MAX;
+use super::notes::Incoming;
 use super::speech::Speech;
 use super::{Cycle, LinkKey};
 use crate::framing::Remainder;
@@ -33,9 +34,13 @@ pub(super) struct Line {
     /// What stands at the front of the remainder finds no room.
     pub(super) blocked: bool,
     pub(super) remainder: Remainder,
+    /// Events had a turn since the last cut of a note was said.
+    pub(super) events_had_turn: bool,
+    /// The peer's notes.
+    pub(super) notes: Incoming,
     speech: Speech,
-    /// So much at its front is the rest of a block.
-    rest_bytes: usize,
+    /// So much at its front are no words: the rest of a block, or a cut of a note.
+    apart_bytes: usize,
     half_written: bool,
     readable: bool,
     writable: bool,
@@ -62,8 +67,10 @@ impl Line {
             greets: false,
             blocked: false,
             remainder: Remainder::default(),
+            events_had_turn: true,
+            notes: Incoming::new(),
             speech: Speech::default(),
-            rest_bytes: 0,
+            apart_bytes: 0,
             half_written: false,
             readable: true,
             writable: true,
@@ -230,15 +237,16 @@ impl Line {
         self.speech.say(packet);
     }
 
-    /// Says the rest of a block that was begun when nothing was said: words come behind it.
-    pub(super) fn say_rest(&mut self, block: &[u8]) {
-        self.rest_bytes = block.len();
-        self.speech.say(block);
+    /// Says, when nothing else is said, what takes no room of words: the rest of a block that was
+    /// begun, or a cut of a note. Words come behind it.
+    pub(super) fn say_apart(&mut self, bytes: &[u8]) {
+        self.apart_bytes = bytes.len();
+        self.speech.say(bytes);
     }
 
     /// Whether the peer has read enough of what was said to it to be told more.
     pub(super) const fn has_room_for_words(&self) -> bool {
-        self.speech.len() - self.rest_bytes <= SPEECH_BYTES_MAX
+        self.speech.len() - self.apart_bytes <= SPEECH_BYTES_MAX
     }
 
     /// How much of it there is.
@@ -289,7 +297,7 @@ impl Line {
         };
         self.writable = written == bytes;
         self.speech.wrote(written.min(spoken));
-        self.rest_bytes -= written.min(spoken).min(self.rest_bytes);
+        self.apart_bytes -= written.min(spoken).min(self.apart_bytes);
         Ok(written.saturating_sub(spoken))
     }
 }

@@ -3,33 +3,46 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wireloom_wire::{BLOCK_BYTES_MAX, LANES};
+use wireloom_wire::{BLOCK_BYTES_MAX, LANES, NOTE_BYTES_MAX};
 
 use super::accepted::{ASIDE_BYTES_MAX, SPEECH_BYTES_MAX};
+use super::notes::WAITING_BYTES_MAX;
+use super::reading::READS_PER_CYCLE;
 use super::{INBOX_BYTES, SCRATCH_BYTES};
 use crate::compression::COMPRESSION_BYTES;
 use crate::incoming::reassembly::EVENTS_PER_NODE;
 use crate::outgoing::{FIRST_WINDOW_BYTES, FORMED_BYTES_MAX};
 use crate::settings::ReliableSettings;
 
+/// Notes of one line: one begun, those that one cycle's reads bring whole, those that wait.
+const NOTES_BYTES_MAX: usize = NOTE_BYTES_MAX + READS_PER_CYCLE * SCRATCH_BYTES + WAITING_BYTES_MAX;
+
 /// The most links that were accepted at a time; the agent writes it, anybody reads it.
 #[derive(Debug, Default)]
-pub struct AcceptedMost(AtomicUsize);
+pub struct AcceptedMost {
+    accepted: AtomicUsize,
+    /// Lines, when one of them was last found to be authenticated.
+    authenticated: AtomicUsize,
+}
 
 impl AcceptedMost {
     /// Notes how many there are; there is one writer.
     pub(super) fn note(&self, accepted: usize) {
-        if accepted > self.0.load(Ordering::Relaxed) {
-            self.0.store(accepted, Ordering::Relaxed);
-        }
+        raise(&self.accepted, accepted);
+    }
+
+    /// Notes how many lines there are, where they are authenticated.
+    pub(super) fn note_authenticated(&self, lines: usize) {
+        raise(&self.authenticated, lines);
     }
 
     /// What links with these settings, to `peers` peers and from as many as there have been at a
     /// time, can come to hold: a reason and bytes each. What an accepted link keeps is bounded by
     /// one read of its socket.
     #[must_use]
-    pub fn memory(&self, settings: &ReliableSettings, peers: usize) -> [(&'static str, usize); 7] {
-        let accepted = self.0.load(Ordering::Relaxed);
+    pub fn memory(&self, settings: &ReliableSettings, peers: usize) -> [(&'static str, usize); 8] {
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        let authenticated = self.authenticated.load(Ordering::Relaxed);
         let inbox = if settings.listens { INBOX_BYTES } else { 0 };
         let events = if settings.listens { EVENTS_PER_NODE } else { 0 };
         let blocks = if settings.compression {
@@ -58,7 +71,17 @@ impl AcceptedMost {
                 "reliable links: packets not acknowledged, their headers, for each peer so far",
                 peers * LANES * FORMED_BYTES_MAX,
             ),
+            (
+                "reliable links: notes begun, told and waiting of each authenticated one",
+                authenticated * NOTES_BYTES_MAX,
+            ),
         ]
+    }
+}
+
+fn raise(most: &AtomicUsize, to: usize) {
+    if to > most.load(Ordering::Relaxed) {
+        most.store(to, Ordering::Relaxed);
     }
 }
 
@@ -81,6 +104,8 @@ mod tests {
         let words = SPEECH_BYTES_MAX + ASIDE_BYTES_MAX;
         let links = 2 * (SCRATCH_BYTES + words + LANES * (128 << 10));
         assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES + large + links);
+        most.note_authenticated(3);
+        assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES + large + links + 3 * NOTES_BYTES_MAX);
         let deaf = ReliableSettings { listens: false, ..settings.clone() };
         let deaf: usize = most.memory(&deaf, 0).iter().map(|(_, of)| of).sum();
         assert_eq!(sum(0) - deaf, INBOX_BYTES + large);

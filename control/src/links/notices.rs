@@ -14,6 +14,7 @@ use super::LinkKey;
 use super::accepted::Accepted;
 use super::dialled::Dialled;
 use super::line::Line;
+use super::memory::AcceptedMost;
 use crate::sockets::{Secret, SocketId, Sockets};
 use crate::tls::PeerIdentity;
 
@@ -45,6 +46,13 @@ pub enum LinksNotice {
         address: SocketAddr,
         /// Who it is.
         node: NodeId,
+    },
+    /// A peer has said this by an authenticated line.
+    Note {
+        /// Who.
+        from: Box<PeerIdentity>,
+        /// 1 to [`NOTE_BYTES_MAX`](wireloom_wire::NOTE_BYTES_MAX) bytes.
+        note: Box<[u8]>,
     },
 }
 
@@ -90,7 +98,7 @@ impl Announced {
         &mut self,
         opened: u64,
         (lines, dialled, accepted): Parts<'_>,
-        sockets: &S,
+        (sockets, most): (&S, &AcceptedMost),
     ) {
         if std::mem::replace(&mut self.opened, opened) == opened {
             return;
@@ -108,6 +116,7 @@ impl Announced {
             if let Some(address) = heard.or_else(wrote) {
                 let known = Known { node: peer.node, address, is_dialler: line.is_ours() };
                 self.lines.insert(*socket, known);
+                most.note_authenticated(lines.len());
                 self.announce(*socket, known, sockets);
             }
         }
@@ -123,6 +132,27 @@ impl Announced {
             let notice =
                 LinksNotice::Authenticated { address, identity, secret, set_id, is_dialler };
             self.tell(notice);
+        }
+    }
+
+    /// The newest line that was told of, of those to a node.
+    pub(super) fn line_of(&self, node: NodeId) -> Option<SocketId> {
+        let mut lines = self.lines.iter().rev();
+        lines.find(|(_, known)| known.node == node).map(|(socket, _)| *socket)
+    }
+
+    /// Tells what notes have come: after the lines they came by.
+    pub(super) fn tell_notes<S: Sockets>(
+        &mut self,
+        lines: &mut BTreeMap<SocketId, Line>,
+        sockets: &S,
+    ) {
+        for (socket, line) in lines {
+            for note in line.notes.whole() {
+                if let Some(from) = sockets.peer_identity(*socket).cloned().map(Box::new) {
+                    self.tell(LinksNotice::Note { from, note });
+                }
+            }
         }
     }
 

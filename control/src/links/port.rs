@@ -32,6 +32,15 @@ pub enum LinksCommand {
     Part(SocketAddr),
     /// Who is told of authenticated lines; first, of those there are.
     OnNotice(LinksNotices),
+    /// Tells a node something beside events, by an authenticated line to it: 1 to
+    /// [`NOTE_BYTES_MAX`](wireloom_wire::NOTE_BYTES_MAX) bytes. Counted as `notes_unsent` when
+    /// there is no such line, 16 notes or 512 KiB wait for it, or it ends before.
+    Note {
+        /// Whom.
+        to: NodeId,
+        /// What.
+        note: Box<[u8]>,
+    },
     /// Events of peers are taken from now on.
     Accept,
 }
@@ -45,6 +54,7 @@ impl std::fmt::Debug for LinksCommand {
             Self::Introduce(peer) => write!(f, "Introduce({peer})"),
             Self::Part(peer) => write!(f, "Part({peer})"),
             Self::OnNotice(_) => f.write_str("OnNotice"),
+            Self::Note { to, note } => write!(f, "Note({to}, {} bytes)", note.len()),
             Self::Accept => f.write_str("Accept"),
         }
     }

@@ -2,18 +2,19 @@
 //! them, the peer's words on this node's events to the link that writes them.
 
 use wireloom_dataplane::counters::Counter;
-use wireloom_wire::{CONTROL_PACKET_BYTES_MAX, Control, Packet, PacketFlags, Status};
+use wireloom_wire::{Control, NOTE_PACKET_BYTES_MAX, NoteCut, Packet, PacketFlags, Status};
 
 use super::Cycle;
 use super::accepted::{Accepted, Into};
 use super::dialled::Dialled;
 use super::line::Line;
+use super::notes::Wrong;
 use crate::framing::{Unit, next_unit};
 use crate::outgoing::PACKET_BYTES_MAX;
 use crate::sockets::Sockets;
 
 /// Reads of one line in a duty cycle, so that others come round.
-const READS_PER_CYCLE: usize = 4;
+pub(super) const READS_PER_CYCLE: usize = 4;
 
 /// Bytes read at a time from a line that brings words only.
 const WORD_BYTES: usize = 16 << 10;
@@ -33,12 +34,15 @@ pub(super) struct Heard {
     pub(super) handed: usize,
     /// What else was taken: the peer's words, packets had before or set aside, the end of a line.
     pub(super) others: usize,
+    /// Of those, notes that are whole.
+    pub(super) notes: usize,
 }
 
 impl std::ops::AddAssign for Heard {
     fn add_assign(&mut self, other: Self) {
         self.handed += other.handed;
         self.others += other.others;
+        self.notes += other.notes;
     }
 }
 
@@ -110,7 +114,7 @@ fn take<S: Sockets>(
 ) -> usize {
     let mut at = 0;
     loop {
-        let most = if line.was_greeted { PACKET_BYTES_MAX } else { CONTROL_PACKET_BYTES_MAX };
+        let most = if line.was_greeted { PACKET_BYTES_MAX } else { NOTE_PACKET_BYTES_MAX };
         let unit = match next_unit(&bytes[at..], most, line.takes_blocks) {
             Ok(Some(unit)) => unit,
             Ok(None) => return at,
@@ -199,6 +203,9 @@ fn take_word<S: Sockets>(
         line.greets = true;
         return Next::Stop;
     }
+    if let Some(cut) = NoteCut::of(packet).filter(|_| !is_status && control.is_none()) {
+        return take_note(&cut, (line, halves), cycle, heard);
+    }
     if !line.had_writer() || !(is_status || control.is_some()) {
         break_off(line, halves, cycle);
         return Next::Stop;
@@ -211,6 +218,37 @@ fn take_word<S: Sockets>(
         None => cycle.counters.add(Counter::StatusesUnknown, 1),
     }
     Next::On
+}
+
+/// A cut of a note is taken from peers that have proved who they are, behind their hello or their
+/// answer to ours.
+fn take_note<S: Sockets>(
+    cut: &NoteCut<'_>,
+    (line, halves): (&mut Line, &mut Halves<'_>),
+    cycle: &Cycle<'_, S>,
+    heard: &mut Heard,
+) -> Next {
+    let named = if cycle.sockets.peer_identity(line.socket()).is_none() {
+        Some(Counter::NotesInClear)
+    } else if !line.was_greeted && line.owes_answer {
+        None
+    } else {
+        match line.notes.take(cut, cycle.now_ns) {
+            Ok(is_whole) => {
+                heard.others += 1;
+                heard.notes += usize::from(is_whole);
+                cycle.counters.add(Counter::NotesReceived, u64::from(is_whole));
+                return Next::On;
+            }
+            Err(Wrong::Flood) => Some(Counter::NotesFlooded),
+            Err(Wrong::Order) => None,
+        }
+    };
+    if let Some(named) = named {
+        cycle.counters.add(named, 1);
+    }
+    break_off(line, halves, cycle);
+    Next::Stop
 }
 
 fn break_off<S>(line: &mut Line, halves: &mut Halves<'_>, cycle: &Cycle<'_, S>) {

@@ -4,6 +4,7 @@
 
 mod both_ways;
 mod hostile;
+mod notes;
 mod secured;
 
 use std::io::IoSlice;

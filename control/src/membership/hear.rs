@@ -8,7 +8,7 @@ use foca::{Member as Update, Message};
 use wireloom_wire::gossip::{
     CONTROL_PACKET_BYTES_MAX, HELLO, NACK, PAGE, PULL, RECORD, SUSPECT, SWIM, WELCOME, is_control,
 };
-use wireloom_wire::{EventTypeId, decode_packet};
+use wireloom_wire::{EventTypeId, NodeId, decode_packet};
 
 use super::codec::{Reader, cut, read_header};
 use super::identity::Identity;
@@ -45,7 +45,8 @@ impl Membership {
             let heard = match &frame {
                 Ok(frame) => {
                     let event_type = frame.header.event_type;
-                    self.hear(event_type, frame.payload(), from, packet.len())
+                    let source = checked.header.source;
+                    self.hear(event_type, frame.payload(), (from, source), packet.len())
                 }
                 Err(_) => Err(Refusal::Malformed),
             };
@@ -65,11 +66,11 @@ impl Membership {
         &mut self,
         event_type: EventTypeId,
         payload: &[u8],
-        from: SocketAddr,
+        (from, source): (SocketAddr, NodeId),
         packet_bytes: usize,
     ) -> Result<(), Refusal> {
         match event_type {
-            SWIM => self.hear_swim(payload, packet_bytes),
+            SWIM => self.hear_swim(payload, source, packet_bytes),
             RECORD => {
                 let mut rest = speech::versioned(payload)?;
                 let bytes = rest.take(rest.0.len())?;
@@ -81,8 +82,8 @@ impl Membership {
             }
             SUSPECT => self.hear_suspect(payload, packet_bytes),
             NACK => self.hear_nack(payload),
-            HELLO => self.hear_hello(payload, from),
-            WELCOME => self.hear_welcome(payload, from),
+            HELLO => self.hear_hello(payload, (from, source)),
+            WELCOME => self.hear_welcome(payload, (from, source)),
             PULL => self.hear_pull(payload, from),
             PAGE => self.hear_page(payload, from),
             _ => {
@@ -92,11 +93,24 @@ impl Membership {
         }
     }
 
-    fn hear_swim(&mut self, payload: &[u8], packet_bytes: usize) -> Result<(), Refusal> {
+    /// Whether what a node says of itself came in a packet of its own: who seals as one node cannot
+    /// speak as another.
+    fn is_its_own(&mut self, identity: Identity, source: NodeId) -> bool {
+        let is_its_own = identity.node == source;
+        self.counts.refused_source += u64::from(!is_its_own);
+        is_its_own
+    }
+
+    fn hear_swim(
+        &mut self,
+        payload: &[u8],
+        source: NodeId,
+        packet_bytes: usize,
+    ) -> Result<(), Refusal> {
         let mut rest = speech::versioned(payload)?;
         let (version, digest) = (rest.u32()?, rest.u64()?);
         let header = read_header(&mut Reader(rest.0))?;
-        if header.src == self.own.identity {
+        if header.src == self.own.identity || !self.is_its_own(header.src, source) {
             return Ok(());
         }
         let full = self.is_full();
@@ -223,10 +237,14 @@ impl Membership {
         self.absorb(CONTROL_PACKET_BYTES_MAX);
     }
 
-    fn hear_hello(&mut self, payload: &[u8], from: SocketAddr) -> Result<(), Refusal> {
+    fn hear_hello(
+        &mut self,
+        payload: &[u8],
+        (from, source): (SocketAddr, NodeId),
+    ) -> Result<(), Refusal> {
         let record = speech::read_hello(payload)?;
         let identity = record.identity;
-        if identity == self.own.identity {
+        if identity == self.own.identity || !self.is_its_own(identity, source) {
             return Ok(());
         }
         if !record.addresses.iter().any(|address| address.ip() == from.ip()) {
@@ -249,8 +267,15 @@ impl Membership {
         Ok(())
     }
 
-    fn hear_welcome(&mut self, payload: &[u8], from: SocketAddr) -> Result<(), Refusal> {
+    fn hear_welcome(
+        &mut self,
+        payload: &[u8],
+        (from, source): (SocketAddr, NodeId),
+    ) -> Result<(), Refusal> {
         let (known_life, record) = speech::read_welcome(payload)?;
+        if !self.is_its_own(record.identity, source) {
+            return Ok(());
+        }
         let now_ns = self.clock.now_ns();
         if self.hello_at_ns.is_none_or(|at_ns| now_ns > at_ns + WELCOME_NS) {
             self.counts.refused_unasked += 1;

@@ -87,6 +87,9 @@ counts! {
     refused_unasked "Welcomes and pages nobody asked for; dropped.";
     refused_full "Members refused because the table is full.";
     refused_life "Lives that lie too far ahead to be true; dropped.";
+    refused_clear "Packets in clear where members seal what they say; dropped.";
+    refused_source "Messages whose packet is another node's than they say; dropped.";
+    beacons_heard "Beacons of nodes with credentials.";
     answers_shed "Hellos and pulls not answered because too many came in a second.";
     refused_suspicion "Suspicions by or of members this node does not know; dropped.";
     nacks_heard "Members asked to probe another that said they got no answer.";

@@ -14,10 +14,15 @@ use super::network::{Network, SECOND, address, machine, record};
 use super::suspicion::suspicion;
 
 pub(crate) fn packet(cluster: u32, event_type: EventTypeId, payload: &[u8]) -> Vec<u8> {
+    packet_of(NodeId(66), cluster, event_type, payload)
+}
+
+/// A packet of this node.
+fn packet_of(source: NodeId, cluster: u32, event_type: EventTypeId, payload: &[u8]) -> Vec<u8> {
     let mut bytes = [0; CONTROL_PACKET_BYTES_MAX];
     let mut packet = ControlPacket::new(&mut bytes);
     assert!(packet.push(event_type, payload));
-    packet.finish(NodeId(66), SessionId(cluster)).to_vec()
+    packet.finish(source, SessionId(cluster)).to_vec()
 }
 
 /// A hello as a stranger with this index would send it.
@@ -86,7 +91,7 @@ fn welcome_after(known_life: u64) -> Vec<u8> {
     let mut payload = vec![1];
     payload.extend_from_slice(&known_life.to_le_bytes());
     payload.extend_from_slice(&frame.payload()[9..]);
-    packet(1, WELCOME, &payload)
+    packet_of(checked.header.source, 1, WELCOME, &payload)
 }
 
 #[test]
@@ -217,4 +222,29 @@ fn changed_packets_of_a_real_mesh_break_nothing() {
     machine.on_time(now_ns + SECOND);
     assert!(refused > 1_000, "{refused}");
     assert!(machine.members().len() <= MEMBERS_MAX);
+}
+
+#[test]
+fn a_packet_of_one_node_does_not_speak_for_another() {
+    let mut one = one();
+    one.hello(address(5), SECOND);
+    one.take_packets();
+    // What others said honestly, in packets of node 66.
+    let mut other = machine(record(5, 1), 1);
+    other.on_packet(address(0), &hello_of(0), SECOND);
+    let welcome = other.take_packets().remove(0).1;
+    other.leave(SECOND);
+    let leave = other.take_packets().remove(0).1;
+    for (count, said) in (1..).zip([hello_of(5), welcome.clone(), leave.clone()]) {
+        let checked = wireloom_wire::decode_packet(&said, true).expect("genuine");
+        let frame = checked.frames().next().expect("a frame").expect("well formed");
+        let stolen = packet(1, frame.header.event_type, frame.payload());
+        one.on_packet(address(5), &stolen, SECOND);
+        assert_eq!(one.counts().refused_source, count);
+        assert_eq!((one.up(), one.take_packets().len()), (0, 0));
+    }
+    one.on_packet(address(5), &welcome, SECOND);
+    assert_eq!(one.up(), 1);
+    one.on_packet(address(5), &leave, SECOND);
+    assert_eq!((one.up(), one.counts().refused_source), (0, 3), "itself it may end");
 }

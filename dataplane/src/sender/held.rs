@@ -1,4 +1,5 @@
-//! Streams whose peers take no more now: when they may go on, and when to ask.
+//! Streams whose peers take no more now, or whose links have no key: when they may go on, and when
+//! to ask.
 
 use wireloom_wire::{LANES, packet_charge};
 
@@ -38,6 +39,17 @@ impl<T: Transmit> Sender<T> {
                 self.held.0.swap_remove(index);
                 continue;
             };
+            if link.is_keyless() {
+                // A question would leave in clear, so a key or time is all that ends this.
+                if link.waits_for_key(now_ns) {
+                    link.streams[lane].credit.postpone(now_ns);
+                    index += 1;
+                } else {
+                    link.streams[lane].credit.release();
+                    self.held.0.swap_remove(index);
+                }
+                continue;
+            }
             let stream = &mut link.streams[lane];
             let room = stream.credit.room(link.window.lane(lane), stream.sequence, now_ns);
             self.counters.add(Counter::StatusesImpossible, stream.credit.take_disbelieved());

@@ -39,7 +39,7 @@ enum Packed {
     Bytes(usize),
     /// The first fits in no packet of its link.
     Oversized,
-    /// The peer takes no more of this stream now.
+    /// The peer takes no more of this stream now, or the link has no key.
     NoRoom,
 }
 
@@ -193,10 +193,16 @@ impl Plan {
                     if stream.credit.hold(turn.now_ns) {
                         self.held.push(Touched { link: link.id, lane: turn.ring.lane });
                     }
-                    if link.flow == FlowControl::Hold {
+                    if link.is_keyless() {
+                        if link.waits_for_key(turn.now_ns) {
+                            break;
+                        }
+                        Counter::EventsShedUnsealed
+                    } else if link.flow == FlowControl::Hold {
                         break;
+                    } else {
+                        Counter::EventsShedWindow
                     }
-                    Counter::EventsShedWindow
                 }
             };
             count_shed(counters, reason);
@@ -233,14 +239,19 @@ impl Plan {
         Packed::Oversized
     }
 
-    /// The packet that takes the stream's next frames; `None` when its peer has no room for one.
+    /// The packet that takes the stream's next frames; `None` when its peer has no room for one or
+    /// its link no key.
     /// A new packet is taken for a full one, so that what is planned never exceeds the room.
     #[inline]
     fn open_packet(&mut self, link: &mut Link, lane: usize, now_ns: u64) -> Option<u32> {
+        let is_keyless = link.is_keyless();
         let stream = &mut link.streams[lane];
         let chain = &mut stream.chain;
         if let (Some((_, last)), true) = (chain.ends, chain.open) {
             return Some(last);
+        }
+        if is_keyless {
+            return None;
         }
         if link.flow != FlowControl::Off {
             if chain.ends.is_none() {

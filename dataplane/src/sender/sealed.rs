@@ -103,13 +103,16 @@ pub(super) struct Marker {
 }
 
 impl Marker {
-    /// The packet with this header, sealed where its lane is; `None` when the keys are used up.
+    /// The packet with this header, sealed where its lane is; `None` when it cannot be.
     pub(super) fn of(
         link: &mut Link,
         lane: usize,
         header: &PacketHeader,
         now_ns: u64,
     ) -> Option<Self> {
+        if link.is_keyless() {
+            return None;
+        }
         let mut bytes = [0; PACKET_HEADER_BYTES + TAG_BYTES];
         let length = if link.mode(lane).is_some() {
             seal(link, (lane, header), std::iter::empty(), &mut bytes, now_ns)?

@@ -90,21 +90,32 @@ impl Pair {
         packet_bytes_max: usize,
         flow: FlowControl,
     ) -> LinkId {
-        let link = Link::new(LinkConfig {
+        self.add(LinkConfig { packet_bytes, packet_bytes_max, flow, ..self.config(id) })
+    }
+
+    /// A link as most tests want it.
+    pub(crate) fn config(&self, id: u32) -> LinkConfig {
+        LinkConfig {
             id: LinkId(id),
             destination: self.sender.destination(host(2)).expect("a destination"),
             source: NodeId(11),
             session: SessionId(100 + id),
-            packet_bytes,
-            packet_bytes_max,
+            packet_bytes: 1_400,
+            packet_bytes_max: 1_400,
             multicast: false,
-            flow,
-        });
+            flow: FlowControl::Hold,
+            demands_key: false,
+        }
+    }
+
+    /// Adds a link whose peer's words reach the sender.
+    pub(crate) fn add(&self, config: LinkConfig) -> LinkId {
+        let (id, link) = (config.id, Link::new(config));
         let (window, session) = (Arc::clone(link.window()), link.session());
         let watch = Box::new(Watch { source: NodeId(11), session, window, wake: None });
         self.sender.receivers[0].commands.push(ReceiverCommand::Watch(watch)).expect("room");
         self.sender.sender.commands.push(SenderCommand::AddLink(Box::new(link))).expect("room");
-        LinkId(id)
+        id
     }
 
     pub(crate) fn attach(&self, lane: Priority) -> Producer {

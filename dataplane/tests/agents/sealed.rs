@@ -5,8 +5,9 @@ use std::time::Duration;
 use wireloom_dataplane::command::{ReceiverCommand, SenderCommand};
 use wireloom_dataplane::control_path::{ControlIntake, read_control};
 use wireloom_dataplane::counters::Counter;
+use wireloom_dataplane::flow::FlowControl;
 use wireloom_dataplane::keyring::{Demand, PeerKeys};
-use wireloom_dataplane::link::{LinkId, LinkSeal};
+use wireloom_dataplane::link::{KEY_PATIENCE_NS, LinkConfig, LinkId, LinkSeal};
 use wireloom_dataplane::outbound::mark;
 use wireloom_ring::{Records, RingConfig, ring};
 use wireloom_seal::{Cipher, Direction, Mode, OpeningKey, PHASE_NS, SealingKey, Secret};
@@ -249,4 +250,64 @@ fn a_link_goes_through_phases_while_events_flow() {
     assert_eq!(pair.events().len(), 4_800);
     assert_eq!(pair.received(Counter::SealedWrongPhase), 0);
     assert_eq!(pair.received(Counter::EventsLost), 0);
+}
+
+/// Everything that reaches the receiver's address, beside the receiver.
+fn tapped(tap: &mut wireloom_dataplane::io::simulated::SimulatedReceive) -> Vec<Vec<u8>> {
+    let mut seen = Vec::new();
+    let mut sink =
+        |arrival: &wireloom_dataplane::io::Arrival<'_>| seen.push(arrival.bytes.to_vec());
+    while wireloom_dataplane::io::Receive::receive(tap, &mut sink).datagrams > 0 {}
+    seen
+}
+
+#[test]
+fn a_link_that_demands_a_key_waits_for_it_and_says_nothing_in_clear() {
+    for flow in [FlowControl::Hold, FlowControl::Off] {
+        let mut pair = Pair::new();
+        let config = LinkConfig { flow, demands_key: true, ..pair.config(0) };
+        let link = pair.add(config);
+        let (_, mut tap) = pair.network.endpoint(crate::host(2), &[]);
+        let mut producer = pair.attach(Priority::Normal);
+        mark(&mut producer, link).expect("room");
+        (0..20).for_each(|sequence| put(&mut producer, sequence, 100));
+        // For most of the time that it waits: no question, no marker, no event, and nothing shed.
+        for _ in 0..9 {
+            pair.settle();
+            pair.clock.advance(Duration::from_nanos(KEY_PATIENCE_NS / 10));
+        }
+        assert_eq!(tapped(&mut tap), Vec::<Vec<u8>>::new(), "{flow:?}");
+        assert_eq!(pair.sent(Counter::EventsTaken), 0);
+        assert_eq!(
+            pair.sent(Counter::WindowsUsedUp),
+            1,
+            "held once, and not looked at all the time"
+        );
+        pair.share(link, &secret(1), Mode::Full);
+        pair.settle();
+        assert_eq!(pair.events().len(), 20, "{flow:?}");
+        assert!(tapped(&mut tap).iter().all(|bytes| wireloom_wire::is_sealed(bytes)));
+
+        // Taken away again, much later: markers of the stream are due, and none may leave.
+        pair.clock.advance(Duration::from_nanos(2 * KEY_PATIENCE_NS));
+        pair.sender.sender.commands.push(SenderCommand::TakeKey(link)).expect("room");
+        (20..30).for_each(|sequence| put(&mut producer, sequence, 100));
+        pair.settle();
+        assert_eq!(pair.sent(Counter::EventsTaken), 20, "these wait as the first did");
+        for _ in 0..11 {
+            pair.clock.advance(Duration::from_nanos(KEY_PATIENCE_NS / 10));
+            pair.settle();
+        }
+        assert_eq!(tapped(&mut tap), Vec::<Vec<u8>>::new(), "{flow:?}");
+        assert_eq!(pair.sent(Counter::EventsShedUnsealed), 10, "{flow:?}");
+        // From now on without waiting, until there is a key.
+        (30..35).for_each(|sequence| put(&mut producer, sequence, 100));
+        pair.settle();
+        assert_eq!(pair.sent(Counter::EventsShedUnsealed), 15);
+        pair.share(link, &secret(2), Mode::Full);
+        (35..40).for_each(|sequence| put(&mut producer, sequence, 100));
+        pair.settle();
+        let sequences: Vec<u64> = pair.events().iter().map(|(_, sequence, _)| *sequence).collect();
+        assert_eq!(sequences, [35, 36, 37, 38, 39], "{flow:?}");
+    }
 }

@@ -164,16 +164,27 @@ fn the_piece_is_written_as_drawn_and_read_back() {
 }
 
 #[test]
+fn the_note_is_written_as_drawn_and_read_back() {
+    let long = vec![7; 16_288 + 5];
+    let cut = NoteCut { slice: b"about", ..NoteCut::nth(&long, 1).unwrap() };
+    let mut written = [0xff; NOTE_PACKET_BYTES_MAX];
+    let length = cut.encode(NodeId(0x0123_4567_89ab_cdef), &mut written);
+    assert_bytes("note", &written[..length]);
+    let bytes = golden("note");
+    assert_eq!(NoteCut::of(&decode_packet(&bytes, true).unwrap()), Some(cut));
+}
+
+#[test]
 fn every_refusal_stands_in_its_table() {
     for refusal in Refusal::ALL {
         let cells = row("A link over TCP", &format!("`{}`", refusal.name()));
         assert_eq!(cells[1], refusal.number().to_string(), "{}", refusal.name());
     }
-    for name in ["wl.hello", "wl.welcome", "wl.refusal"] {
+    for name in ["wl.hello", "wl.welcome", "wl.refusal", "wl.note"] {
         let cells = row("A link over TCP", &format!("`{name}`"));
         assert_eq!(cells[1], format!("`{}`", event_type_id(name)), "{name}");
     }
-    assert_eq!(rows("A link over TCP"), Refusal::ALL.len() + 3);
+    assert_eq!(rows("A link over TCP"), Refusal::ALL.len() + 4);
 }
 
 #[test]
@@ -305,6 +316,8 @@ fn limits_stand_in_their_table() {
         ("LINK_PROTOCOL", usize::from(LINK_PROTOCOL)),
         ("CONTROL_PACKET_BYTES_MAX", CONTROL_PACKET_BYTES_MAX),
         ("PIECE_HEAD_BYTES", PIECE_HEAD_BYTES),
+        ("NOTE_BYTES_MAX", NOTE_BYTES_MAX),
+        ("NOTE_PACKET_BYTES_MAX", NOTE_PACKET_BYTES_MAX),
         ("WINDOW_PACKETS", usize::try_from(WINDOW_PACKETS).unwrap()),
     ] {
         assert_eq!(row("Limits", &format!("`{name}`"))[1], value.to_string(), "{name}");

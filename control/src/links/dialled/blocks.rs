@@ -51,7 +51,7 @@ impl Dialled {
             return Ok(0);
         };
         let written = line.write(cycle.sockets, 1, std::iter::once(block))?;
-        line.say_rest(&block[written..]);
+        line.say_apart(&block[written..]);
         cycle.counters.add(Counter::BytesSent, block.len() as u64);
         cycle.counters.add(Counter::BlocksSent, 1);
         cycle.counters.add(Counter::BytesPacked, bytes as u64);

@@ -223,7 +223,7 @@ fn words_do_not_wait_for_the_rest_of_a_block() {
     pair.network.set_model(StreamModel { buffer_bytes: 30_000, ..WIDE });
     let links = &mut pair.sides[0].links;
     let (line, sockets) = (links.lines.values_mut().next().expect("one"), &mut links.sockets);
-    line.say_rest(&vec![0; 100_000]);
+    line.say_apart(&vec![0; 100_000]);
     assert!(line.has_room_for_words(), "behind it");
     line.say(&[0; 5_000]);
     assert!(!line.has_room_for_words(), "those before are not read");

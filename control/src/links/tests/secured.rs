@@ -160,11 +160,12 @@ type Keys = (u16, Secret, bool);
 /// What is told: where, who, keys; or the end.
 fn of(told: &Told) -> Vec<(SocketAddr, u64, Option<Keys>)> {
     let told = told.lock().expect("no panic");
-    let each = told.iter().map(|notice| match notice {
+    let each = told.iter().filter_map(|notice| match notice {
         LinksNotice::Authenticated { address, identity, secret, set_id, is_dialler } => {
-            (*address, identity.node.0, Some((*set_id, secret.clone(), *is_dialler)))
+            Some((*address, identity.node.0, Some((*set_id, secret.clone(), *is_dialler))))
         }
-        LinksNotice::Ended { address, node } => (*address, node.0, None),
+        LinksNotice::Ended { address, node } => Some((*address, node.0, None)),
+        LinksNotice::Note { .. } => None,
     });
     each.collect()
 }
