@@ -41,6 +41,16 @@ fn changed_texts_are_refused_or_make_sense() {
     }
 }
 
+/// What stood where a number was read was shown as it was (found by `fabric/fuzz`, `policy`).
+#[test]
+fn what_is_shown_of_a_number_that_is_none_controls_no_terminal() {
+    for number in ["99_99\0\09)9\"a\"", "9\u{1b}[2J9)\"a\""] {
+        fuzz::policy(format!("[[deny]]\nnode = {number}\n").as_bytes());
+        fuzz::rules(format!("[[rule]]\ntype = {number}\n").as_bytes());
+        fuzz::config(format!("[tcp]\npool = {number}\n").as_bytes());
+    }
+}
+
 #[test]
 fn nesting_without_an_end_is_refused() {
     for depth in [64, 200, 100_000] {

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test times itself")]
 
 mod amplify;
+mod join;
 mod lengths;
 mod packets;
 mod rig;

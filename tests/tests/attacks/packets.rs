@@ -75,6 +75,19 @@ impl Parties {
         self.control(SWIM, &payload)
     }
 
+    /// Word of the failure detector that a member has left.
+    pub(crate) fn leave_of(&self, member: Identity) -> Vec<u8> {
+        let mut payload = vec![1];
+        payload.extend_from_slice(&[0; 12]);
+        payload.extend_from_slice(&[8, 0, 0]);
+        put(&mut payload, self.stranger());
+        put(&mut payload, self.desk);
+        // One update: down, in the newest of its refutations.
+        payload.extend_from_slice(&[0, 1, 2, 0xff, 0xff]);
+        put(&mut payload, member);
+        self.control(SWIM, &payload)
+    }
+
     fn with_record(&self, event_type: EventTypeId, front: &[u8]) -> Vec<u8> {
         let hello = self.hello();
         let packet = decode_packet(&hello, true).unwrap();
