@@ -60,8 +60,8 @@ counters! {
     PacketsSealed "packets_sealed" "packets"
         "Packets sealed before they were sent.";
     EventsShedUnsealed "events_shed_unsealed" "events"
-        "Events shed by the sender because their link had no key for a second, or has used up its keys: \
-         see who refuses this node's handshakes.";
+        "Events shed by the sender because their link had no key for a second, or has used up its \
+         keys: see who refuses this node's handshakes.";
     PacketsSent "packets_sent" "packets"
         "Packets handed to the kernel.";
     BlocksSent "blocks_sent" "blocks"

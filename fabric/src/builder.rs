@@ -17,11 +17,12 @@ use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
 use wireloom_identity::Credentials;
-use wireloom_wire::{NodeId, Priority};
+use wireloom_wire::{LANES, NodeId, Priority};
 
 use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
 use crate::config::ServiceChoice;
+use crate::keying::{KeyBook, Protection, SealModes};
 use crate::node::Node;
 use crate::reach::beyond_this_host;
 use crate::rules::RuleSet;
@@ -144,8 +145,10 @@ pub(crate) struct Setup {
     pub(crate) choice: ServiceChoice,
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleSet,
-    /// With them links over TCP are TLS.
+    /// With them links over TCP are TLS, and datagrams are sealed.
     pub(crate) credentials: Option<tls::Credentials>,
+    /// How datagrams of each priority are sealed then.
+    pub(crate) protections: [Protection; LANES],
     /// Whether reliable events are taken from the start.
     pub(crate) accepts: bool,
 }
@@ -166,7 +169,9 @@ impl Setup {
 
     /// What the node's parts share.
     pub(crate) fn share(self, control: Control) -> Shared {
-        Shared::new(self.name, (self.sizes, self.reliable, self.rules), control)
+        let modes = SealModes::of(self.protections, self.sizes.levels);
+        let keys = self.credentials.map(|_| KeyBook::new(modes));
+        Shared::new(self.name, (self.sizes, self.reliable, self.rules), control, keys)
     }
 }
 
@@ -184,6 +189,7 @@ impl NodeBuilder {
                 reliable: ReliableSettings::default(),
                 rules: RuleSet::default(),
                 credentials: None,
+                protections: [Protection::Full; LANES],
                 accepts: true,
             },
             wrong: None,
@@ -407,13 +413,23 @@ impl NodeBuilder {
         self
     }
 
-    /// Proves who this node is by its certificate, and speaks over TCP to nodes of its cluster's
-    /// authority alone: reliable links are TLS 1.3, and a peer is who its certificate says. The
-    /// certificate's name must be this node's, else others refuse its links. Datagrams are as
-    /// before: anybody can send and read them.
+    /// Proves who this node is by its certificate, and speaks to nodes of its cluster's authority
+    /// alone: reliable links are TLS 1.3, datagrams are sealed by keys that such links bring, and a
+    /// peer is who its certificate says. The certificate's name must be this node's, else others
+    /// refuse its links. The first datagram to an address waits for a handshake (some milliseconds,
+    /// a second at most); with [`NodeBuilder::protect`] they cost less and hide less.
     #[must_use]
     pub fn credentials(mut self, credentials: &Credentials) -> Self {
         self.setup.credentials = Some(tls::Credentials::new(Trusted(credentials.clone())));
+        self
+    }
+
+    /// How datagrams of a priority are protected, with [`NodeBuilder::credentials`]; encrypted
+    /// unless told otherwise. What is asked of others' is the same, so all nodes are to be told
+    /// alike. Priorities that share a lane ([`Levels::Three`]) have the better protection of both.
+    #[must_use]
+    pub const fn protect(mut self, priority: Priority, protection: Protection) -> Self {
+        self.setup.protections[priority.lane() as usize] = protection;
         self
     }
 
@@ -507,10 +523,12 @@ impl NodeBuilder {
         Ok((node, invoker))
     }
 
-    /// A node that other hosts reach has a certificate, or was told that it needs none.
+    /// A node that other hosts reach has a certificate and seals everything, or was told that it
+    /// need not.
     fn check_reach(&mut self) -> Result<(), NodeError> {
         let places = beyond_this_host(&self.setup.plane);
-        if places.is_empty() {
+        let seals = !self.setup.protections.contains(&Protection::Off);
+        if places.is_empty() || self.setup.credentials.is_some() && seals {
             self.insecure = false;
             return Ok(());
         }

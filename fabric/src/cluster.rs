@@ -29,6 +29,7 @@ use crate::announce::Announcer;
 use crate::builder::{NodeBuilder, NodeError};
 use crate::config::ServiceChoice;
 use crate::event::Event;
+use crate::keying::MeshSeals;
 use crate::node::Node;
 use crate::shared::Shared;
 use crate::target::Target;
@@ -324,6 +325,10 @@ impl Shared {
         let port = MeshPort::default();
         let names = settings.names.clone();
         let mesh = Mesh::new((machine, discovery), names, way_out, arrivals, port.clone());
+        let mesh = match &self.keys {
+            Some(book) => mesh.with_secrecy(Box::new(MeshSeals::new(Arc::clone(book)))),
+            None => mesh,
+        };
         let groups_of_types = settings.groups_of_types.clone();
         let notes = settings.notes.clone();
         let choice = settings.choice;
@@ -331,6 +336,7 @@ impl Shared {
         let _ = self.cluster.joined.set(joined);
         // What was subscribed to in between.
         self.cluster.say_interest();
+        self.meet_members();
         Ok(mesh)
     }
 }

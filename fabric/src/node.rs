@@ -77,6 +77,7 @@ impl Node {
     fn of(shared: Shared) -> Self {
         let shared = Arc::new(shared);
         shared.follow_links();
+        shared.attend_keys();
         shared.attend_reports();
         shared.attend_requests();
         Self { shared }
@@ -103,6 +104,7 @@ impl Node {
         let plan = LinksPlan { seed, ..plan };
         let control = Control::attend(plane, &mut invoker, plan, sockets);
         let shared = Arc::new(setup.share(control));
+        shared.attend_keys();
         shared.attend_reports();
         shared.attend_requests();
         (Self { shared }, invoker, way_out)

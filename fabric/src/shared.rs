@@ -34,6 +34,7 @@ use crate::convert::Schemas;
 use crate::dominant::Dominant;
 use crate::handler::HandlerCounters;
 use crate::json::JsonCodec;
+use crate::keying::KeyBook;
 use crate::ledger::WorkerReport;
 use crate::outcome::{NoRoute, Refused, SubscribeError};
 use crate::paths::Paths;
@@ -120,6 +121,8 @@ pub(crate) struct Shared {
     /// The workers' threads, which cannot wait for themselves.
     pub(crate) workers: Vec<ThreadId>,
     direct: OnceLock<Arc<DirectUse>>,
+    /// With credentials: links demand keys, and these are on their way.
+    pub(crate) keys: Option<Arc<KeyBook>>,
 }
 
 impl Shared {
@@ -127,6 +130,7 @@ impl Shared {
         name: String,
         (sizes, reliable, rules): (Sizes, ReliableSettings, RuleSet),
         control: Control,
+        keys: Option<KeyBook>,
     ) -> Self {
         let plane = &control.plane;
         // Sessions begin at a random place, so that no two lives of a node share one.
@@ -153,6 +157,7 @@ impl Shared {
             workers: plane.workers.iter().filter_map(Worker::thread).collect(),
             control: Mutex::new(Some(control)),
             direct: OnceLock::new(),
+            keys: keys.map(Arc::new),
             cluster: Cluster::default(),
         }
     }
@@ -348,12 +353,18 @@ impl Shared {
             packet_bytes_max: path_bytes,
             multicast: group,
             flow: if hears_back { self.sizes.flow } else { FlowControl::Off },
-            demands_key: false,
+            demands_key: self.keys.is_some(),
         }));
         self.watch(&link, group)?;
         let known = Link { id, frame_bytes_max: link.frame_bytes_max() };
         let counters = Arc::clone(link.counters());
         self.to_sender(SenderCommand::AddLink(link))?;
+        if let Some(keys) = self.keys.as_ref().filter(|_| !group) {
+            keys.want(address, id);
+            if let Some(wake) = &self.links.wake {
+                wake.notify();
+            }
+        }
         books.links.insert(
             address,
             LinkEntry { link: known, path_bytes, group: group || !hears_back, counters },
@@ -473,6 +484,30 @@ impl Shared {
     pub(crate) fn to_sender(&self, command: SenderCommand) -> Result<(), Refused> {
         command_to(&self.sender.commands, self.sender.wake.as_ref(), command)
             .map_err(|()| NoRoute::Stalled.into())
+    }
+
+    /// Gives a worker a command if there is room now: for tasks of the control thread.
+    pub(crate) fn offer_sender(&self, command: SenderCommand) -> Result<(), SenderCommand> {
+        self.sender.commands.push(command)?;
+        self.sender.wake.iter().for_each(|wake| wake.notify());
+        Ok(())
+    }
+
+    /// As [`Shared::offer_sender`].
+    pub(crate) fn offer_receiver(
+        &self,
+        receiver: usize,
+        command: ReceiverCommand,
+    ) -> Result<(), ReceiverCommand> {
+        let port = &self.receivers[receiver];
+        port.commands.push(command)?;
+        port.wake.iter().for_each(|wake| wake.notify());
+        Ok(())
+    }
+
+    /// Whether no receiver has a command to take.
+    pub(crate) fn receivers_have_taken(&self) -> bool {
+        self.receivers.iter().all(|port| port.commands.is_empty())
     }
 
     pub(crate) fn to_receiver(&self, receiver: usize, command: ReceiverCommand) -> Result<(), ()> {

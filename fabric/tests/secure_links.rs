@@ -1,61 +1,20 @@
 //! Nodes with certificates: reliable links are TLS, peers are who their certificates say, and who
 //! is not of the cluster gets no event and takes none.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod secured;
+
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use wireloom::identity::{Authority, CredentialPaths, Credentials, IssueRequest, OutDir};
-use wireloom::{Delivery, Event, Node, NodeBuilder, ReliableSettings, Target};
+use wireloom::{Delivery, Event, Node, ReliableSettings, Target};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+use secured::{Cluster, PATIENCE, counted, now_unix_s, until};
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 #[event(type = "parcel")]
 struct Parcel {
     number: u64,
     filler: Vec<u8>,
-}
-
-fn now_unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
-}
-
-/// An authority in a folder of its own, gone with the test.
-struct Cluster {
-    folder: PathBuf,
-    authority: Authority,
-}
-
-impl Cluster {
-    fn new() -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("wireloom-secure-links-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        let authority = Authority::create(&folder, "plant", now_unix_s()).expect("created");
-        Self { folder, authority }
-    }
-
-    fn credentials(&self, name: &str) -> Credentials {
-        let out = self.folder.join(name);
-        let request = IssueRequest::new(name);
-        self.authority
-            .issue(&request, &OutDir { folder: out.clone(), replace: true }, now_unix_s())
-            .expect("issued");
-        Credentials::load(CredentialPaths::of_node(&out, name)).expect("loaded")
-    }
-
-    fn node(&self, name: &str) -> NodeBuilder {
-        Node::builder(name).credentials(&self.credentials(name))
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
 }
 
 /// Gives up soon.
@@ -84,20 +43,6 @@ fn numbers_at(node: &Node) -> Arc<Mutex<Vec<u64>>> {
 
 fn parcel(number: u64, length: usize) -> Parcel {
     Parcel { number, filler: vec![u8::try_from(number % 251).expect("small"); length] }
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn counted(node: &Node, name: &str) -> u64 {
-    let counters = node.counters();
-    let found = counters.into_iter().filter(|(known, _)| known.name == name);
-    found.map(|(_, count)| count).sum()
 }
 
 #[test]

@@ -105,6 +105,17 @@ impl Secret {
         Self { cipher, bytes: Zeroizing::new(*bytes) }
     }
 
+    /// One that nobody else has.
+    ///
+    /// # Panics
+    /// When the system has no randomness to give, as no key could be made then.
+    #[must_use]
+    pub fn random(cipher: Cipher) -> Self {
+        let mut secret = Self::new(cipher, &[0; SECRET_BYTES]);
+        aws_lc_rs::rand::fill(&mut secret.bytes[..]).expect("the system has randomness");
+        secret
+    }
+
     /// What it is for.
     #[must_use]
     pub const fn cipher(&self) -> Cipher {

@@ -189,20 +189,8 @@ impl Plan {
                 }
                 Packed::Oversized => Counter::EventsOversized,
                 Packed::NoRoom => {
-                    let stream = &mut link.streams[turn.ring.lane];
-                    if stream.credit.hold(turn.now_ns) {
-                        self.held.push(Touched { link: link.id, lane: turn.ring.lane });
-                    }
-                    if link.is_keyless() {
-                        if link.waits_for_key(turn.now_ns) {
-                            break;
-                        }
-                        Counter::EventsShedUnsealed
-                    } else if link.flow == FlowControl::Hold {
-                        break;
-                    } else {
-                        Counter::EventsShedWindow
-                    }
+                    let Some(reason) = self.hold(link, turn) else { break };
+                    reason
                 }
             };
             count_shed(counters, reason);
@@ -210,6 +198,18 @@ impl Plan {
         }
         outbound.taken = at;
         packed
+    }
+
+    /// Notes that a stream may not go on now; why its next event is shed, if it is not to wait.
+    fn hold(&mut self, link: &mut Link, turn: Turn) -> Option<Counter> {
+        let lane = turn.ring.lane;
+        if link.streams[lane].credit.hold(turn.now_ns) {
+            self.held.push(Touched { link: link.id, lane });
+        }
+        if link.is_keyless() {
+            return (!link.waits_for_key(turn.now_ns)).then_some(Counter::EventsShedUnsealed);
+        }
+        (link.flow != FlowControl::Hold).then_some(Counter::EventsShedWindow)
     }
 
     /// Packs what fits of `rest` into the stream's packet.

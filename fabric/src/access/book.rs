@@ -128,6 +128,12 @@ impl AccessBook {
 }
 
 impl Shared {
+    /// Says who knows the roles of nodes.
+    pub(crate) fn roles_from(&self, source: Arc<dyn RoleSource>) -> Result<(), AccessError> {
+        self.access.held().roles = Some(source);
+        self.compile_access()
+    }
+
     /// Compiles the policy again for what is known now, and gives each receiver its table.
     pub(crate) fn compile_access(&self) -> Result<(), AccessError> {
         let mut held = self.access.held();
@@ -207,8 +213,7 @@ impl Node {
     /// # Errors
     /// As [`Node::apply_policy`].
     pub fn roles_from(&self, source: Arc<dyn RoleSource>) -> Result<(), AccessError> {
-        self.shared.access.held().roles = Some(source);
-        self.shared.compile_access()
+        self.shared.roles_from(source)
     }
 
     /// What has been refused since it was asked last, or would have been: a record for each node,
