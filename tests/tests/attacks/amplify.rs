@@ -150,7 +150,6 @@ fn f37_without_certificates_what_exceeds_its_question_is_named_and_bounded() {
 }
 
 #[test]
-#[ignore = "datagrams of nodes with certificates are not sealed yet"]
 fn f37_with_certificates_no_stranger_is_answered_by_more_bytes_than_it_sent() {
     let _alone = alone();
     let cluster = Cluster::new();

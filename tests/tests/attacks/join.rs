@@ -100,7 +100,6 @@ fn members(cluster: &Cluster) -> (Node, Node) {
 }
 
 #[test]
-#[ignore = "members with certificates do not seal what they say of each other yet"]
 fn f38_no_stranger_joins_members_with_certificates_and_makes_none_leave() {
     let _alone = alone();
     let cluster = Cluster::new();
