@@ -26,6 +26,8 @@ mod conductor;
 mod control;
 pub mod discovery;
 mod framing;
+#[doc(hidden)]
+pub mod fuzz;
 mod incoming;
 mod links;
 pub mod membership;

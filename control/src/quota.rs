@@ -26,6 +26,11 @@ impl Quota {
         true
     }
 
+    /// Takes one back: it cost nothing after all.
+    pub(crate) const fn give_back(&mut self) {
+        self.paid_until_ns = self.paid_until_ns.saturating_sub(self.each_ns);
+    }
+
     /// Whether it is as good as a new one: nothing was taken for a while.
     pub(crate) const fn is_whole(&self, now_ns: u64) -> bool {
         self.paid_until_ns.saturating_add(self.burst_ns) <= now_ns
@@ -46,6 +51,18 @@ mod tests {
         assert_eq!(later, 50);
         assert!(!quota.is_whole(start_ns + 1_000_000_000), "some of it is still owed");
         assert!(quota.is_whole(start_ns + 1_100_000_000));
+    }
+
+    #[test]
+    fn what_is_given_back_can_be_taken_again_and_nothing_beyond_the_burst() {
+        let mut quota = Quota::new(20, 5);
+        let start_ns = 10_000_000_000;
+        for _ in 0..100 {
+            assert!(quota.take(start_ns));
+            quota.give_back();
+        }
+        (0..100).for_each(|_| quota.give_back());
+        assert_eq!((0..100).filter(|_| quota.take(start_ns)).count(), 5);
     }
 
     #[test]

@@ -243,6 +243,9 @@ impl<S: Sockets> TlsSockets<S> {
         let ends = session.ends;
         self.count(Counter::TlsHandshakes);
         if self.strangers.remove(&socket).is_some() {
+            if let Some(address) = self.inner.peer(socket) {
+                self.gate.prove(address.ip());
+            }
             self.done.push_back(socket);
         }
         self.tell(socket, (true, true, ends));

@@ -51,6 +51,8 @@ counters! {
         "Words of peers on how much they take of this node's streams.";
     StatusesUnknown "statuses_unknown" "packets"
         "Such words about no stream of this node, or overtaken by newer ones; dropped.";
+    StatusesImpossible "statuses_impossible" "packets"
+        "Such words about packets that were never sent; not believed.";
     StatusesSent "statuses_sent" "packets"
         "Words to senders on how much of their streams this node takes.";
     RecordsMalformed "records_malformed" "records"

@@ -44,6 +44,8 @@ pub(crate) struct Credit {
     heard: u64,
     heard_ns: u64,
     unanswered: bool,
+    /// Words about packets that were never sent, not counted yet.
+    disbelieved: u64,
     held: Option<Held>,
     marks: [(u64, u64); MARKS],
     marks_first: usize,
@@ -59,6 +61,7 @@ impl Default for Credit {
             heard: 0,
             heard_ns: 0,
             unanswered: false,
+            disbelieved: 0,
             held: None,
             marks: [(0, 0); MARKS],
             marks_first: 0,
@@ -71,8 +74,8 @@ impl Credit {
     /// Bytes that may be charged now; everything while the peer does not answer, and one packet
     /// whatever the window while nothing is on its way.
     #[inline]
-    pub(crate) fn room(&mut self, said: &LaneWindow, sequence: u64, now_ns: u64) -> u64 {
-        if let Some(said) = said.news(self.heard) {
+    pub(crate) fn room(&mut self, lane: &LaneWindow, sequence: u64, now_ns: u64) -> u64 {
+        if let Some(said) = lane.news(self.heard) {
             self.heard = said.heard;
             // A peer cannot have taken what was never sent: such a word is not believed.
             if said.next_sequence <= sequence {
@@ -80,6 +83,9 @@ impl Credit {
                 self.unanswered = false;
                 self.window_bytes = said.window_bytes;
                 self.take(said.next_sequence);
+            } else {
+                lane.disbelieve(&said, sequence);
+                self.disbelieved += 1;
             }
         }
         let on_the_way = self.charged - self.taken;
@@ -87,6 +93,12 @@ impl Credit {
             return u64::MAX;
         }
         self.window_bytes.saturating_sub(on_the_way)
+    }
+
+    /// How many words were not believed since it was asked last.
+    #[inline]
+    pub(crate) const fn take_disbelieved(&mut self) -> u64 {
+        std::mem::replace(&mut self.disbelieved, 0)
     }
 
     fn take(&mut self, next_sequence: u64) {

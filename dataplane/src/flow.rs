@@ -57,6 +57,15 @@ impl LaneWindow {
             window_bytes: self.window_bytes.load(Ordering::Relaxed),
         })
     }
+
+    /// What was said cannot be, as the sender knows who has sent `sequence` packets: true words are
+    /// not older than it from now on.
+    #[cold]
+    pub(crate) fn disbelieve(&self, said: &Said, sequence: u64) {
+        // Whoever has spoken since then stays.
+        let (lie, relaxed) = (said.next_sequence, Ordering::Relaxed);
+        let _ = self.next_sequence.compare_exchange(lie, sequence, relaxed, relaxed);
+    }
 }
 
 /// What a peer takes of one link, by lane. Written by the receiver that hears the peer, read by the

@@ -72,6 +72,8 @@ mod envelope;
 pub mod event;
 pub mod events;
 mod explain;
+#[doc(hidden)]
+pub mod fuzz;
 mod group_keys;
 mod handler;
 mod handlers;

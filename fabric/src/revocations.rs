@@ -42,7 +42,7 @@ pub(crate) struct Revocations {
     credentials: Credentials,
     /// The credentials' epoch when they were last looked at.
     looked: u64,
-    /// Of the list in effect; 0 without one.
+    /// Of the lists in effect; 0 without one.
     epoch: u64,
     peers: BTreeMap<NodeId, Peer>,
     /// Who was asked for its list, and until when it has time.
@@ -110,10 +110,12 @@ impl Revocations {
             return self.ask(now_ns).into_iter().collect();
         }
         let again = |(given, at_ns)| given < self.epoch || now_ns.saturating_sub(at_ns) >= AGAIN_NS;
-        let list = self.credentials.revocations().filter(|_| known.given.is_none_or(again));
-        let Some(list) = list else { return Vec::new() };
-        known.given = Some((list.epoch(), now_ns));
-        vec![Tell { to: peer, note: Kind::List.note(list.as_bytes()) }]
+        if !known.given.is_none_or(again) {
+            return Vec::new();
+        }
+        known.given = Some((self.epoch, now_ns));
+        let lists = self.credentials.revocations().into_iter();
+        lists.map(|list| Tell { to: peer, note: Kind::List.note(list.as_bytes()) }).collect()
     }
 
     fn hear_list(
@@ -167,8 +169,11 @@ impl Revocations {
     }
 }
 
+/// How far a node's lists have come: the sum of their epochs, one list for each authority. It grows
+/// with each of them, and while one authority takes the other's place two nodes may have the same
+/// sum of unlike lists, until either has another.
 fn epoch_of(credentials: &Credentials) -> u64 {
-    credentials.revocations().map_or(0, |list| list.epoch())
+    credentials.revocations().iter().fold(0, |sum, list| sum.saturating_add(list.epoch()))
 }
 
 #[cfg(test)]

@@ -20,3 +20,5 @@ mod hostile;
 mod hostile_pieces;
 #[path = "reliable/large.rs"]
 mod large;
+#[path = "reliable/words.rs"]
+mod words;

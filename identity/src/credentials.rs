@@ -18,7 +18,7 @@ use crate::certificate::{FILE_BYTES_MAX, Held, PeerIdentity, held};
 use crate::error::{IdentityError, Refusal};
 use crate::files::{self, Stamp};
 use crate::pem;
-use crate::revocations::{LIST_BYTES_MAX, RevocationList};
+use crate::revocations::{LIST_BYTES_MAX, LISTS_MAX, RevocationList};
 use crate::tls::{ALPN, End, Live, Trust, configs};
 
 /// How often [`Credentials::poll_files`] looks.
@@ -152,11 +152,7 @@ impl Credentials {
             paths.as_ref().map_or_else(|| Path::new("the text"), |paths| &paths.certificate);
         let chain = chain_of(&texts.certificate, place)?;
         let mut trust = Trust::new(&chain[1..], None)?;
-        if let Some(text) = &texts.revocations {
-            let list = RevocationList::parse(text)?;
-            list.verify(trust.cluster(), trust.keys())?;
-            trust.revocations = Some(Arc::new(list));
-        }
+        take_lists(&mut trust, texts)?;
         let identity = check_own(&trust, &clock, &chain)?;
         let live = Arc::new(Live::new(trust));
         let own = Own::new((&live, &clock), identity, chain, &texts.key)?;
@@ -248,30 +244,35 @@ impl Credentials {
         self.now().is_ok_and(|now| now.as_secs().saturating_add(time.as_secs()) >= expires)
     }
 
-    /// The list of revocations in effect, to be told to others as [`RevocationList::as_bytes`].
+    /// The lists of revocations in effect, one of each authority that has said one, to be told to
+    /// others as [`RevocationList::as_bytes`].
     #[must_use]
-    pub fn revocations(&self) -> Option<Arc<RevocationList>> {
-        self.shared.live.get().revocations.clone()
+    pub fn revocations(&self) -> Vec<Arc<RevocationList>> {
+        self.shared.live.get().revocations()
     }
 
     /// Takes a list that was heard from elsewhere, when an authority of ours has signed it and it
-    /// is newer than what is known; writes it into its file, where there is one.
+    /// is newer than the one known of that authority; writes what is known then into its file,
+    /// where there is one.
     ///
     /// # Errors
     /// `ListMalformed`, `ListSignature`, `ListOfOtherCluster`, `ListNotNewer`; nothing has changed.
     pub fn offer_revocations(&self, bytes: &[u8]) -> Result<Swapped, IdentityError> {
         let list = RevocationList::parse(bytes)?;
         let _swapping = self.swapping();
-        let trust = self.shared.live.get();
-        let known = trust.revocations.as_ref().map_or(0, |list| list.epoch());
-        if trust.revocations.is_some() && list.epoch() <= known {
-            return Err(IdentityError::ListNotNewer { offered: list.epoch(), known });
+        let known = self.shared.live.get();
+        let mut trust = known.again()?;
+        let epoch = list.epoch();
+        trust.take(list)?;
+        let lists = trust.revocations();
+        if lists == known.revocations() {
+            return Err(IdentityError::ListNotNewer { offered: epoch, known: epoch });
         }
-        list.verify(trust.cluster(), trust.keys())?;
-        self.shared.live.set(trust.with_revocations(Arc::new(list))?);
+        self.shared.live.set(trust);
         let epoch = self.advance();
+        let bytes: Vec<u8> = lists.iter().flat_map(|list| list.as_bytes()).copied().collect();
         let file = self.shared.paths.as_ref().and_then(|paths| paths.revocations.as_ref());
-        let written = file.map(|file| files::write(file, bytes, files::PUBLIC, true));
+        let written = file.map(|file| files::write(file, &bytes, files::PUBLIC, true));
         let not_saved = written.and_then(Result::err);
         Ok(Swapped { revocations: true, epoch, not_saved, ..Swapped::default() })
     }
@@ -314,19 +315,14 @@ impl Credentials {
         let _swapping = self.swapping();
         let (before, trust) = (self.own(), self.shared.live.get());
         let chain = chain_of(&texts.certificate, &paths.certificate)?;
-        let known = trust.revocations.clone();
-        let mut next = Trust::new(&chain[1..], known.clone())?;
+        let mut next = Trust::new(&chain[1..], Some(&trust))?;
         if next.cluster() != trust.cluster() {
             return Err(IdentityError::Peer(Refusal::OtherCluster));
         }
-        if let Some(text) = &texts.revocations {
-            let list = RevocationList::parse(text)?;
-            list.verify(next.cluster(), next.keys())?;
-            next.revocations = Some(newer(known.as_ref(), list)?);
-        }
+        take_lists(&mut next, &texts)?;
         let certificate = chain.len() != before.chain.len()
             || chain.iter().zip(&before.chain).any(|(new, old)| new.der != old.der);
-        let revocations = next.revocations != known;
+        let revocations = next.revocations() != trust.revocations();
         let identity = check_own(&next, &self.shared.clock, &chain)?;
         if identity.name != before.identity.name {
             return Err(IdentityError::OtherNode {
@@ -433,18 +429,20 @@ fn chain_of(text: &[u8], place: &Path) -> Result<Vec<Held>, IdentityError> {
     }
 }
 
-/// The list to have: the one read when it is newer, the one known when both are the same.
-fn newer(
-    known: Option<&Arc<RevocationList>>,
-    read: RevocationList,
-) -> Result<Arc<RevocationList>, IdentityError> {
-    match known {
-        Some(known) if **known == read => Ok(Arc::clone(known)),
-        Some(known) if read.epoch() <= known.epoch() => {
-            Err(IdentityError::ListNotNewer { offered: read.epoch(), known: known.epoch() })
+/// Takes the lists of the file: those of authorities that are not trusted (any more) are passed
+/// over when another is ours.
+fn take_lists(trust: &mut Trust, texts: &Texts) -> Result<(), IdentityError> {
+    let Some(text) = &texts.revocations else { return Ok(()) };
+    let mut told = Ok(());
+    let mut is_ours = false;
+    for list in RevocationList::parse_all(text)? {
+        match trust.take(list) {
+            Ok(()) => is_ours = true,
+            Err(IdentityError::ListSignature) => told = Err(IdentityError::ListSignature),
+            Err(error) => return Err(error),
         }
-        _ => Ok(Arc::new(read)),
     }
+    if is_ours { Ok(()) } else { told }
 }
 
 fn read(paths: &CredentialPaths) -> Result<Texts, IdentityError> {
@@ -453,7 +451,7 @@ fn read(paths: &CredentialPaths) -> Result<Texts, IdentityError> {
         certificate: files::read(&paths.certificate, FILE_BYTES_MAX)?,
         key: files::read_key(&paths.key)?.0,
         revocations: match list {
-            Some(list) => files::read_if_there(list, LIST_BYTES_MAX)?,
+            Some(list) => files::read_if_there(list, LISTS_MAX * LIST_BYTES_MAX)?,
             None => None,
         },
     })

@@ -25,6 +25,9 @@ pub const SERIALS_MAX: usize = 4_096;
 /// Bytes of a list: its head, its numbers of 41 bytes, its signature. Nothing longer is parsed.
 pub const LIST_BYTES_MAX: usize = 1_024 + 41 * SERIALS_MAX;
 
+/// Lists of a file: one of each authority that a node can trust.
+pub(crate) const LISTS_MAX: usize = 4;
+
 const FIRST_LINE: &str = "wireloom revocations 1\n";
 const SIGNATURE: &str = "signature ";
 const SIGNATURE_BYTES: usize = 64;
@@ -113,20 +116,40 @@ impl RevocationList {
         Self { cluster, epoch, serials, text: text.into_bytes(), signed, signature }
     }
 
-    /// Whether one of these authorities has signed it, for this cluster.
+    /// Reads the lists of several authorities, one behind the other, as a node's file has them.
+    ///
+    /// # Errors
+    /// As [`RevocationList::parse`]; more than four are none.
+    pub(crate) fn parse_all(bytes: &[u8]) -> Result<Vec<Self>, IdentityError> {
+        let starts = bytes.windows(FIRST_LINE.len()).enumerate();
+        let starts = starts.filter(|(_, line)| *line == FIRST_LINE.as_bytes()).map(|(at, _)| at);
+        let mut starts: Vec<usize> = starts.skip(1).take(LISTS_MAX).collect();
+        if starts.len() == LISTS_MAX {
+            return Err(IdentityError::ListMalformed("the file has more than four lists"));
+        }
+        starts.push(bytes.len());
+        let mut from = 0;
+        let lists = starts.into_iter().map(|to| {
+            let list = Self::parse(&bytes[from..to]);
+            from = to;
+            list
+        });
+        lists.collect()
+    }
+
+    /// Which of these authorities has signed it, for this cluster.
     pub(crate) fn verify<'a>(
         &self,
         cluster: &str,
         mut authorities: impl Iterator<Item = &'a PublicKey>,
-    ) -> Result<(), IdentityError> {
+    ) -> Result<PublicKey, IdentityError> {
         let signed = &self.text[..self.signed];
-        if !authorities.any(|public| key::is_signed(public, signed, &self.signature)) {
-            return Err(IdentityError::ListSignature);
-        }
+        let signer = authorities.find(|public| key::is_signed(*public, signed, &self.signature));
+        let signer = signer.ok_or(IdentityError::ListSignature)?;
         if self.cluster != cluster {
             return Err(IdentityError::ListOfOtherCluster(self.cluster.clone()));
         }
-        Ok(())
+        Ok(*signer)
     }
 
     /// The cluster whose authority says so.

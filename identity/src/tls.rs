@@ -19,9 +19,7 @@ use rustls::{
     RootCertStore, ServerConfig, SignatureScheme,
 };
 
-use crate::certificate::{
-    CERTIFICATE_BYTES_MAX, CHAIN_MAX, Certificate, Held, PeerIdentity, PublicKey,
-};
+use crate::certificate::{CERTIFICATE_BYTES_MAX, CHAIN_MAX, Certificate, Held, PeerIdentity};
 use crate::error::{IdentityError, Refusal};
 use crate::revocations::RevocationList;
 
@@ -43,6 +41,8 @@ struct Anchor {
     held: Held,
     roots: Arc<RootCertStore>,
     client: Arc<dyn ClientCertVerifier>,
+    /// The newest list that it has signed.
+    revocations: Option<Arc<RevocationList>>,
 }
 
 /// Which end of a connection the peer is.
@@ -57,15 +57,12 @@ pub(crate) struct Trust {
     cluster: String,
     anchors: Vec<Anchor>,
     algorithms: WebPkiSupportedAlgorithms,
-    pub(crate) revocations: Option<Arc<RevocationList>>,
 }
 
 impl Trust {
-    /// Trusts these authorities, all of one cluster.
-    pub(crate) fn new(
-        authorities: &[Held],
-        revocations: Option<Arc<RevocationList>>,
-    ) -> Result<Self, IdentityError> {
+    /// Trusts these authorities, all of one cluster. Of those that `known` trusts too, its lists
+    /// stay.
+    pub(crate) fn new(authorities: &[Held], known: Option<&Self>) -> Result<Self, IdentityError> {
         let provider = provider();
         let algorithms = provider.signature_verification_algorithms;
         let mut anchors = Vec::new();
@@ -78,29 +75,52 @@ impl Trust {
                 Arc::clone(&provider),
             );
             let client = client.build().map_err(|why| rustls::Error::General(why.to_string()))?;
-            anchors.push(Anchor { held: held.clone(), roots, client });
+            let by = |anchor: &&Anchor| anchor.held.says.public == held.says.public;
+            let known = known.and_then(|known| known.anchors.iter().find(by));
+            let revocations = known.and_then(|anchor| anchor.revocations.clone());
+            anchors.push(Anchor { held: held.clone(), roots, client, revocations });
         }
         let first = authorities.first().ok_or(IdentityError::Peer(Refusal::UnknownAuthority))?;
         let cluster = first.says.cluster.clone();
-        Ok(Self { cluster, anchors, algorithms, revocations })
+        Ok(Self { cluster, anchors, algorithms })
     }
 
-    /// The same authorities with another list.
-    pub(crate) fn with_revocations(
-        &self,
-        list: Arc<RevocationList>,
-    ) -> Result<Self, IdentityError> {
+    /// The same authorities and lists, to be changed.
+    pub(crate) fn again(&self) -> Result<Self, IdentityError> {
         let held: Vec<Held> = self.anchors.iter().map(|anchor| anchor.held.clone()).collect();
-        Self::new(&held, Some(list))
+        Self::new(&held, Some(self))
+    }
+
+    /// Takes a list that one of the authorities has signed, when it is newer than the one known of
+    /// that authority: each counts by itself. The same again is taken too.
+    pub(crate) fn take(&mut self, list: RevocationList) -> Result<(), IdentityError> {
+        let keys = self.anchors.iter().map(|anchor| &anchor.held.says.public);
+        let signer = list.verify(&self.cluster, keys)?;
+        let list = Arc::new(list);
+        for anchor in self.anchors.iter_mut().filter(|of| of.held.says.public == signer) {
+            match &anchor.revocations {
+                Some(known) if *known == list => {}
+                Some(known) if list.epoch() <= known.epoch() => {
+                    let (offered, known) = (list.epoch(), known.epoch());
+                    return Err(IdentityError::ListNotNewer { offered, known });
+                }
+                _ => anchor.revocations = Some(Arc::clone(&list)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest list of each authority that has one.
+    pub(crate) fn revocations(&self) -> Vec<Arc<RevocationList>> {
+        let mut lists: Vec<_> =
+            self.anchors.iter().filter_map(|anchor| anchor.revocations.clone()).collect();
+        // An authority that is trusted by two certificates has one.
+        lists.dedup();
+        lists
     }
 
     pub(crate) fn cluster(&self) -> &str {
         &self.cluster
-    }
-
-    /// The keys that may sign lists.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &PublicKey> {
-        self.anchors.iter().map(|anchor| &anchor.held.says.public)
     }
 
     /// Whom an authenticated certificate names, or why it is refused. About 35 µs.
@@ -145,7 +165,8 @@ impl Trust {
         if !says.for_nodes {
             return Err(Refusal::WrongPurpose);
         }
-        if self.revocations.as_ref().is_some_and(|list| list.is_revoked(says.serial)) {
+        let mut lists = self.anchors.iter().filter_map(|anchor| anchor.revocations.as_ref());
+        if lists.any(|list| list.is_revoked(says.serial)) {
             return Err(Refusal::Revoked);
         }
         says.identity()

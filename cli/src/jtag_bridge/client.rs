@@ -32,6 +32,9 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// Bytes thrown away at a time.
 const DRAIN_BYTES: usize = 64 << 10;
 
+/// Bytes read from one client before the others have their turn.
+const BYTES_A_TURN: usize = 64 << 10;
+
 /// Messages taken from one client before the others have their turn.
 const MESSAGES_A_TURN: usize = 64;
 
@@ -70,10 +73,40 @@ impl Callback for Origins {
     }
 }
 
-type Socket = WebSocket<TcpStream>;
+type Socket = WebSocket<Rationed>;
+
+/// A socket of which so much is read in a turn: a message of pieces without an end would keep its
+/// reader from everybody else.
+#[derive(Debug)]
+struct Rationed {
+    stream: TcpStream,
+    left_bytes: usize,
+}
+
+impl std::io::Read for Rationed {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let most = into.len().min(self.left_bytes);
+        if most == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let read = self.stream.read(&mut into[..most])?;
+        self.left_bytes -= read;
+        Ok(read)
+    }
+}
+
+impl std::io::Write for Rationed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stream.flush()
+    }
+}
 
 enum State {
-    Handshake(Box<MidHandshake<ServerHandshake<TcpStream, Origins>>>),
+    Handshake(Box<MidHandshake<ServerHandshake<Rationed, Origins>>>),
     Open(Box<Socket>),
     /// It was told goodbye for a fault of its own; what it still sends is thrown away, so that the
     /// kernel does not reset the socket before it has read why.
@@ -118,7 +151,8 @@ impl Client {
             .max_write_buffer_size(2 * READ_BYTES_MAX)
             .max_message_size(Some(READ_BYTES_MAX))
             .max_frame_size(Some(READ_BYTES_MAX));
-        let handshake = ServerHandshake::start(stream.try_clone()?, origins, Some(config));
+        let rationed = Rationed { stream: stream.try_clone()?, left_bytes: BYTES_A_TURN };
+        let handshake = ServerHandshake::start(rationed, origins, Some(config));
         Ok(Self {
             id: None,
             stream,
@@ -222,6 +256,7 @@ impl Client {
         self.has_more = false;
         self.drain(now);
         let State::Open(socket) = &mut self.state else { return };
+        socket.get_mut().left_bytes = BYTES_A_TURN;
         for turn in 0.. {
             if turn == MESSAGES_A_TURN {
                 self.has_more = true;
@@ -232,7 +267,10 @@ impl Client {
                 // Node's `ws` sends a Buffer as a binary message; the legacy server took both.
                 Ok(Message::Binary(bytes)) => take(Heard::Text(bytes)),
                 Ok(_) => {}
-                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    self.has_more = socket.get_ref().left_bytes == 0;
+                    break;
+                }
                 Err(error) => {
                     let (name, code) = why(&error);
                     self.state = match code {

@@ -14,18 +14,18 @@ use tungstenite::{Bytes, Message, WebSocket, client};
 
 use crate::program::{Subscriber, account, run, run_with, text, wireloom};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running bridge on ports the system chose.
-struct Bridge {
-    child: Child,
+pub(crate) struct Bridge {
+    pub(crate) child: Child,
     lines: Receiver<String>,
-    clients: String,
+    pub(crate) clients: String,
     events: String,
 }
 
 impl Bridge {
-    fn start(words: &[&str]) -> Self {
+    pub(crate) fn start(words: &[&str]) -> Self {
         let mut command = wireloom(&["jtag-bridge", "--listen", "ws://127.0.0.1:0"]);
         command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the command starts");
@@ -41,7 +41,7 @@ impl Bridge {
         Self { child, lines, clients, events }
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let stream = TcpStream::connect(&self.clients).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         let (socket, _) = client(format!("ws://{}/", self.clients), stream).expect("a handshake");
@@ -49,7 +49,7 @@ impl Bridge {
     }
 
     /// Ends it in good order; what it says at the end.
-    fn end(mut self) -> Value {
+    pub(crate) fn end(mut self) -> Value {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
         let status = self.child.wait().expect("it ends");
         let lines: Vec<String> = self.lines.iter().collect();
@@ -58,7 +58,7 @@ impl Bridge {
     }
 }
 
-struct Client(WebSocket<TcpStream>);
+pub(crate) struct Client(pub(crate) WebSocket<TcpStream>);
 
 impl Client {
     fn say(&mut self, message: &Value) {

@@ -6,6 +6,7 @@ mod cluster;
 mod config;
 mod demo;
 mod jtag_bridge;
+mod jtag_floods;
 mod policy;
 mod program;
 mod publish;

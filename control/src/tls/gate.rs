@@ -20,7 +20,8 @@ pub struct HandshakeLimits {
     pub at_a_time: usize,
     /// How long one may take, from its first byte to its last. Default 5 s.
     pub deadline: Duration,
-    /// How many may begin in a second from one IP address (IPv6: one /64). Default 20.
+    /// How many that do not end with a proved node may begin in a second from one IP address
+    /// (IPv6: one /64). Default 20.
     pub per_second: u64,
     /// How many of them at once. Default 5.
     pub burst: u64,
@@ -57,6 +58,14 @@ impl Gate {
         }
         self.addresses.entry(key).or_insert(self.whole).take(now_ns)
     }
+
+    /// A handshake from this address has ended with a node that proved itself: it counts no more,
+    /// so that a hundred nodes of one host are in each other's way only until they are known.
+    pub(super) fn prove(&mut self, address: IpAddr) {
+        if let Some(quota) = self.addresses.get_mut(&network_of(address)) {
+            quota.give_back();
+        }
+    }
 }
 
 /// What one stranger has: an IPv4 address, or the /64 of an IPv6 address.
@@ -87,6 +96,17 @@ mod tests {
         assert!(gate.admit(v4(2), now_ns));
         assert!(!gate.admit(v4(1), now_ns + 40_000_000), "20 a second");
         assert!(gate.admit(v4(1), now_ns + 51_000_000));
+    }
+
+    #[test]
+    fn who_proves_itself_does_not_count() {
+        let mut gate = Gate::new(&HandshakeLimits::default());
+        let now_ns = 10 * SECOND_NS;
+        assert!((0..5).all(|_| gate.admit(v4(1), now_ns)));
+        gate.prove(v4(1));
+        gate.prove(v4(2));
+        assert!(gate.admit(v4(1), now_ns) && !gate.admit(v4(1), now_ns));
+        assert_eq!(gate.addresses.len(), 1);
     }
 
     #[test]

@@ -123,3 +123,19 @@ fn a_peer_that_answers_is_not_given_up_however_long_it_takes_nothing() {
         assert_eq!(stream.room(now_ns), 0);
     }
 }
+
+#[test]
+fn a_word_on_what_was_never_sent_changes_nothing_and_true_ones_are_heard_after_it() {
+    let mut stream = Stream::new();
+    stream.send(100);
+    let held = stream.room(0);
+    for lie in [101, 1 << 40, u64::MAX] {
+        assert!(stream.hear(lie, u64::MAX));
+        assert_eq!(stream.room(1), held, "{lie}");
+    }
+    assert_eq!((stream.credit.take_disbelieved(), stream.credit.take_disbelieved()), (3, 0));
+    assert!(stream.hear(100, 50_000), "the truth is no older than a lie");
+    assert_eq!(stream.room(2), u64::MAX, "everything is taken");
+    stream.send(10);
+    assert_eq!(stream.room(2), 50_000 - 10_000);
+}

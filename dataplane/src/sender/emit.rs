@@ -288,6 +288,8 @@ impl<T: Transmit> Sender<T> {
             stream.chain = crate::link::Chain::default();
             if link.flow != FlowControl::Off {
                 stream.credit.mark(stream.sequence);
+                let impossible = stream.credit.take_disbelieved();
+                self.counters.add(Counter::StatusesImpossible, impossible);
             }
             if !stream.tail.listed {
                 stream.tail.listed = true;

@@ -52,6 +52,7 @@ impl<T: Transmit> Sender<T> {
             }
             let stream = &mut link.streams[lane];
             let room = stream.credit.room(link.window.lane(lane), stream.sequence, now_ns);
+            self.counters.add(Counter::StatusesImpossible, stream.credit.take_disbelieved());
             let packet = packet_charge(link.overhead_bytes + link.body_bytes);
             if room >= packet || link.flow == FlowControl::Off {
                 stream.credit.release();

@@ -8,7 +8,7 @@ use wireloom_dataplane::flow::FlowControl;
 use wireloom_dataplane::io::simulated::LinkModel;
 use wireloom_dataplane::outbound::mark;
 use wireloom_ring::{ClaimError, Producer};
-use wireloom_wire::Priority;
+use wireloom_wire::{NodeId, Priority, SessionId, Status};
 
 use crate::pair::{Pair, host, put, try_put};
 
@@ -72,6 +72,48 @@ fn a_held_stream_waits_for_a_sleeping_peer_and_loses_nothing() {
     assert_eq!(sequences, (1..next).collect::<Vec<_>>());
     assert_eq!(pair.received(Counter::KernelDrops), 0);
     assert_eq!(pair.received(Counter::EventsLost), 0);
+}
+
+/// F32 by datagram.
+#[test]
+fn words_on_what_was_never_sent_open_no_window_and_close_none() {
+    let mut pair = Pair::new();
+    let link = pair.link(0, 1_400, 1_400);
+    let mut producer = pair.attach(Priority::Normal);
+    mark(&mut producer, link).expect("room");
+    put(&mut producer, 0, 64);
+    pair.run(1, true);
+    let lie = |next_sequence| {
+        let (source, session) = (NodeId(11), SessionId(100));
+        Status { source, session, lane: 2, next_sequence, window_bytes: u64::MAX }.encode()
+    };
+    let (mut next, mut lies) = (1, 0);
+    for _ in 0..40 {
+        next = fill(&mut producer, next);
+        pair.run(1, false);
+        // Far ahead, at the end of numbers, before the beginning.
+        for far in [1 << 40, u64::MAX, 0] {
+            pair.throw_at(host(1), &lie(far));
+            lies += 1;
+            pair.run(1, false);
+        }
+    }
+    let (window_packets, on_the_way) =
+        ((512 << 10) / CHARGE, pair.sent(Counter::EventsSent) / PACKET_EVENTS);
+    assert!(on_the_way <= window_packets + 48, "{on_the_way} of {window_packets}");
+    let impossible = pair.sent(Counter::StatusesImpossible);
+    // Two that come between two looks are one.
+    assert!((lies / 3..=lies / 3 * 2).contains(&impossible), "{impossible} of {lies}");
+    let overtaken = pair.sender.receivers[0].counters.read(Counter::StatusesUnknown);
+    assert_eq!(overtaken, lies / 3);
+    // The peer wakes, and its true words are heard.
+    for _ in 0..5 {
+        pair.run(20, true);
+        next = fill(&mut producer, next);
+    }
+    pair.run(20, true);
+    assert_eq!(pair.events().len() as u64, next);
+    assert_eq!(pair.received(Counter::KernelDrops) + pair.received(Counter::EventsLost), 0);
 }
 
 #[test]

@@ -149,10 +149,15 @@ impl Pair {
 
     /// A datagram from a stranger.
     pub(crate) fn throw(&mut self, bytes: &[u8]) {
-        let destination = Destination::new(0, host(2));
+        self.throw_at(host(2), bytes);
+        self.settle();
+    }
+
+    /// The same at any host, which is not run.
+    pub(crate) fn throw_at(&mut self, to: SocketAddr, bytes: &[u8]) {
+        let destination = Destination::new(0, to);
         let slices = [std::io::IoSlice::new(bytes)];
         self.stranger.send(&[Message::single(&destination, &slices)]);
-        self.settle();
     }
 }
 

@@ -125,10 +125,10 @@ fn cut(text: &str) -> (&str, &'static str) {
     }
 }
 
-/// A number as it was written.
+/// A number as it was written; what makes it none is made visible.
 fn shortened(number: &str) -> String {
     let (begin, rest) = cut(number);
-    format!("{begin}{rest}")
+    format!("{}{rest}", begin.escape_debug())
 }
 
 impl Key {

@@ -231,6 +231,22 @@ fn block(compressed: &[u8], packets_bytes: usize) -> Vec<u8> {
 }
 
 #[test]
+fn blocks_before_a_hello_are_not_unpacked() {
+    let settings = ReliableSettings { compression: true, ..hasty() };
+    let desk = node("desk").reliable(settings).start().expect("starts");
+    let mut bomb = vec![0x1f, 7, 1, 0];
+    bomb.resize(520, 0xff);
+    for (number, packets_bytes) in [(1, 2_000), (2, 131_072)] {
+        let mut stream = dial(&desk);
+        stream.write_all(&block(&bomb, packets_bytes)).expect("sent");
+        let said = answer(&mut stream);
+        assert!(said.is_empty() || refusal(&said) == Some(Refusal::Malformed), "{said:?}");
+        eventually("the refusal", || counted(&desk, "hellos_refused_malformed") == number);
+    }
+    assert_eq!(counted(&desk, "blocks_received"), 0);
+}
+
+#[test]
 fn blocks_nobody_agreed_on_and_blocks_that_lie_end_their_link_alone() {
     let settings = ReliableSettings { compression: true, ..hasty() };
     let desk = node("desk").reliable(settings).start().expect("starts");

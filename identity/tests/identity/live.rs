@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wireloom_identity::{
-    Authority, CredentialPaths, Credentials, IdentityError, IssueRequest, OutDir,
+    Authority, CredentialPaths, Credentials, IdentityError, IssueRequest, OutDir, RevocationList,
 };
 
 use crate::sample::{Clock, DAY, Folder, NOW, authority, meet, node};
@@ -84,6 +84,11 @@ fn a_bad_file_keeps_what_was_good_and_says_why() {
     told("cannot be read");
 }
 
+/// The list of the only authority.
+fn newest(ours: &Credentials) -> Arc<RevocationList> {
+    ours.revocations().pop().expect("one from the start")
+}
+
 #[test]
 fn a_list_of_revocations_goes_forward_only() {
     let folder = Folder::new();
@@ -91,14 +96,14 @@ fn a_list_of_revocations_goes_forward_only() {
     let (paths, clock) = on_disk(&authority, &folder, "one");
     issue(&authority, &folder, "two", NOW);
     let ours = Credentials::load_at(paths.clone(), clock).expect("good");
-    let first = ours.revocations().expect("one from the start");
+    let first = newest(&ours);
     assert_eq!((first.epoch(), first.serials().len()), (1, 0));
     let second = authority.revoke("two", NOW).expect("issued").list;
     let swapped = ours.offer_revocations(second.as_bytes()).expect("newer");
     assert!(swapped.not_saved.is_none());
     let file = paths.revocations.expect("a file");
     assert_eq!(fs::read(&file).expect("a file"), second.as_bytes(), "kept for the next start");
-    assert_eq!(ours.revocations().expect("a list").epoch(), 2);
+    assert_eq!(newest(&ours).epoch(), 2);
     for old in [&*first, &second] {
         let refused = ours.offer_revocations(old.as_bytes());
         assert!(matches!(refused, Err(IdentityError::ListNotNewer { known: 2, .. })));
@@ -114,9 +119,9 @@ fn a_list_of_revocations_goes_forward_only() {
     assert!(matches!(ours.poll_files(0), Err(IdentityError::ListNotNewer { .. })));
     fs::remove_file(&file).expect("removed");
     assert!(ours.poll_files(SECOND).expect("well").is_none());
-    assert_eq!(ours.revocations().expect("a list").epoch(), 2);
+    assert_eq!(newest(&ours).epoch(), 2);
     let two = second.serials().next().expect("one");
-    assert!(ours.revocations().expect("a list").is_revoked(two));
+    assert!(newest(&ours).is_revoked(two));
 }
 
 #[test]
@@ -134,6 +139,52 @@ fn an_authority_is_exchanged_by_trusting_two_for_a_while() {
     assert_eq!(ends.server_refusal(), None, "{:?}", ends.told);
     assert_eq!(ours.peer_of(&[two_of(&renewed)]).expect("trusted").name, "two");
     assert!(meet(&ours, &node(&old, "three")).is_done(), "the old one still counts");
+}
+
+#[test]
+fn the_lists_of_two_authorities_count_by_themselves() {
+    let (folder, next) = (Folder::new(), Folder::new());
+    let (old, new) = (authority(&folder), authority(&next));
+    let (paths, clock) = on_disk(&old, &folder, "one");
+    let only_old = fs::read(&paths.certificate).expect("a file");
+    let both = [only_old.clone(), new.certificate_pem()].concat();
+    fs::write(&paths.certificate, &both).expect("written");
+    let ours = Credentials::load_at(paths.clone(), clock.clone()).expect("good");
+    let renewed = node(&new, "five");
+    for name in ["two", "four"] {
+        issue(&old, &folder, name, NOW);
+        let list = old.revoke(name, NOW).expect("issued").list;
+        ours.offer_revocations(list.as_bytes()).expect("newer");
+    }
+    // The new one begins anew, and is taken; neither goes back.
+    let first = new.revocations().expect("a list");
+    ours.offer_revocations(first.as_bytes()).expect("of another authority");
+    issue(&new, &next, "three", NOW);
+    let second = new.revoke("three", NOW).expect("issued").list;
+    ours.offer_revocations(second.as_bytes()).expect("newer");
+    let again = ours.offer_revocations(first.as_bytes());
+    assert!(matches!(again, Err(IdentityError::ListNotNewer { offered: 1, known: 2 })));
+    let epochs = |ours: &Credentials| -> Vec<u64> {
+        ours.revocations().iter().map(|list| list.epoch()).collect()
+    };
+    assert_eq!(epochs(&ours), [3, 2]);
+    assert_eq!(ours.peer_of(&[two_of(&renewed)]).expect("not taken back").name, "five");
+    // Whoever starts again knows both, by one file.
+    let restarted = Credentials::load_at(paths.clone(), clock.clone()).expect("good");
+    assert_eq!(epochs(&restarted), [3, 2]);
+    let serials = |ours: &Credentials| -> Vec<_> {
+        ours.revocations().iter().flat_map(|list| list.serials().collect::<Vec<_>>()).collect()
+    };
+    assert_eq!((serials(&ours).len(), serials(&ours)), (3, serials(&restarted)));
+    // The list of one that is not trusted any more is passed over, not a fault.
+    fs::write(&paths.certificate, only_old).expect("written");
+    let swapped = ours.poll_files(SECOND).expect("well").expect("new");
+    assert!(swapped.certificate && swapped.revocations);
+    assert_eq!(epochs(&ours), [3]);
+    let file = paths.revocations.clone().expect("a file");
+    fs::write(&file, second.as_bytes()).expect("written");
+    let told = Credentials::load_at(paths, clock).expect_err("none of it is ours");
+    assert!(matches!(told, IdentityError::ListSignature));
 }
 
 fn two_of(renewed: &Credentials) -> rustls::pki_types::CertificateDer<'static> {

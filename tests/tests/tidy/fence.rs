@@ -19,6 +19,8 @@ pub(crate) const UNSAFE_FILES: &[&str] = &[
     // Counting allocators: implementing `GlobalAlloc` cannot be done without.
     "tests/tests/no_alloc.rs",
     "fabric/tests/*alloc*.rs",
+    // The same for fuzzed readers, and the clock of one thread.
+    "fabric/fuzz/src/lib.rs",
 ];
 
 /// Crates that are linked by others and leave standard output to their user.

@@ -1,0 +1,4 @@
+//! See `wireloom_control::fuzz::membership`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wireloom_control::fuzz::membership(bytes));

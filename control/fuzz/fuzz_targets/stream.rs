@@ -1,0 +1,4 @@
+//! See `wireloom_control::fuzz::stream`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| wireloom_control::fuzz::stream(bytes));

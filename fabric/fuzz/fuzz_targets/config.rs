@@ -1,0 +1,7 @@
+//! See `wireloom::fuzz::config`.
+#![no_main]
+
+use wireloom::fuzz;
+use wireloom_fuzz::bounded;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bounded(bytes, fuzz::config));

@@ -1,0 +1,7 @@
+//! See `wireloom::fuzz::message`.
+#![no_main]
+
+use wireloom::fuzz;
+use wireloom_fuzz::bounded;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bounded(bytes, fuzz::message));
