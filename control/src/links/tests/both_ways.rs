@@ -338,6 +338,24 @@ fn a_line_that_ends_because_handlers_are_stuck_costs_the_other_direction_a_pause
 }
 
 #[test]
+fn who_loses_the_line_of_a_peer_that_is_back_goes_on_by_its_new_one_at_once() {
+    let long = Duration::from_secs(1_000);
+    let settings = ReliableSettings { backoff_min: long, backoff_max: long, ..settings() };
+    let mut pair = Pair::talking(WIDE, &settings, 64 << 10);
+    // Without a word: its new line is there before its old one is seen to be none.
+    pair.network.crash(address(0), true);
+    pair.sides[1].publish(5, 40);
+    pair.run(Duration::from_millis(50));
+    pair.sides[0] = Side::with(&pair.network, (0, 2), (&pair.clock, settings), None);
+    pair.sides[0].attach(address(1), 64 << 10);
+    pair.sides[0].publish(1, 10);
+    pair.until("its own events", Duration::from_secs(1), |pair| {
+        pair.sides[1].tally.delivered() == pair.sides[1].published
+    });
+    assert_eq!(pair.sides[0].seen, [1, 2, 3, 4, 5], "what the first life had not acknowledged");
+}
+
+#[test]
 fn a_large_event_for_who_cannot_be_dialled_is_given_up_while_small_ones_go_by_its_line() {
     let settings = ReliableSettings {
         attempts: 5,
