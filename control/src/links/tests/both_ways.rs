@@ -129,6 +129,23 @@ fn stuck_handlers_do_not_hold_up_the_own_events() {
 }
 
 #[test]
+fn handlers_that_sleep_are_woken_for_what_was_set_aside_alone() {
+    let mut pair = Pair::talking(WIDE, &settings(), 16 << 20);
+    pair.sides[1].stuck = true;
+    pair.until("packets set aside", PATIENCE, |pair| {
+        pair.sides[0].publish(10, 200);
+        pair.sides[1].links.accepted.values().any(|half| half.aside_bytes() > 0)
+    });
+    // Nothing more comes behind them.
+    pair.run(Duration::from_millis(50));
+    pair.sides[1].stuck = false;
+    pair.until("all of them", Duration::from_secs(2), |pair| {
+        pair.sides[0].is_through(&pair.sides[1])
+    });
+    pair.assert_in_order();
+}
+
+#[test]
 fn who_is_flooded_and_stuck_gets_its_own_events_through() {
     for (model, borrows_before) in [(WIDE, true), (WIDE, false), (NARROW, true), (NARROW, false)] {
         let mut pair = Pair::new(model, &settings());

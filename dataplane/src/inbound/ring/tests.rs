@@ -1,4 +1,8 @@
-//! Gaps that are told to a subscriber who has no room, or whose events wait.
+//! Gaps that are told to a subscriber who has no room, or whose events wait; and whom it wakes when
+//! it makes some.
+
+use std::sync::atomic::AtomicU64;
+use std::task::Waker;
 
 use wireloom_ring::{RingConfig, ring};
 use wireloom_wire::{
@@ -18,8 +22,12 @@ fn gap(session: u32, from: u64, to: u64) -> Lost {
 
 /// The two ends of the smallest ring there is.
 fn ends(policy: SlowPolicy) -> (RingSubscriber, RingReader) {
+    ends_of(policy, None)
+}
+
+fn ends_of(policy: SlowPolicy, receiver: Option<Arc<Wake>>) -> (RingSubscriber, RingReader) {
     let config = RingConfig { capacity_bytes: 4_096, huge_pages: false };
-    inbound(ring(config).expect("memory"), policy, (None, None))
+    inbound(ring(config).expect("memory"), policy, (None, receiver))
 }
 
 fn put(subscriber: &mut RingSubscriber, number: u64) -> Verdict {
@@ -96,5 +104,38 @@ fn a_gap_stands_behind_the_events_that_wait_before_it() {
         let told = taken(&mut subscriber, &mut reader);
         let waited = [format!("e{}", next - 1), format!("e{next}"), "l5-7".to_owned()];
         assert_eq!(told, waited, "{policy:?}");
+    }
+}
+
+/// A receiver that sleeps: how often it was woken.
+#[derive(Default)]
+struct Sleeper(AtomicU64);
+
+impl std::task::Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_makes_room_wakes_the_receiver_if_something_waits_and_only_then() {
+    let block = SlowPolicy::Block(Duration::from_millis(1));
+    for policy in [SlowPolicy::DropOldest, SlowPolicy::Latest { keys: 1 }, block] {
+        let (receiver, sleeper) = (Wake::of_task_symmetric(), Arc::<Sleeper>::default());
+        let (mut subscriber, mut reader) = ends_of(policy, Some(Arc::clone(&receiver)));
+        let woken = || sleeper.0.load(Ordering::Relaxed);
+        put(&mut subscriber, 0);
+        assert_eq!(subscriber.pump(1), Pumped::Done);
+        receiver.sleep_task(&Waker::from(Arc::clone(&sleeper)));
+        assert_eq!(taken(&mut subscriber, &mut reader), ["e0"]);
+        assert_eq!(woken(), 0, "{policy:?}: nothing waited");
+        for number in 1..200 {
+            put(&mut subscriber, number);
+            if subscriber.pump(2) != Pumped::Done {
+                break;
+            }
+        }
+        taken(&mut subscriber, &mut reader);
+        assert_eq!(woken(), 1, "{policy:?}");
     }
 }

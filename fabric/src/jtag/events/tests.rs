@@ -137,6 +137,9 @@ fn wait_for_gets_the_next_event_or_says_how_long_it_waited() {
     assert_eq!(waiter.join().unwrap(), Ok(json!({ "version": "1" })));
     let late = events.wait_for("never", Duration::from_millis(30)).unwrap_err();
     assert_eq!(late.to_string(), "Event never timeout after 30 ms");
+    let (begin, most) = (Instant::now(), Duration::from_secs(1));
+    assert!(events.wait_for("never", most).is_err());
+    assert!((most..most * 5 / 2).contains(&begin.elapsed()), "{:?}", begin.elapsed());
     assert_eq!(events.emit("never", &Value::Null).unwrap().listeners, 0, "it has unsubscribed");
     assert_eq!(WAIT_TIMEOUT.as_millis(), 10_000);
 }
