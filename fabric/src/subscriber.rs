@@ -177,14 +177,14 @@ impl Inlet {
         !self.is_empty() || self.is_over()
     }
 
-    /// Ready as [`Inlet::is_ready`]; otherwise the task is woken then. By the receiving worker
-    /// itself, at the end of the duty cycle that brought something.
-    fn poll_ready(&self, context: &Context<'_>) -> Poll<()> {
-        if self.is_ready() {
+    /// Ready when `is_done`; otherwise the task is woken then. By the receiving worker itself, at
+    /// the end of the duty cycle that brought something.
+    fn poll_ready(&self, context: &Context<'_>, is_done: impl Fn(&Self) -> bool) -> Poll<()> {
+        if is_done(self) {
             return Poll::Ready(());
         }
         self.wake.sleep_task(context.waker());
-        if !self.is_ready() {
+        if !is_done(self) {
             return Poll::Pending;
         }
         self.wake.park_end();
@@ -323,7 +323,7 @@ impl<E: Event> Subscriber<E> {
     /// Ready when there is something to poll, or when [`Subscriber::is_over`]; else the task is
     /// woken then.
     pub(crate) fn poll_ready(&self, context: &Context<'_>) -> Poll<()> {
-        self.inlet.poll_ready(context)
+        self.inlet.poll_ready(context, Inlet::is_ready)
     }
 
     /// As [`Subscriber::wait`], and until all is over.
@@ -426,5 +426,44 @@ impl AnySubscriber {
     /// Sleeps until there is something to poll or `timeout` is over; true when there is.
     pub fn wait(&mut self, timeout: Duration) -> bool {
         self.inlet.wait(timeout, |inlet| !inlet.is_empty())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+    use crate::Node;
+    use crate::target::Target;
+
+    #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    #[event(type = "beep", crate = "crate")]
+    struct Beep {
+        number: u64,
+    }
+
+    /// Nobody is woken for it: when it comes, nobody sleeps yet.
+    #[test]
+    fn what_comes_behind_the_first_look_is_seen_before_the_sleep() {
+        let (node, turns) = Node::builder("driven").start_invoker().expect("starts");
+        let mut subscriber = node.subscribe::<Beep>().expect("subscribes");
+        let (router, turns, looks) =
+            (RefCell::new(node.router()), RefCell::new(turns), Cell::new(0));
+        let look = |inlet: &Inlet| {
+            let is_ready = inlet.is_ready();
+            if looks.replace(looks.get() + 1) == 0 {
+                router.borrow_mut().route(&Beep { number: 7 }, Target::Local).expect("room");
+                turns.borrow_mut().drain(100);
+            }
+            is_ready
+        };
+        let context = Context::from_waker(Waker::noop());
+        assert!(subscriber.inlet.poll_ready(&context, look).is_ready(), "a task");
+        assert_eq!(subscriber.poll(10, |_| ()), 1);
+        looks.set(0);
+        let begun = Instant::now();
+        assert!(subscriber.inlet.wait(Duration::from_secs(10), look), "a thread");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }

@@ -33,6 +33,14 @@ impl Seen {
 
 /// Runs `work` under the layer, on a node with a tracer, and gives the tracer's account.
 fn traced_by_the_layer(name: &str, work: impl FnOnce()) -> (Seen, TraceCounts) {
+    sampled_by_the_layer((name, 1), work)
+}
+
+/// The same where one of so many traces is sampled.
+fn sampled_by_the_layer(
+    (name, sample_one_in): (&str, u32),
+    work: impl FnOnce(),
+) -> (Seen, TraceCounts) {
     let loopback = || Interface::Address(Ipv4Addr::LOCALHOST);
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
     let group = format!("224.1.1.2:{}", socket.local_addr().expect("bound").port());
@@ -50,7 +58,8 @@ fn traced_by_the_layer(name: &str, work: impl FnOnce()) -> (Seen, TraceCounts) {
         })
         .expect("subscribes");
     let node = Node::builder(name).multicast(1, loopback(), true).start().expect("starts");
-    let settings = TraceSettings { group: Target::multicast(&group), ..Default::default() };
+    let group = Target::multicast(&group);
+    let settings = TraceSettings { group, sample_one_in, ..Default::default() };
     let tracer = node.install_tracer(settings).expect("the only one");
     let subscriber = tracing_subscriber::registry().with(TraceLayer::default());
     tracing::subscriber::with_default(subscriber, work);
@@ -78,6 +87,8 @@ impl fmt::Debug for Loud {
 fn spans_become_traces_and_errors_become_reports() {
     spans_and_functions_are_one_chain();
     an_error_fails_its_span_and_is_reported();
+    an_error_is_told_though_its_span_is_not_sampled();
+    a_span_has_the_parent_it_says();
     spans_left_out_of_order();
     nothing_recurs();
 }
@@ -106,6 +117,7 @@ fn an_error_fails_its_span_and_is_reported() {
     let (seen, counts) = traced_by_the_layer("b", || {
         let _span = span!(Level::INFO, "query").entered();
         error!(code = 5, "no such table");
+        error!("and therefore no rows");
     });
     let (report, context) = seen.report();
     assert_eq!(report.message, "no such table code=5");
@@ -113,11 +125,39 @@ fn an_error_fails_its_span_and_is_reported() {
     assert!(report.stack.is_some_and(|place| place.contains("tracing_layer.rs:")));
     let trace = seen.trace();
     assert_eq!((trace.operation.as_str(), trace.outcome), ("query", TraceOutcome::Error));
-    assert_eq!(trace.message, "no such table code=5");
+    assert_eq!(trace.message, "no such table code=5", "the first of them");
     let context = context.expect("it belongs to a trace");
     assert_eq!(trace.trace_id, format!("{:032x}", u128::from_be_bytes(context.trace_id)));
     assert_eq!(trace.span_id, format!("{:016x}", u64::from_be_bytes(context.span_id)));
-    assert_eq!(counts.uncollected, [("no_cluster", 2)].into());
+    assert_eq!(counts.uncollected, [("no_cluster", 3)].into());
+}
+
+fn an_error_is_told_though_its_span_is_not_sampled() {
+    let (seen, counts) = sampled_by_the_layer(("e", 0), || {
+        span!(Level::INFO, "quiet").in_scope(|| ());
+        span!(Level::INFO, "query", rows = 3).in_scope(|| error!("no such table"));
+    });
+    let trace = seen.trace();
+    assert_eq!((trace.operation.as_str(), trace.outcome), ("query", TraceOutcome::Error));
+    assert_eq!(trace.metadata, [], "values of what is not sampled are not read");
+    assert_eq!(counts.recorded, 2, "the span and its report");
+}
+
+fn a_span_has_the_parent_it_says() {
+    let (seen, counts) = traced_by_the_layer("f", || {
+        let _outer = span!(Level::INFO, "outer").entered();
+        let root = span!(parent: None, Level::INFO, "root");
+        let _inner = span!(Level::INFO, "inner").entered();
+        let _child = span!(parent: &root, Level::INFO, "child");
+    });
+    let traces: BTreeMap<_, _> =
+        [(); 4].map(|()| seen.trace()).map(|trace| (trace.operation.clone(), trace)).into();
+    let [outer, root, inner, child] = ["outer", "root", "inner", "child"].map(|of| &traces[of]);
+    assert_eq!((outer.parent_span_id.as_str(), root.parent_span_id.as_str()), ("", ""));
+    assert_ne!(root.trace_id, outer.trace_id, "a trace of its own");
+    assert_eq!(inner.parent_span_id, outer.span_id);
+    assert_eq!((&child.parent_span_id, &child.trace_id), (&root.span_id, &root.trace_id));
+    assert_eq!(counts.recorded, 4);
 }
 
 fn spans_left_out_of_order() {

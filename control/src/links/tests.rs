@@ -1,6 +1,6 @@
 //! Two nodes' links over one network in memory, their handlers in the hand of the test: what two
-//! directions on one line do to each other. A side sleeps when it has nothing to do, as its thread
-//! would, so that what it forgets stays forgotten.
+//! directions on one line do to each other. A side sleeps when it has nothing to do, and so do its
+//! handlers, as their threads would, so that what it forgets stays forgotten.
 
 mod both_ways;
 mod hostile;
@@ -8,11 +8,14 @@ mod notes;
 mod secured;
 
 use std::io::IoSlice;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::inbound::ORIGIN_BYTES;
 use wireloom_dataplane::launch::ReceiverPort;
+use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{ClaimError, Producer, Records, Retained, record_spacing};
 use wireloom_wire::{
     CONTROL_PACKET_BYTES_MAX, Control, Encoding, Fingerprint, FrameEncoder, FrameFlags,
@@ -129,31 +132,50 @@ struct Side {
     stuck: bool,
     seen: Vec<u64>,
     asleep: bool,
+    handlers: Arc<Handlers>,
+}
+
+/// The thread of a side's handlers: whether something has woken it.
+#[derive(Default)]
+struct Handlers {
+    awake: AtomicBool,
+}
+
+impl std::task::Wake for Handlers {
+    fn wake(self: Arc<Self>) {
+        self.awake.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Side {
     fn new(network: &SimulatedStreams, index: usize, config: (&Clock, ReliableSettings)) -> Self {
-        Self::with(network, index, config, None)
+        Self::with(network, (index, 1), config, None)
     }
 
+    /// The node at a place, in a life of its.
     fn with(
         network: &SimulatedStreams,
-        index: usize,
+        (index, life): (usize, u64),
         config: (&Clock, ReliableSettings),
         credentials: Option<Credentials>,
     ) -> Self {
         let (clock, settings) = config;
         let identity = Identity {
             node: NodeId(index as u64 + 1),
-            incarnation: 1,
+            incarnation: life,
             name: format!("node-{index}"),
             cluster: 1,
             listens: address(index),
             event_bytes_max: 1 << 20,
             compresses: settings.compression,
         };
-        let receiver =
-            ReceiverPort { commands: Default::default(), counters: Arc::default(), wake: None };
+        let (handlers, wake) = (Arc::<Handlers>::default(), Wake::of_task_symmetric());
+        wake.sleep_task(&Waker::from(Arc::clone(&handlers)));
+        let receiver = ReceiverPort {
+            commands: Default::default(),
+            counters: Arc::default(),
+            wake: Some(wake),
+        };
         let port = LinksPort {
             commands: Default::default(),
             counters: Arc::default(),
@@ -179,7 +201,7 @@ impl Side {
             }
         };
         Self {
-            links: Links::new(sockets, config, index as u64),
+            links: Links::new(sockets, config, index as u64 + 1_000 * (life - 1)),
             address: address(index),
             port,
             receiver,
@@ -190,6 +212,7 @@ impl Side {
             stuck: false,
             seen: Vec::new(),
             asleep: false,
+            handlers,
         }
     }
 
@@ -235,14 +258,27 @@ impl Side {
         count
     }
 
-    /// Its handlers take what there is.
+    /// Its handlers take what there is, unless they sleep and nothing has woken them.
     fn handle(&mut self) {
+        if self.stuck || !self.handlers.awake.swap(false, Ordering::Relaxed) {
+            return;
+        }
         while let Some(command) = self.receiver.commands.pop() {
             if let ReceiverCommand::AttachLocal(local) = command {
                 self.local = Some(local);
             }
         }
-        let Some(local) = self.local.as_mut().filter(|_| !self.stuck) else { return };
+        while self.take() > 0 {
+            self.asleep = false;
+        }
+        if let Some(wake) = &self.receiver.wake {
+            wake.sleep_task(&Waker::from(Arc::clone(&self.handlers)));
+        }
+    }
+
+    /// Takes a batch; gives its bytes.
+    fn take(&mut self) -> usize {
+        let Some(local) = &mut self.local else { return 0 };
         let batch = local.consumer.read();
         let bytes = batch.len();
         for record in Records::new(batch) {
@@ -255,7 +291,7 @@ impl Side {
         }
         debug_assert_eq!(bytes, record_spacing(bytes));
         local.consumer.release(bytes);
-        self.asleep &= bytes == 0;
+        bytes
     }
 
     /// What its thread does until it sleeps, unless it does and nothing wakes it.
@@ -301,7 +337,7 @@ impl Pair {
     ) -> Self {
         let (clock, network) = (Clock::simulated(), SimulatedStreams::new(7, model));
         let side = |index, credentials| {
-            Side::with(&network, index, (&clock, settings.clone()), credentials)
+            Side::with(&network, (index, 1), (&clock, settings.clone()), credentials)
         };
         let sides = [side(0, a), side(1, b)];
         Self { clock, network, sides }

@@ -97,3 +97,57 @@ impl<K: Copy + Ord + Hash> Spread<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wireloom_wire::gossip::{CONTROL_OVERHEAD_BYTES, CONTROL_PACKET_BYTES_MAX, RECORD};
+    use wireloom_wire::{NodeId, SessionId, decode_packet};
+
+    use super::*;
+
+    /// The first bytes of what goes with the next packet of so many bytes, but for `skip`.
+    fn next(spread: &mut Spread<u16>, skip: Option<u16>, room: usize) -> Vec<u8> {
+        let mut bytes = [0; CONTROL_PACKET_BYTES_MAX];
+        let mut packet = ControlPacket::new(&mut bytes);
+        spread.fill(&mut packet, |of| Some(*of) == skip, room);
+        let sent = packet.finish(NodeId(1), SessionId(1));
+        assert!(sent.len() <= room + CONTROL_OVERHEAD_BYTES, "{} bytes", sent.len());
+        let packet = decode_packet(sent, true).expect("genuine");
+        packet.frames().flatten().map(|frame| frame.payload()[0]).collect()
+    }
+
+    #[test]
+    fn the_youngest_go_first_each_so_often_and_nobody_is_told_of_itself() {
+        let mut spread = Spread::new(RECORD);
+        spread.add(1, vec![1; 16], 2);
+        spread.add(2, vec![2; 16], 3);
+        assert_eq!(next(&mut spread, Some(2), 1_000), [1]);
+        assert_eq!(next(&mut spread, None, 1_000), [2, 1]);
+        assert_eq!(next(&mut spread, None, 1_000), [2]);
+        spread.add(2, vec![9; 16], 2);
+        let sent = [(); 3].map(|()| next(&mut spread, None, 1_000));
+        assert_eq!(sent, [vec![9], vec![9], vec![]], "the newer word instead of the older");
+        assert!(spread.is_empty() && spread.order.is_empty());
+    }
+
+    #[test]
+    fn shorter_news_go_with_a_packet_that_has_no_room_for_longer_ones() {
+        let mut spread = Spread::new(RECORD);
+        spread.add(1, vec![1; 16], 1);
+        spread.add(2, vec![2; 600], 2);
+        assert_eq!(next(&mut spread, None, 200), [1]);
+        assert_eq!(next(&mut spread, None, 1_000), [2]);
+    }
+
+    #[test]
+    fn so_many_wait_at_most_and_the_one_passed_on_most_often_gives_way() {
+        let mut spread = Spread::new(RECORD);
+        spread.add(0, vec![0], 1);
+        for of in 1..=600 {
+            spread.add(of, vec![1], 3);
+            assert!(spread.len() <= WAITING_MAX && spread.order.len() == spread.len(), "{of}");
+        }
+        assert_eq!(spread.len(), WAITING_MAX);
+        assert!(!spread.waiting.contains_key(&0) && spread.waiting.contains_key(&600));
+    }
+}

@@ -235,5 +235,8 @@ mod tests {
         assert!(!suspicions.agree((member(1), 0), member(3), 9_000, PATIENCE), "an older one");
         assert_eq!(suspicions.take_due(20_000, &verdicts), []);
         assert_eq!(suspicions.due_ns(), None, "nothing is kept for ever");
+        suspicions.begin((member(2), 0), timer(0), 0, PATIENCE);
+        verdicts.note(&Member::new(member(2), 1, State::Alive));
+        assert_eq!(suspicions.take_due(20_000, &verdicts), [], "refuted at the last moment");
     }
 }

@@ -167,6 +167,18 @@ fn a_restart_whose_clock_was_set_back_takes_its_place_all_the_same() {
     assert_eq!(network.disagreements(), Vec::<String>::new());
 }
 
+#[test]
+fn a_restart_with_the_life_it_died_in_takes_its_place_at_once() {
+    let mut network = mesh(14, 10, true);
+    network.crash(3);
+    network.converge(10 * MS, 10 * SECOND).expect("it is known to be dead");
+    network.start_as(3, record(3, 1), &[group()]);
+    network.run(100 * MS);
+    assert_eq!(network.disagreements(), Vec::<String>::new());
+    let machine = network.nodes[3].machine.as_ref().expect("it runs");
+    assert_eq!(machine.own().identity.life, 2, "its first welcome said which life is over");
+}
+
 /// The indices of members that share their name, as each of the others sees it.
 fn sharing(network: &Network) -> Vec<Vec<usize>> {
     let of = |index: &usize| {

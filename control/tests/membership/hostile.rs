@@ -10,7 +10,7 @@ use wireloom_wire::gossip::{
 use wireloom_wire::{EventTypeId, NodeId, SessionId};
 
 use super::mesh;
-use super::network::{Network, SECOND, address, machine, record};
+use super::network::{MS, Network, SECOND, address, machine, record};
 use super::suspicion::suspicion;
 
 pub(crate) fn packet(cluster: u32, event_type: EventTypeId, payload: &[u8]) -> Vec<u8> {
@@ -131,6 +131,63 @@ fn welcomes_that_come_late_and_pages_nobody_asked_for_are_not_believed() {
     let page = answer_to(&pull(0));
     one.on_packet(address(5), &page, 7 * SECOND);
     assert_eq!((one.counts().refused_unasked, one.up()), (2, 0));
+}
+
+#[test]
+fn tables_are_given_so_often_in_a_second_and_without_the_dead() {
+    let mut network = mesh(23, 3, true);
+    network.crash(2);
+    network.converge(10 * MS, 10 * SECOND).expect("it is known to be dead");
+    let (question, now_ns) = (pull(1), network.now_ns + SECOND);
+    let machine = network.nodes[0].machine.as_mut().expect("it runs");
+    machine.take_packets();
+    for _ in 0..2_000 {
+        machine.on_packet(address(9), &question, now_ns);
+    }
+    let pages = machine.take_packets();
+    assert_eq!((pages.len(), machine.counts().answers_shed), (500, 1_500));
+    let has = |name: &str| pages[0].1.windows(name.len()).any(|part| part == name.as_bytes());
+    assert!(has("node-1") && !has("node-2"));
+}
+
+#[test]
+fn who_is_known_as_it_is_is_not_asked_for_its_record() {
+    let mut network = mesh(24, 2, true);
+    network.run(5 * SECOND);
+    let [known, knows] = [1, 0].map(|index| network.nodes[index].machine.take());
+    let (mut known, mut knows) = (known.expect("it runs"), knows.expect("it runs"));
+    let mut heard = 0;
+    for step in 0..100 {
+        let now_ns = network.now_ns + step * SECOND / 10;
+        known.on_time(now_ns);
+        for (_, packet) in known.take_packets() {
+            knows.on_packet(address(1), &packet, now_ns);
+            heard += 1;
+        }
+        assert!(knows.take_packets().iter().all(|(_, packet)| !asks(packet)));
+    }
+    assert!(heard > 5, "{heard}");
+}
+
+/// What a node says to one member as it leaves, for another.
+#[test]
+fn what_was_meant_for_another_changes_nothing_and_hides_nothing() {
+    let mut network = mesh(25, 4, true);
+    network.run(5 * SECOND);
+    let now_ns = network.now_ns;
+    let mut leaves = network.nodes[2].machine.take().expect("it runs");
+    leaves.take_packets();
+    leaves.leave(now_ns);
+    let says = leaves.take_packets();
+    let machine = network.nodes[0].machine.as_mut().expect("it runs");
+    let (own, others): (Vec<_>, Vec<_>) = says.into_iter().partition(|(to, _)| *to == address(0));
+    assert!(!own.is_empty() && !others.is_empty());
+    for (of, is_up) in [(others, true), (own, false)] {
+        for (_, packet) in of {
+            machine.on_packet(address(2), &packet, now_ns);
+        }
+        assert_eq!(machine.is_up(address(2)), is_up);
+    }
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub(crate) struct Network {
     pub(crate) loss: f64,
     pub(crate) delay_ns: (u64, u64),
     pub(crate) cut: Cut,
+    /// These two do not hear each other; all others do.
+    pub(crate) apart: Option<(usize, usize)>,
     pub(crate) bytes: u64,
     order: u64,
     travelling: BinaryHeap<Reverse<Travelling>>,
@@ -98,6 +100,7 @@ impl Network {
             loss: 0.0,
             delay_ns: (MS / 10, MS),
             cut: Cut::None,
+            apart: None,
             bytes: 0,
             order: 0,
             travelling: BinaryHeap::new(),
@@ -166,6 +169,9 @@ impl Network {
     }
 
     fn reaches(&self, from: usize, to: usize) -> bool {
+        if self.apart.is_some_and(|apart| apart == (from, to) || apart == (to, from)) {
+            return false;
+        }
         let (from, to) = (self.nodes[from].side, self.nodes[to].side);
         match self.cut {
             Cut::None => true,

@@ -72,6 +72,19 @@ fn witnesses_hear_whom_they_asked() {
     assert_eq!((missed, worst), (0, 1), "a dead member is nobody else's fault");
 }
 
+#[test]
+fn two_who_reach_each_other_through_others_alone_blame_nobody() {
+    let mut network = mesh(66, 12, true);
+    network.apart = Some((0, 1));
+    network.run(60 * SECOND);
+    assert_eq!(downs(&network), 0);
+    for (index, node) in network.nodes.iter().enumerate() {
+        let machine = node.machine.as_ref().expect("it runs");
+        let nacks = (machine.counts().nacks_heard, machine.counts().nacks_missed);
+        assert_eq!((nacks, machine.health().multiplier()), ((0, 0), 1), "node {index}");
+    }
+}
+
 /// As many lies as there are members, told to all: a member is suspected by everybody.
 #[test]
 fn lies_about_a_healthy_member_do_not_kill_it() {
@@ -93,6 +106,27 @@ fn lies_about_a_healthy_member_do_not_kill_it() {
     assert_eq!(downs(&network), 0);
     let machine = network.nodes[0].machine.as_ref().expect("it runs");
     assert_eq!(machine.counts().refused_suspicion, 6, "of five that do not exist, and its own");
+    let stranger = packet(1, SUSPECT, &suspicion(identity(40), identity(6)));
+    let now_ns = network.now_ns;
+    let machine = network.nodes[0].machine.as_mut().expect("it runs");
+    machine.on_packet(address(6), &stranger, now_ns);
+    assert_eq!(machine.counts().refused_suspicion, 7, "against one that does not exist");
+}
+
+#[test]
+fn a_word_against_who_is_dead_already_is_old_and_no_lie() {
+    let mut alone = Alone::among(11);
+    let suspect = alone.suspects();
+    while alone.machine.is_up(address(suspect)) {
+        alone.step();
+    }
+    let others = (1..11).filter(|one| alone.machine.is_up(address(*one))).collect::<Vec<_>>();
+    assert!(others.len() > 5);
+    for witness in others {
+        let word = packet(1, SUSPECT, &suspicion(identity(suspect), identity(witness)));
+        alone.machine.on_packet(address(witness), &word, alone.now_ns);
+    }
+    assert_eq!(alone.machine.counts().refused_suspicion, 0);
 }
 
 #[test]

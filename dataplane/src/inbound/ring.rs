@@ -399,3 +399,6 @@ impl Drop for RingSubscriber {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,34 @@ fn by_name_by_service_and_to_whoever_answers() {
     assert_eq!(quiet, Err(RequestError::NoResponder { request: "sum" }));
 }
 
+#[test]
+fn what_one_of_many_denies_another_may_reply() {
+    let cluster = format!("deny-{}", std::process::id());
+    let builder = |name: &str| Node::builder(name).cluster(&cluster);
+    let desk = builder("desk").start().expect("starts");
+    desk.respond::<SumRequest, _>(|_, _| {
+        // The other's word comes first.
+        thread::sleep(Duration::from_millis(20));
+        Sum { total: 3, words: String::new() }
+    })
+    .expect("responds");
+    let seed = desk.address().to_string();
+    let [sour, client] = ["sour", "client"].map(|name| {
+        let node = builder(name).seed(&seed).start().expect("starts");
+        node.ready(&Ready::peers(1), PATIENCE).expect("it finds the others");
+        node
+    });
+    sour.respond::<SumRequest, Result<Sum, &str>>(|_, _| Err("not here")).expect("responds");
+    let mut router = client.router();
+    let mut ask = || router.request::<_, Sum>(&asks(&[]), Target::Interested, PATIENCE);
+    eventually("a reply", || ask().is_ok());
+    eventually("both were asked", || {
+        assert_eq!(ask().map(|sum| sum.total), Ok(3));
+        sour.ledger().handlers["sum-request"].delivered > 0
+    });
+    assert_eq!(ask().map(|sum| sum.total), Ok(3));
+}
+
 /// Polls a future on this thread.
 fn block_on<F: Future>(future: F) -> F::Output {
     struct Unpark(thread::Thread);

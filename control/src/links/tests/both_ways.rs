@@ -129,6 +129,23 @@ fn stuck_handlers_do_not_hold_up_the_own_events() {
 }
 
 #[test]
+fn handlers_that_sleep_are_woken_for_what_was_set_aside_alone() {
+    let mut pair = Pair::talking(WIDE, &settings(), 16 << 20);
+    pair.sides[1].stuck = true;
+    pair.until("packets set aside", PATIENCE, |pair| {
+        pair.sides[0].publish(10, 200);
+        pair.sides[1].links.accepted.values().any(|half| half.aside_bytes() > 0)
+    });
+    // Nothing more comes behind them.
+    pair.run(Duration::from_millis(50));
+    pair.sides[1].stuck = false;
+    pair.until("all of them", Duration::from_secs(2), |pair| {
+        pair.sides[0].is_through(&pair.sides[1])
+    });
+    pair.assert_in_order();
+}
+
+#[test]
 fn who_is_flooded_and_stuck_gets_its_own_events_through() {
     for (model, borrows_before) in [(WIDE, true), (WIDE, false), (NARROW, true), (NARROW, false)] {
         let mut pair = Pair::new(model, &settings());
@@ -335,6 +352,24 @@ fn a_line_that_ends_because_handlers_are_stuck_costs_the_other_direction_a_pause
     pair.sides[1].stuck = false;
     pair.until("the rest", PATIENCE, |pair| pair.sides[0].is_through(&pair.sides[1]));
     pair.assert_in_order();
+}
+
+#[test]
+fn who_loses_the_line_of_a_peer_that_is_back_goes_on_by_its_new_one_at_once() {
+    let long = Duration::from_secs(1_000);
+    let settings = ReliableSettings { backoff_min: long, backoff_max: long, ..settings() };
+    let mut pair = Pair::talking(WIDE, &settings, 64 << 10);
+    // Without a word: its new line is there before its old one is seen to be none.
+    pair.network.crash(address(0), true);
+    pair.sides[1].publish(5, 40);
+    pair.run(Duration::from_millis(50));
+    pair.sides[0] = Side::with(&pair.network, (0, 2), (&pair.clock, settings), None);
+    pair.sides[0].attach(address(1), 64 << 10);
+    pair.sides[0].publish(1, 10);
+    pair.until("its own events", Duration::from_secs(1), |pair| {
+        pair.sides[1].tally.delivered() == pair.sides[1].published
+    });
+    assert_eq!(pair.sides[0].seen, [1, 2, 3, 4, 5], "what the first life had not acknowledged");
 }
 
 #[test]

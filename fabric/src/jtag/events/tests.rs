@@ -8,9 +8,10 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::*;
+use crate::jtag::LegacyJtag;
 use crate::jtag::filter::Pattern;
 use crate::jtag::listeners::LISTENERS_MAX;
-use crate::outcome::Refused;
+use crate::{Event as _, Intake, PolledAny, Refused, SlowPolicy};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -136,6 +137,9 @@ fn wait_for_gets_the_next_event_or_says_how_long_it_waited() {
     assert_eq!(waiter.join().unwrap(), Ok(json!({ "version": "1" })));
     let late = events.wait_for("never", Duration::from_millis(30)).unwrap_err();
     assert_eq!(late.to_string(), "Event never timeout after 30 ms");
+    let (begin, most) = (Instant::now(), Duration::from_secs(1));
+    assert!(events.wait_for("never", most).is_err());
+    assert!((most..most * 5 / 2).contains(&begin.elapsed()), "{:?}", begin.elapsed());
     assert_eq!(events.emit("never", &Value::Null).unwrap().listeners, 0, "it has unsubscribed");
     assert_eq!(WAIT_TIMEOUT.as_millis(), 10_000);
 }
@@ -219,6 +223,41 @@ fn what_no_target_takes_now_is_tried_three_times_and_what_it_never_takes_is_told
     let counts = events.counts();
     assert_eq!((counts.given_up, counts.queue_full, counts.waiting), (1_000, 1, 0));
     assert_eq!(counts.retries, 3, "one refusal counts for all that wait behind");
+}
+
+#[test]
+fn what_finds_no_room_waits_and_nothing_overtakes_it() {
+    let (node, mut turns) = Node::builder("driven").start_invoker().unwrap();
+    let events = LegacyEvents::new(&node, &Target::Local).unwrap();
+    let intake = Intake::of(SlowPolicy::DropNewest).ring_bytes(16 << 20);
+    let mut any = node.subscribe_any_with(&[LegacyJtag::TYPE], intake).unwrap();
+    let words = "x".repeat(1_000);
+    let emit = |number: u64| events.emit("a", &json!({ "n": number, "words": words })).unwrap();
+    let mut number = 0;
+    while emit(number).waiting == 0 {
+        number += 1;
+        assert!(number < 10_000, "the ring has an end");
+    }
+    // There is room again, and what waits is not tried yet.
+    turns.drain(1_000);
+    assert_eq!((emit(number + 1).waiting, events.counts().waiting), (1, 2));
+    let until = Instant::now() + PATIENCE;
+    while events.counts().waiting > 0 {
+        assert!(Instant::now() < until, "it is tried again");
+        turns.do_work();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    turns.drain(1_000);
+    let mut heard = Vec::new();
+    while any.poll(100, |polled| {
+        let PolledAny::Event(frame) = polled else { panic!("{polled:?}") };
+        let event = LegacyJtag::from_json(frame.payload()).unwrap().event().unwrap();
+        heard.push(event.data["n"].as_u64().unwrap());
+    }) > 0
+    {}
+    assert_eq!(heard, (0..=number + 1).collect::<Vec<_>>());
+    let counts = events.counts();
+    assert_eq!((counts.routed, counts.given_up, counts.refused), (number + 2, 0, 0));
 }
 
 #[test]

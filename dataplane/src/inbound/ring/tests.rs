@@ -1,0 +1,141 @@
+//! Gaps that are told to a subscriber who has no room, or whose events wait; and whom it wakes when
+//! it makes some.
+
+use std::sync::atomic::AtomicU64;
+use std::task::Waker;
+
+use wireloom_ring::{RingConfig, ring};
+use wireloom_wire::{
+    Encoding, EventTypeId, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, Frames, Priority,
+};
+
+use super::*;
+use crate::inbound::Inbound;
+
+fn origin(session: u32) -> Origin {
+    Origin { session: SessionId(session), ..NOWHERE }
+}
+
+fn gap(session: u32, from: u64, to: u64) -> Lost {
+    Lost { origin: origin(session), from, to }
+}
+
+/// The two ends of the smallest ring there is.
+fn ends(policy: SlowPolicy) -> (RingSubscriber, RingReader) {
+    ends_of(policy, None)
+}
+
+fn ends_of(policy: SlowPolicy, receiver: Option<Arc<Wake>>) -> (RingSubscriber, RingReader) {
+    let config = RingConfig { capacity_bytes: 4_096, huge_pages: false };
+    inbound(ring(config).expect("memory"), policy, (None, receiver))
+}
+
+fn put(subscriber: &mut RingSubscriber, number: u64) -> Verdict {
+    let encoder = FrameEncoder::new(FrameHeader {
+        length: 0,
+        event_type: EventTypeId(1),
+        fingerprint: Fingerprint::NONE,
+        priority: Priority::Normal,
+        encoding: Encoding::Raw,
+        flags: FrameFlags::empty(),
+        sequence: number,
+        timestamp_ns: 0,
+    });
+    let mut bytes = [0; 64];
+    let length = encoder.write(&[7; 16], &mut bytes).expect("it fits");
+    let frame = Frames::new(&bytes[..length]).next().expect("one").expect("a frame");
+    subscriber.take(&frame, &origin(1))
+}
+
+/// Fills the ring to its last byte; gives the number of the next event.
+fn fill(subscriber: &mut RingSubscriber) -> u64 {
+    let room = |subscriber: &RingSubscriber| !subscriber.congested;
+    (0..)
+        .find(|number| put(subscriber, *number) != Verdict::Delivered || !room(subscriber))
+        .map_or(0, |number| number + 1)
+}
+
+/// What the subscriber takes: `e7` for an event, `l5-9` for a gap, `s3` for what was shed.
+fn taken(subscriber: &mut RingSubscriber, reader: &mut RingReader) -> Vec<String> {
+    subscriber.end_cycle();
+    let mut words = Vec::new();
+    let mut take = |inbound: Inbound<'_>| {
+        words.push(match inbound {
+            Inbound::Event(frame, _) => format!("e{}", frame.header.sequence),
+            Inbound::Lost(lost) => format!("l{}-{}", lost.from, lost.to),
+            Inbound::Shed(shed) => format!("s{}", shed.events),
+            Inbound::Disconnected => "cut".to_owned(),
+        });
+        true
+    };
+    while reader.poll(1_000, || 0, &mut take) > 0 {}
+    words
+}
+
+#[test]
+fn gaps_that_find_no_room_grow_into_one_and_are_told_when_there_is_some() {
+    let (mut subscriber, mut reader) = ends(SlowPolicy::DropNewest);
+    fill(&mut subscriber);
+    subscriber.on_lost(&gap(1, 5, 7));
+    subscriber.on_lost(&gap(1, 9, 11));
+    taken(&mut subscriber, &mut reader);
+    assert_eq!(subscriber.pump(1), Pumped::Done);
+    assert_eq!(taken(&mut subscriber, &mut reader), ["s1", "l5-11"]);
+    // Of another stream: the newest is told.
+    fill(&mut subscriber);
+    subscriber.on_lost(&gap(1, 20, 21));
+    subscriber.on_lost(&gap(2, 3, 4));
+    taken(&mut subscriber, &mut reader);
+    subscriber.pump(2);
+    assert_eq!(taken(&mut subscriber, &mut reader), ["s1", "l3-4"]);
+}
+
+#[test]
+fn a_gap_stands_behind_the_events_that_wait_before_it() {
+    for policy in [SlowPolicy::DropOldest, SlowPolicy::Block(Duration::from_millis(1))] {
+        let (mut subscriber, mut reader) = ends(policy);
+        let next = fill(&mut subscriber);
+        subscriber.end_cycle();
+        assert_eq!(put(&mut subscriber, next), Verdict::Delivered);
+        // There is room by now, and two events wait all the same.
+        taken(&mut subscriber, &mut reader);
+        subscriber.on_lost(&gap(1, 5, 7));
+        subscriber.pump(1);
+        let told = taken(&mut subscriber, &mut reader);
+        let waited = [format!("e{}", next - 1), format!("e{next}"), "l5-7".to_owned()];
+        assert_eq!(told, waited, "{policy:?}");
+    }
+}
+
+/// A receiver that sleeps: how often it was woken.
+#[derive(Default)]
+struct Sleeper(AtomicU64);
+
+impl std::task::Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_makes_room_wakes_the_receiver_if_something_waits_and_only_then() {
+    let block = SlowPolicy::Block(Duration::from_millis(1));
+    for policy in [SlowPolicy::DropOldest, SlowPolicy::Latest { keys: 1 }, block] {
+        let (receiver, sleeper) = (Wake::of_task_symmetric(), Arc::<Sleeper>::default());
+        let (mut subscriber, mut reader) = ends_of(policy, Some(Arc::clone(&receiver)));
+        let woken = || sleeper.0.load(Ordering::Relaxed);
+        put(&mut subscriber, 0);
+        assert_eq!(subscriber.pump(1), Pumped::Done);
+        receiver.sleep_task(&Waker::from(Arc::clone(&sleeper)));
+        assert_eq!(taken(&mut subscriber, &mut reader), ["e0"]);
+        assert_eq!(woken(), 0, "{policy:?}: nothing waited");
+        for number in 1..200 {
+            put(&mut subscriber, number);
+            if subscriber.pump(2) != Pumped::Done {
+                break;
+            }
+        }
+        taken(&mut subscriber, &mut reader);
+        assert_eq!(woken(), 1, "{policy:?}");
+    }
+}
