@@ -15,6 +15,7 @@ mod exchange;
 mod explain;
 mod jtag_bridge;
 mod lines;
+mod live;
 mod members;
 mod node;
 mod output;

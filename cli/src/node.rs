@@ -13,15 +13,15 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use wireloom::config::{Config, ConfigError};
 use wireloom::identity::{CredentialPaths, Credentials};
-use wireloom::{Change, Clock, Identity, Node, NodeBuilder};
+use wireloom::{Change, Clock, Identity, Node, NodeBuilder, Policy, RuleSet};
 
 use crate::args::cluster::{ClusterArgs, ways};
 use crate::args::config::NodeConfigArgs;
 use crate::args::help;
 use crate::exchange::{Exchange, Exchanged};
+use crate::live::{Live as _, LiveFile};
 use crate::output::{Output, Style};
 use crate::process::Process;
-use crate::rules::RulesFile;
 use crate::stop::Stop;
 use crate::text::bytes;
 use crate::values;
@@ -54,6 +54,10 @@ pub(crate) struct NodeArgs {
     /// second; when it has changed, its rules are taken, or it is told what is wrong with them
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     rules: Option<std::path::PathBuf>,
+    /// Who may do what ("wireloom policy"): other nodes are held to it. The file is looked at once
+    /// a second; when it has changed, it is in force, or it is told what is wrong with it
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    policy: Option<std::path::PathBuf>,
     /// Folder with this node's certificate and key, as "wireloom ca issue NAME" wrote them: links
     /// over TCP are TLS then, to nodes of the same authority alone. Looked at once a second
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, requires = "name")]
@@ -127,9 +131,14 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
     let config = args.config()?;
     let builder = args.builder(&config)?;
     let begun_ns = unix_ns();
-    let mut rules = args.rules.as_deref().map(RulesFile::load).transpose()?;
+    let mut rules = args.rules.as_deref().map(LiveFile::<RuleSet>::load).transpose()?;
     let builder = match &rules {
-        Some(file) => builder.rules(file.rules().clone()),
+        Some(file) => builder.rules(file.held().clone()),
+        None => builder,
+    };
+    let mut policy = args.policy.as_deref().map(LiveFile::<Policy>::load).transpose()?;
+    let builder = match &policy {
+        Some(file) => builder.policy(file.held().clone()),
         None => builder,
     };
     let credentials = args.credentials()?;
@@ -154,6 +163,9 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
         }
         if let Some(rules) = &mut rules {
             rules.look(&node, output);
+        }
+        if let Some(policy) = &mut policy {
+            policy.look(&node, output);
         }
         if let Some(credentials) = &credentials {
             look_at((credentials, &clock), output);
@@ -212,6 +224,10 @@ fn greet((args, config): (&NodeArgs, &Config), node: &Node, output: &Output) -> 
     if let Some(folder) = &args.credentials {
         let folder = folder.display();
         output.line(format_args!("  proves who it is by its certificate in {folder}"))?;
+    }
+    if let Some(policy) = node.policy() {
+        let lines = policy.extent();
+        output.line(format_args!("  other nodes may what a policy of {lines} says"))?;
     }
     if let Some(from) = args.node.begins_from(config) {
         output.line(format_args!("  configured by {from}"))?;

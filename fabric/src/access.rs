@@ -5,11 +5,13 @@
 //! compiled from its answers. Pure; who a peer is comes from elsewhere.
 
 mod book;
+mod change;
 mod check;
 mod read;
 
 pub(crate) use self::book::AccessBook;
 pub use self::book::RoleSource;
+pub use self::change::PolicyChange;
 
 use std::fmt;
 use std::path::Path;

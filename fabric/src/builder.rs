@@ -19,10 +19,12 @@ use wireloom_dataplane::socket::{GroupJoin, Interface};
 use wireloom_identity::Credentials;
 use wireloom_wire::{NodeId, Priority};
 
+use crate::access::Policy;
 use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
 use crate::config::ServiceChoice;
 use crate::node::Node;
+use crate::outcome::AccessError;
 use crate::reach::beyond_this_host;
 use crate::rules::RuleSet;
 use crate::shared::Shared;
@@ -130,6 +132,7 @@ pub struct NodeBuilder {
     pub(crate) notes: Vec<String>,
     pub(crate) cluster: Option<ClusterSettings>,
     pub(crate) insecure: bool,
+    pub(crate) policy: Option<Policy>,
 }
 
 /// Everything a node starts from.
@@ -190,6 +193,7 @@ impl NodeBuilder {
             notes: Vec::new(),
             cluster: None,
             insecure: false,
+            policy: None,
         }
     }
 
@@ -443,6 +447,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Holds other nodes to this policy from the start, before anything is subscribed to;
+    /// [`Node::apply_policy`] exchanges it while the node runs.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
     /// Starts the node's threads.
     ///
     /// # Errors
@@ -453,6 +465,7 @@ impl NodeBuilder {
         self.join_discovery(true);
         self.check_reach()?;
         let node = Node::start(self.setup)?.with_notes(self.notes, self.insecure);
+        node.begin_policy(self.policy)?;
         node.join_cluster(self.cluster)?;
         Ok(node)
     }
@@ -468,6 +481,7 @@ impl NodeBuilder {
         self.check_reach()?;
         let (node, invoker) = Node::start_invoker(self.setup)?;
         let node = node.with_notes(self.notes, self.insecure);
+        node.begin_policy(self.policy)?;
         node.join_cluster(self.cluster)?;
         Ok((node, invoker))
     }
@@ -503,6 +517,7 @@ impl NodeBuilder {
         self.setup.sizes.path_bytes.get_or_insert(packet_bytes);
         let (node, mut invoker, transmit) =
             Node::start_simulated(self.setup, (network, streams), clock);
+        node.begin_policy(self.policy)?;
         node.join_simulated(self.cluster, transmit, &mut invoker)?;
         Ok((node, invoker))
     }
@@ -576,6 +591,9 @@ pub enum NodeError {
     /// What the node says of itself to its cluster.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// The policy.
+    #[error("the policy is not in force: {0}")]
+    Access(#[from] AccessError),
     /// The control thread has ended at once.
     #[error("the control thread takes no tasks: it has ended")]
     Stalled,

@@ -111,8 +111,8 @@ mod wait;
 mod writer;
 
 pub use access::{
-    Decision, Effect, Limit, POLICY_LINES_MAX, Policy, PolicyLine, PolicyMode, ROLES_MAX,
-    RoleSource, Roles, Subject, Verb,
+    Decision, Effect, Limit, POLICY_LINES_MAX, Policy, PolicyChange, PolicyLine, PolicyMode,
+    ROLES_MAX, RoleSource, Roles, Subject, Verb,
 };
 pub use audit::AuditRecord;
 pub use builder::{Levels, NodeBuilder, NodeError};

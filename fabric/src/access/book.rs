@@ -196,6 +196,11 @@ impl Node {
         Ok(before)
     }
 
+    /// What the builder said, before anything is subscribed to.
+    pub(crate) fn begin_policy(&self, policy: Option<Policy>) -> Result<(), AccessError> {
+        policy.map_or(Ok(()), |policy| self.apply_policy(Some(policy)).map(drop))
+    }
+
     /// The policy in force.
     #[must_use]
     pub fn policy(&self) -> Option<Policy> {

@@ -186,6 +186,37 @@ rate = 0
 }
 
 #[test]
+fn another_policy_changes_what_its_lines_say_and_nothing_else() {
+    let changed = |before: &str, after: &str| -> Vec<String> {
+        let changes = policy(before).changes(&policy(after));
+        changes.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(changed(EXAMPLE, EXAMPLE), [""; 0]);
+    let line = |effect: &str, node: &str, types: &str| {
+        format!("[[{effect}]]\nnode=\"{node}\"\nverb=\"publish\"\ntypes=\"{types}\"\n")
+    };
+    let (all, deny) = (line("allow", "*", "a.**"), line("deny", "bad", "a.b"));
+    assert_eq!(changed("", &all), ["other nodes: publish a.**: denied → allowed (p.toml:1)"]);
+    assert_eq!(
+        changed(&all, &(all.clone() + &deny)),
+        [
+            "node bad: publish a.**: allowed → partly",
+            "node bad: publish a.b: allowed → denied (p.toml:5)"
+        ]
+    );
+    // What was and is a part, another one.
+    let (one, other) = (line("allow", "n", "a.*"), line("allow", "n", "*.b"));
+    let deny = line("deny", "n", "a.b");
+    assert_eq!(
+        changed(&(one.clone() + &other + &deny), &(one.clone() + &deny)),
+        [
+            "node n: publish a.*: partly → partly otherwise",
+            "node n: publish *.b: partly → partly otherwise"
+        ]
+    );
+}
+
+#[test]
 fn a_policy_has_bounds() {
     let line = "[[allow]]\nnode=\"a\"\nverb=\"publish\"\ntypes=\"a\"\n";
     let most = line.repeat(POLICY_LINES_MAX);
