@@ -1,7 +1,9 @@
 //! How a node is set up before it starts.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wireloom_control::membership::RecordError;
@@ -16,20 +18,20 @@ use wireloom_dataplane::idle::Idle;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
-use wireloom_identity::Credentials;
+use wireloom_identity::{Credentials, IdentityError};
 use wireloom_wire::{NodeId, Priority};
 
 use crate::access::Policy;
 use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
-use crate::config::ServiceChoice;
+use crate::config::{ConfigError, ServiceChoice};
 use crate::node::Node;
 use crate::outcome::AccessError;
 use crate::reach::beyond_this_host;
 use crate::rules::RuleSet;
+use crate::security::Security;
 use crate::shared::Shared;
 use crate::target::{Target, TargetError};
-use crate::trust::Trusted;
 
 /// What a node does with memory and packets; set through [`NodeBuilder`].
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +134,7 @@ pub struct NodeBuilder {
     pub(crate) notes: Vec<String>,
     pub(crate) cluster: Option<ClusterSettings>,
     pub(crate) insecure: bool,
-    pub(crate) policy: Option<Policy>,
+    pub(crate) security: Security,
 }
 
 /// Everything a node starts from.
@@ -193,7 +195,7 @@ impl NodeBuilder {
             notes: Vec::new(),
             cluster: None,
             insecure: false,
-            policy: None,
+            security: Security::default(),
         }
     }
 
@@ -417,7 +419,7 @@ impl NodeBuilder {
     /// before: anybody can send and read them.
     #[must_use]
     pub fn credentials(mut self, credentials: &Credentials) -> Self {
-        self.setup.credentials = Some(tls::Credentials::new(Trusted(credentials.clone())));
+        self.security.credentials(credentials.clone());
         self
     }
 
@@ -451,7 +453,20 @@ impl NodeBuilder {
     /// [`Node::apply_policy`] exchanges it while the node runs.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
-        self.policy = Some(policy);
+        self.security.policy(policy);
+        self
+    }
+
+    /// Has what the node refuses and decides about security written into a file, a line of JSON
+    /// each, by a thread that looks once a second: what other nodes may not, links and packets
+    /// that are not trusted, policies put in force, certificates and revocations taken, a start
+    /// that was [insecure](NodeBuilder::insecure). For its owner alone; plain ASCII; at most
+    /// [`AUDIT_LINES_PER_SECOND`](crate::AUDIT_LINES_PER_SECOND) and
+    /// [`AUDIT_BYTES_MAX`](crate::AUDIT_BYTES_MAX), the file before staying as `FILE.1`. Simulated
+    /// nodes have none.
+    #[must_use]
+    pub fn audit(mut self, file: &Path) -> Self {
+        self.security.audit(file.to_owned());
         self
     }
 
@@ -464,8 +479,9 @@ impl NodeBuilder {
         self.check()?;
         self.join_discovery(true);
         self.check_reach()?;
+        let security = self.security.ready(&mut self.setup)?;
         let node = Node::start(self.setup)?.with_notes(self.notes, self.insecure);
-        node.begin_policy(self.policy)?;
+        node.begin_security(security)?;
         node.join_cluster(self.cluster)?;
         Ok(node)
     }
@@ -479,9 +495,10 @@ impl NodeBuilder {
         self.check()?;
         self.join_discovery(true);
         self.check_reach()?;
+        let security = self.security.ready(&mut self.setup)?;
         let (node, invoker) = Node::start_invoker(self.setup)?;
         let node = node.with_notes(self.notes, self.insecure);
-        node.begin_policy(self.policy)?;
+        node.begin_security(security)?;
         node.join_cluster(self.cluster)?;
         Ok((node, invoker))
     }
@@ -515,9 +532,10 @@ impl NodeBuilder {
         self.join_discovery(false);
         let packet_bytes = self.setup.sizes.packet_bytes.unwrap_or(PACKET_BYTES_UNKNOWN);
         self.setup.sizes.path_bytes.get_or_insert(packet_bytes);
+        let security = self.security.ready(&mut self.setup)?.without_audit();
         let (node, mut invoker, transmit) =
             Node::start_simulated(self.setup, (network, streams), clock);
-        node.begin_policy(self.policy)?;
+        node.begin_security(security)?;
         node.join_simulated(self.cluster, transmit, &mut invoker)?;
         Ok((node, invoker))
     }
@@ -591,9 +609,26 @@ pub enum NodeError {
     /// What the node says of itself to its cluster.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// The policy.
+    /// The policy's file.
+    #[error("something is wrong with the policy")]
+    Policy(#[source] ConfigError),
+    /// What the policy asks of the node.
     #[error("the policy is not in force: {0}")]
     Access(#[from] AccessError),
+    /// The files that prove who it is.
+    #[error("the node cannot prove who it is")]
+    Credentials(#[source] IdentityError),
+    /// The audit log.
+    #[error("no audit log can be written to {}: {source}", path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The thread that writes the audit log.
+    #[error("no thread for the audit log: {0}")]
+    Thread(#[source] io::Error),
     /// The control thread has ended at once.
     #[error("the control thread takes no tasks: it has ended")]
     Stalled,

@@ -73,8 +73,9 @@ Examples:
   With rules of routing that may be exchanged while it runs:
     wireloom node --rules live.toml
 
-  Held to a policy, which may be exchanged too:
-    wireloom node --policy policy.toml
+  Proving who it is, and holding others to a policy that may be exchanged:
+    wireloom node --name desk --credentials keys --policy policy.toml \\
+      --audit audit.jsonl
 
   All of that from a file, with one value above it:
     wireloom node --config node.toml --set tcp.pool=8

@@ -1,8 +1,11 @@
 //! `wireloom policy`: what it says of a file and of somebody.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
-use crate::program::{Running, Scratch, run, text};
+use crate::program::{Running, Scratch, run, run_with, text};
 
 const POLICY: &[u8] = b"[[allow]]\nnode = \"desk\"\nverb = \"publish\"\ntypes = \"metric.**\"\n\
     [[limit]]\nnode = \"*\"\ntypes = \"**\"\nrate = 5\n";
@@ -93,4 +96,45 @@ fn a_node_whose_policy_is_wrong_does_not_start() {
         assert_eq!(refused.status.code(), Some(2));
         assert!(text(&refused.stderr).contains(told), "{}", text(&refused.stderr));
     }
+}
+
+#[test]
+fn what_a_running_node_refuses_and_decides_stands_in_its_audit_log() {
+    // Of a type that nobody asked for its name is not known: what is said of every type counts.
+    let text = b"[[allow]]\nnode = \"desk\"\nverb = \"publish\"\ntypes = \"**\"\n";
+    let policy = Scratch::new("audited-policy.toml", text);
+    let log = Scratch::new("audit.jsonl", b"");
+    // The command line is above the configuration.
+    let set = "security.policy=/none.toml";
+    let words = ["--name", "held", "--set", set, "--policy", policy.path(), "--audit", log.path()];
+    let node = Running::node(&words);
+    let publish = |name: &str| {
+        let words =
+            ["pub", "--to", &node.target(), "--type", "metric.cpu", "--name", name, "--raw"];
+        assert_eq!(run_with(&words, b"1\n2\n").status.code(), Some(0));
+    };
+    publish("desk");
+    publish("str\u{430}nger\u{202e}");
+    std::fs::write(policy.path(), "[[alow]]\nx = \"\x1b[2J\"\n").expect("written");
+    let begun = Instant::now();
+    let lines = loop {
+        let text = std::fs::read_to_string(log.path()).expect("it is there");
+        let lines: Vec<Value> =
+            text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let has = |decision: &str| lines.iter().any(|line| line["decision"] == decision);
+        if has("policy_not_taken") && has("denied") {
+            assert!(
+                text.bytes().all(|byte| byte == b'\n' || (0x20..0x7f).contains(&byte)),
+                "{text}"
+            );
+            break lines;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{text}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let denied: Vec<&Value> = lines.iter().filter(|line| line["decision"] == "denied").collect();
+    assert!(denied.iter().all(|line| line["node"] != "desk"), "{denied:?}");
+    assert_eq!(lines[0]["what"], "held");
+    let mode = std::fs::metadata(log.path()).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }

@@ -74,6 +74,7 @@ impl Drop for Scratch {
 /// A running `wireloom node` that nobody else finds, ended with it.
 pub(crate) struct Running {
     child: Child,
+    address: SocketAddr,
     told: Receiver<String>,
 }
 
@@ -88,9 +89,15 @@ impl Running {
         let (to, told) = channel();
         std::thread::spawn(move || err.lines().map_while(Result::ok).try_for_each(|l| to.send(l)));
         let mut lines = BufReader::new(out).lines().map_while(Result::ok);
-        lines.next().expect("it runs");
+        let first: Value = serde_json::from_str(&lines.next().expect("it runs")).expect("JSON");
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, told }
+        let address = first["address"].as_str().and_then(|address| address.parse().ok());
+        Self { child, address: address.expect("an address"), told }
+    }
+
+    /// Where to publish to.
+    pub(crate) fn target(&self) -> String {
+        format!("udp://{}", self.address)
     }
 
     /// The next line on standard error has this part.
