@@ -72,6 +72,8 @@ mod envelope;
 pub mod event;
 pub mod events;
 mod explain;
+#[doc(hidden)]
+pub mod fuzz;
 mod handler;
 mod handlers;
 mod installed;
@@ -112,8 +114,8 @@ mod wait;
 mod writer;
 
 pub use access::{
-    Decision, Effect, Limit, POLICY_LINES_MAX, Policy, PolicyChange, PolicyLine, PolicyMode,
-    ROLES_MAX, RoleSource, Roles, Subject, Verb,
+    Decision, Effect, Limit, POLICY_LINES_MAX, POLICY_WORDS_MAX, Policy, PolicyChange, PolicyLine,
+    PolicyMode, ROLES_MAX, RoleSource, Roles, Subject, Verb,
 };
 pub use audit::{AUDIT_BYTES_MAX, AUDIT_LINES_PER_SECOND, AuditRecord};
 pub use builder::{Levels, NodeBuilder, NodeError};
