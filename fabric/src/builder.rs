@@ -1,15 +1,13 @@
 //! How a node is set up before it starts.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use wireloom_control::membership::RecordError;
 use wireloom_control::simulated::{SimulatedStreams, StreamModel};
 use wireloom_control::tls;
-use wireloom_control::{Control, LinksPlan, ReliableSettings, StartError};
+use wireloom_control::{Control, LinksPlan, ReliableSettings};
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::config::{GroupMembership, IoBackend, Mode, PlaneConfig};
@@ -18,20 +16,23 @@ use wireloom_dataplane::idle::Idle;
 use wireloom_dataplane::io::simulated::SimulatedNetwork;
 use wireloom_dataplane::limits::SOURCES_DEFAULT;
 use wireloom_dataplane::socket::{GroupJoin, Interface};
-use wireloom_identity::{Credentials, IdentityError};
+use wireloom_identity::Credentials;
 use wireloom_wire::{NodeId, Priority};
 
 use crate::access::Policy;
 use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
-use crate::config::{ConfigError, ServiceChoice};
+use crate::config::ServiceChoice;
 use crate::node::Node;
-use crate::outcome::AccessError;
 use crate::reach::beyond_this_host;
 use crate::rules::RuleSet;
 use crate::security::Security;
 use crate::shared::Shared;
 use crate::target::{Target, TargetError};
+
+mod error;
+
+pub use self::error::NodeError;
 
 /// What a node does with memory and packets; set through [`NodeBuilder`].
 #[derive(Debug, Clone, Copy)]
@@ -576,60 +577,4 @@ impl NodeBuilder {
         }
         Ok(())
     }
-}
-
-/// Why a node did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NodeError {
-    /// An address of the builder.
-    #[error(transparent)]
-    Address(#[from] TargetError),
-    /// A ring size that cannot be.
-    #[error("a ring of {asked} bytes cannot be: choose a power of two, for example {nearest}")]
-    RingBytes {
-        /// What was asked for.
-        asked: usize,
-        /// A size that works.
-        nearest: usize,
-    },
-    /// Other hosts could reach it, and it has no certificate.
-    #[error(
-        "other hosts could reach this node at {places}, and without a certificate anybody there \
-         could publish under any name: listen at 127.0.0.1, or accept that with \
-         NodeBuilder::insecure (--insecure, security.insecure = true)"
-    )]
-    Insecure {
-        /// Where: the listen address, groups with their interfaces.
-        places: String,
-    },
-    /// Sockets or threads.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// What the node says of itself to its cluster.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The policy's file.
-    #[error("something is wrong with the policy")]
-    Policy(#[source] ConfigError),
-    /// What the policy asks of the node.
-    #[error("the policy is not in force: {0}")]
-    Access(#[from] AccessError),
-    /// The files that prove who it is.
-    #[error("the node cannot prove who it is")]
-    Credentials(#[source] IdentityError),
-    /// The audit log.
-    #[error("no audit log can be written to {}: {source}", path.display())]
-    Audit {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The thread that writes the audit log.
-    #[error("no thread for the audit log: {0}")]
-    Thread(#[source] io::Error),
-    /// The control thread has ended at once.
-    #[error("the control thread takes no tasks: it has ended")]
-    Stalled,
 }

@@ -1,6 +1,6 @@
-//! What must hold of the readers of configuration whatever the bytes: as `wire`'s, the same functions
-//! run as bounded tests and under a coverage-guided fuzzer (`fuzz/`). They panic when something does
-//! not hold, and the product does not call them.
+//! What must hold of the readers of configuration whatever the bytes: as `wire`'s, the same
+//! functions run as bounded tests and under a coverage-guided fuzzer (`fuzz/`). They panic when
+//! something does not hold, and the product does not call them.
 
 use crate::access::{
     Decision, Effect, POLICY_LINES_MAX, POLICY_WORDS_MAX, Policy, ROLES_MAX, Subject, Verb,

@@ -237,8 +237,8 @@ struct Made {
 }
 
 const ROLES: [&str; 3] = ["r0", "r1", "R0"];
-/// The first has a look-alike, a case, a part of a path, a letter that turns the text, and a control
-/// character beside it; no policy can name the last.
+/// The first has beside it a look-alike, a case, part of a path, a letter that turns the text, and
+/// a control character; no policy can name the last.
 const NODES: [&str; 8] = ["n0", "n1", "n2", "N0", "n\u{43e}", "n0/../n1", "n0\u{202e}", "n0\0"];
 const WHO: [(&str, &str); 9] = [
     ("role", "r0"),

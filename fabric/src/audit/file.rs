@@ -133,8 +133,8 @@ fn opened(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, bytes))
 }
 
-/// A JSON text with every letter beyond ASCII, and the one that deletes, as `\u` and four digits: no
-/// reader's terminal obeys it, and what looks like another letter is seen. Such letters stand in
+/// A JSON text with every letter beyond ASCII, and the one that deletes, as `\u` and four digits:
+/// no reader's terminal obeys it, and what looks like another letter is seen. Such letters stand in
 /// texts alone, where that means the same; JSON itself has done so with those below the space.
 fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
