@@ -64,7 +64,8 @@ pub(crate) enum Command {
     /// Be a cluster's authority: make, renew and take back certificates of nodes
     #[command(after_help = help::CA)]
     Ca(CaArgs),
-    /// Check who may do what, and ask a policy
+    /// Check who may do what, ask a policy, and put it in the place of another
+    #[command(after_help = help::POLICY)]
     Policy(PolicyArgs),
     /// List the event types that Wireloom brings along, or show the JSON Schema of one
     Schema(SchemaArgs),
@@ -284,7 +285,7 @@ mod tests {
     fn every_help_text_fits_a_terminal_and_tells_the_exit_statuses() {
         let mut command = CommandLine::command();
         command.build();
-        for name in ["pub", "sub", "node", "members", "demo", "explain", "rules", "ca"] {
+        for name in ["pub", "sub", "node", "members", "demo", "explain", "rules", "policy", "ca"] {
             let found = command.find_subcommand_mut(name).expect("a command of ours");
             let help = found.render_long_help().to_string();
             assert!(help.contains("Examples:") && help.contains("Exit status:"), "{name}: {help}");
@@ -301,6 +302,7 @@ mod tests {
             help::NODE,
             help::EXPLAIN,
             help::RULES,
+            help::POLICY,
             help::CA,
             help::MEMBERS,
         ] {

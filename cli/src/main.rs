@@ -15,6 +15,7 @@ mod exchange;
 mod explain;
 mod jtag_bridge;
 mod lines;
+mod live;
 mod members;
 mod node;
 mod output;
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
     match begin(&command_line.command, &output) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => match error.downcast_ref::<ConfigError>() {
+        Err(error) => match error.chain().find_map(|cause| cause.downcast_ref::<ConfigError>()) {
             Some(faults) => config::refuse(faults, &output),
             None => {
                 output.error(format_args!("{error:#}"));

@@ -8,20 +8,20 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use wireloom::config::{Config, ConfigError};
 use wireloom::identity::{CredentialPaths, Credentials};
-use wireloom::{Change, Clock, Identity, Node, NodeBuilder};
+use wireloom::{Change, Clock, Identity, Node, NodeBuilder, Policy, RuleSet};
 
 use crate::args::cluster::{ClusterArgs, ways};
-use crate::args::config::NodeConfigArgs;
+use crate::args::config::{NodeConfigArgs, SecurityArgs};
 use crate::args::help;
 use crate::exchange::{Exchange, Exchanged};
+use crate::live::{LiveFile, Look};
 use crate::output::{Output, Style};
 use crate::process::Process;
-use crate::rules::RulesFile;
 use crate::stop::Stop;
 use crate::text::bytes;
 use crate::values;
@@ -54,10 +54,8 @@ pub(crate) struct NodeArgs {
     /// second; when it has changed, its rules are taken, or it is told what is wrong with them
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     rules: Option<std::path::PathBuf>,
-    /// Folder with this node's certificate and key, as "wireloom ca issue NAME" wrote them: links
-    /// over TCP are TLS then, to nodes of the same authority alone. Looked at once a second
-    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, requires = "name")]
-    credentials: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    security: SecurityArgs,
     #[command(flatten)]
     cluster: ClusterArgs,
     #[command(flatten)]
@@ -73,15 +71,17 @@ impl NodeArgs {
             ("--listen", "node.listen", self.listen.map(|listen| listen.to_string())),
             ("--service", "services.announce", services),
         ];
-        self.node.config(options.into_iter().chain(self.cluster.options()))
+        let options = options.into_iter().chain(self.cluster.options());
+        self.node.config(options.chain(self.security.options()))
     }
 
     /// Who this node can prove to be.
-    fn credentials(&self) -> Result<Option<Credentials>> {
-        let Some((folder, name)) = self.credentials.as_ref().zip(self.name.as_ref()) else {
-            return Ok(None);
+    fn credentials(config: &Config) -> Result<Option<Credentials>> {
+        let Some(folder) = config.security().credentials else { return Ok(None) };
+        let Some(name) = config.name() else {
+            bail!("a certificate is of one node: say which by --name or node.name");
         };
-        Ok(Some(Credentials::load(CredentialPaths::of_node(folder, name))?))
+        Ok(Some(Credentials::load(CredentialPaths::of_node(&folder, name))?))
     }
 
     /// The node; one that nobody names is called after this process.
@@ -127,12 +127,18 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
     let config = args.config()?;
     let builder = args.builder(&config)?;
     let begun_ns = unix_ns();
-    let mut rules = args.rules.as_deref().map(RulesFile::load).transpose()?;
+    let mut rules = args.rules.as_deref().map(LiveFile::<RuleSet>::load).transpose()?;
     let builder = match &rules {
-        Some(file) => builder.rules(file.rules().clone()),
+        Some(file) => builder.rules(file.held().clone()),
         None => builder,
     };
-    let credentials = args.credentials()?;
+    let mut policy =
+        config.security().policy.as_deref().map(LiveFile::<Policy>::load).transpose()?;
+    let builder = match &policy {
+        Some(file) => builder.policy(file.held().clone()),
+        None => builder,
+    };
+    let credentials = NodeArgs::credentials(&config)?;
     let builder = credentials.iter().fold(builder, NodeBuilder::credentials);
     let node = builder.start()?;
     let (changes, heard) = mpsc::channel();
@@ -155,8 +161,13 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
         if let Some(rules) = &mut rules {
             rules.look(&node, output);
         }
+        if let Some(policy) = &mut policy
+            && let Some(Look::Kept(why)) = policy.look(&node, output)
+        {
+            node.tell_audit("policy_not_taken", &why);
+        }
         if let Some(credentials) = &credentials {
-            look_at((credentials, &clock), output);
+            look_at((credentials, &clock), &node, output);
         }
         if args.events && cost_at.elapsed() >= COST_EVERY {
             cost_at = Instant::now();
@@ -175,14 +186,17 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
 }
 
 /// Takes certificates and revocations that have changed in their files.
-fn look_at((credentials, clock): (&Credentials, &Clock), output: &Output) {
+fn look_at((credentials, clock): (&Credentials, &Clock), node: &Node, output: &Output) {
     match credentials.poll_files(clock.now_ns()) {
         Ok(None) => {}
         Ok(Some(swapped)) => {
             let what = if swapped.certificate { "certificate" } else { "revocations" };
             output.hint(format_args!("new {what} in use"));
         }
-        Err(error) => output.warning(format_args!("the credentials stay as they were: {error}")),
+        Err(error) => {
+            node.tell_audit("credentials_not_taken", &error.to_string());
+            output.warning(format_args!("the credentials stay as they were: {error}"));
+        }
     }
 }
 
@@ -209,9 +223,16 @@ fn greet((args, config): (&NodeArgs, &Config), node: &Node, output: &Output) -> 
         args.cluster.name(),
         ways(config).join(", ")
     ))?;
-    if let Some(folder) = &args.credentials {
+    let security = config.security();
+    if let Some(folder) = &security.credentials {
         let folder = folder.display();
         output.line(format_args!("  proves who it is by its certificate in {folder}"))?;
+    }
+    if let Some(file) = &security.policy {
+        output.line(format_args!("  other nodes may what {} says", file.display()))?;
+    }
+    if let Some(file) = &security.audit {
+        output.line(format_args!("  audit log in {}", file.display()))?;
     }
     if let Some(from) = args.node.begins_from(config) {
         output.line(format_args!("  configured by {from}"))?;

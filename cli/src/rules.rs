@@ -2,22 +2,21 @@
 //! nodes come to them: by the file they were started with.
 
 mod change;
-mod file;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueHint};
 use serde::Serialize;
-use wireloom::RuleSet;
-use wireloom::config::Layers;
+use wireloom::config::{ConfigError, Layers};
+use wireloom::{Node, RuleSet};
 
 use crate::args::help;
-use crate::output::{Output, Style};
+use crate::live::{Live, installed, replace};
+use crate::output::Output;
 use crate::text::{counted, printable};
 use change::changes;
-pub(crate) use file::RulesFile;
 
 /// `wireloom rules`.
 #[derive(Debug, Args)]
@@ -68,6 +67,27 @@ pub(crate) struct ApplyArgs {
     json: bool,
 }
 
+impl Live for RuleSet {
+    const STAYS: &'static str = "the rules before these stay";
+
+    fn parse(name: &str, bytes: &[u8]) -> Result<Self, ConfigError> {
+        Self::parse(name, bytes)
+    }
+
+    fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load(path)
+    }
+
+    fn give(&self, node: &Node) -> Result<()> {
+        node.apply_rules(self.clone());
+        Ok(())
+    }
+
+    fn extent(&self) -> String {
+        counted(self.len() as u64, "rule")
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -112,8 +132,7 @@ fn apply(args: &ApplyArgs, output: &Output) -> Result<()> {
     let layers = args.config.iter().fold(Layers::new(), |layers, file| layers.file(file));
     let config = layers.environment().config()?;
     let before = match &args.into {
-        Some(file) if file.exists() => RuleSet::load(file)?,
-        Some(_) => RuleSet::default(),
+        Some(file) => installed(file, RuleSet::default)?,
         None => config.rules().clone(),
     };
     if args.dry_run {
@@ -137,25 +156,5 @@ fn apply(args: &ApplyArgs, output: &Output) -> Result<()> {
              change with --dry-run"
         );
     };
-    replace(&args.file, into)?;
-    let good = output.paint(Style::Good, "applied");
-    let rules = counted(rules.len() as u64, "rule");
-    output.line(format_args!(
-        "{good}: {rules} in {}; nodes that look at it take them within a second",
-        printable(&into.display().to_string())
-    ))?;
-    Ok(())
-}
-
-/// Copies a file over another so that nobody ever sees a part of it.
-fn replace(from: &Path, into: &Path) -> Result<()> {
-    let mut beside = into.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let written = std::fs::copy(from, &beside).and_then(|_| std::fs::rename(&beside, into));
-    if written.is_err() {
-        // It may not exist; the fault told is the one before.
-        let _ = std::fs::remove_file(&beside);
-    }
-    written.with_context(|| format!("{} cannot be replaced", into.display()))
+    replace::<RuleSet>(&args.file, into, output)
 }

@@ -5,11 +5,13 @@
 //! compiled from its answers. Pure; who a peer is comes from elsewhere.
 
 mod book;
+mod change;
 mod check;
 mod read;
 
 pub(crate) use self::book::AccessBook;
 pub use self::book::RoleSource;
+pub use self::change::PolicyChange;
 
 use std::fmt;
 use std::path::Path;
@@ -25,6 +27,9 @@ use crate::pattern::TypePattern;
 /// A policy has so many allows, denies and limits together at most: each allow is compared with
 /// each deny.
 pub const POLICY_LINES_MAX: usize = 1_024;
+
+/// A policy has so many words at most: names, verbs and patterns of all its lines together.
+pub const POLICY_WORDS_MAX: usize = 4_096;
 
 /// A policy has so many roles at most.
 pub const ROLES_MAX: usize = 256;
@@ -104,14 +109,21 @@ pub enum Effect {
 pub(crate) struct Who {
     every: bool,
     roles: Vec<Box<str>>,
-    nodes: Vec<Box<str>>,
+    nodes: Vec<Named>,
+}
+
+/// A node by its name, and what events have of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Named {
+    name: Box<str>,
+    id: NodeId,
 }
 
 /// A role, and the nodes that have it by the policy's own word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Role {
     name: Box<str>,
-    nodes: Vec<Box<str>>,
+    nodes: Vec<Named>,
     place: Source,
 }
 
@@ -333,8 +345,8 @@ impl Policy {
     }
 
     fn means(&self, who: &Who, subject: &Subject) -> bool {
-        let named = |nodes: &[Box<str>]| {
-            subject.node.is_some_and(|node| nodes.iter().any(|name| NodeId::of_name(name) == node))
+        let named = |nodes: &[Named]| {
+            subject.node.is_some_and(|node| nodes.iter().any(|named| named.id == node))
         };
         let has = |role: &str| {
             let given = self.0.roles.iter().find(|known| *known.name == *role);
@@ -374,7 +386,7 @@ impl Policy {
         let who = by_lines.chain(parts.limits.iter().map(|limit| &limit.who));
         let named = who.flat_map(|who| &who.nodes);
         let given = parts.roles.iter().flat_map(|role| &role.nodes);
-        let mut nodes: Vec<&str> = named.chain(given).map(|name| &**name).collect();
+        let mut nodes: Vec<&str> = named.chain(given).map(|named| &*named.name).collect();
         nodes.sort_unstable();
         nodes.dedup();
         nodes
@@ -460,7 +472,7 @@ impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let every = self.every.then(|| "every node".to_owned());
         let roles = self.roles.iter().map(|role| format!("role {role}"));
-        let nodes = self.nodes.iter().map(|node| format!("node {node}"));
+        let nodes = self.nodes.iter().map(|node| format!("node {}", node.name));
         let parts: Vec<String> = every.into_iter().chain(roles).chain(nodes).collect();
         f.write_str(&parts.join(", "))
     }

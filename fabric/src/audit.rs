@@ -2,7 +2,14 @@
 //!
 //! Receivers count refusals in a bounded table; here the differences between two looks become
 //! records. So a flood of refusals is one record a look, with a count, and workers write nothing.
-//! JSON escapes what a terminal would obey.
+//! JSON escapes what a terminal would obey. `log` looks once a second and writes them, and what
+//! else was decided, into a bounded `file`.
+
+mod file;
+mod log;
+
+pub use self::file::{AUDIT_BYTES_MAX, AUDIT_LINES_PER_SECOND};
+pub(crate) use self::log::{AuditBook, AuditLog};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,12 +2,12 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use wireloom_control::membership::RecordError;
 use wireloom_control::simulated::{SimulatedStreams, StreamModel};
 use wireloom_control::tls;
-use wireloom_control::{Control, LinksPlan, ReliableSettings, StartError};
+use wireloom_control::{Control, LinksPlan, ReliableSettings};
 use wireloom_dataplane::agent::Invoker;
 use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::config::{GroupMembership, IoBackend, Mode, PlaneConfig};
@@ -19,6 +19,7 @@ use wireloom_dataplane::socket::{GroupJoin, Interface};
 use wireloom_identity::Credentials;
 use wireloom_wire::{LANES, NodeId, Priority};
 
+use crate::access::Policy;
 use crate::announce::HEARTBEAT;
 use crate::cluster::ClusterSettings;
 use crate::config::ServiceChoice;
@@ -26,9 +27,14 @@ use crate::keying::{KeyBook, Protection, SealModes};
 use crate::node::Node;
 use crate::reach::beyond_this_host;
 use crate::rules::RuleSet;
+use crate::security::Security;
 use crate::shared::Shared;
 use crate::target::{Target, TargetError};
 use crate::trust::Trusted;
+
+mod error;
+
+pub use self::error::NodeError;
 
 /// What a node does with memory and packets; set through [`NodeBuilder`].
 #[derive(Debug, Clone, Copy)]
@@ -131,6 +137,7 @@ pub struct NodeBuilder {
     pub(crate) notes: Vec<String>,
     pub(crate) cluster: Option<ClusterSettings>,
     pub(crate) insecure: bool,
+    pub(crate) security: Security,
 }
 
 /// Everything a node starts from.
@@ -196,6 +203,7 @@ impl NodeBuilder {
             notes: Vec::new(),
             cluster: None,
             insecure: false,
+            security: Security::default(),
         }
     }
 
@@ -420,7 +428,7 @@ impl NodeBuilder {
     /// a second at most); with [`NodeBuilder::protect`] they cost less and hide less.
     #[must_use]
     pub fn credentials(mut self, credentials: &Credentials) -> Self {
-        self.setup.credentials = Some(credentials.clone());
+        self.security.credentials(credentials.clone());
         self
     }
 
@@ -459,6 +467,27 @@ impl NodeBuilder {
         self
     }
 
+    /// Holds other nodes to this policy from the start, before anything is subscribed to;
+    /// [`Node::apply_policy`] exchanges it while the node runs.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.security.policy(policy);
+        self
+    }
+
+    /// Has what the node refuses and decides about security written into a file, a line of JSON
+    /// each, by a thread that looks once a second: what other nodes may not, links and packets
+    /// that are not trusted, policies put in force, certificates and revocations taken, a start
+    /// that was [insecure](NodeBuilder::insecure). For its owner alone; plain ASCII; at most
+    /// [`AUDIT_LINES_PER_SECOND`](crate::AUDIT_LINES_PER_SECOND) and
+    /// [`AUDIT_BYTES_MAX`](crate::AUDIT_BYTES_MAX), the file before staying as `FILE.1`. Simulated
+    /// nodes have none.
+    #[must_use]
+    pub fn audit(mut self, file: &Path) -> Self {
+        self.security.audit(file.to_owned());
+        self
+    }
+
     /// Starts the node's threads.
     ///
     /// # Errors
@@ -466,9 +495,11 @@ impl NodeBuilder {
     /// do.
     pub fn start(mut self) -> Result<Node, NodeError> {
         self.check()?;
+        let security = std::mem::take(&mut self.security).ready(&mut self.setup)?;
         self.join_discovery(true);
         self.check_reach()?;
         let node = Node::start(self.setup)?.with_notes(self.notes, self.insecure);
+        node.begin_security(security)?;
         node.join_cluster(self.cluster)?;
         Ok(node)
     }
@@ -480,10 +511,12 @@ impl NodeBuilder {
     /// As [`NodeBuilder::start`].
     pub fn start_invoker(mut self) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
+        let security = std::mem::take(&mut self.security).ready(&mut self.setup)?;
         self.join_discovery(true);
         self.check_reach()?;
         let (node, invoker) = Node::start_invoker(self.setup)?;
         let node = node.with_notes(self.notes, self.insecure);
+        node.begin_security(security)?;
         node.join_cluster(self.cluster)?;
         Ok((node, invoker))
     }
@@ -514,11 +547,13 @@ impl NodeBuilder {
         clock: Clock,
     ) -> Result<(Node, Invoker), NodeError> {
         self.check()?;
+        let security = std::mem::take(&mut self.security).ready(&mut self.setup)?.without_audit();
         self.join_discovery(false);
         let packet_bytes = self.setup.sizes.packet_bytes.unwrap_or(PACKET_BYTES_UNKNOWN);
         self.setup.sizes.path_bytes.get_or_insert(packet_bytes);
         let (node, mut invoker, transmit) =
             Node::start_simulated(self.setup, (network, streams), clock);
+        node.begin_security(security)?;
         node.join_simulated(self.cluster, transmit, &mut invoker)?;
         Ok((node, invoker))
     }
@@ -561,40 +596,4 @@ impl NodeBuilder {
         }
         Ok(())
     }
-}
-
-/// Why a node did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NodeError {
-    /// An address of the builder.
-    #[error(transparent)]
-    Address(#[from] TargetError),
-    /// A ring size that cannot be.
-    #[error("a ring of {asked} bytes cannot be: choose a power of two, for example {nearest}")]
-    RingBytes {
-        /// What was asked for.
-        asked: usize,
-        /// A size that works.
-        nearest: usize,
-    },
-    /// Other hosts could reach it, and it has no certificate.
-    #[error(
-        "other hosts could reach this node at {places}, and without a certificate anybody there \
-         could publish under any name: listen at 127.0.0.1, or accept that with \
-         NodeBuilder::insecure (--insecure, security.insecure = true)"
-    )]
-    Insecure {
-        /// Where: the listen address, groups with their interfaces.
-        places: String,
-    },
-    /// Sockets or threads.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// What the node says of itself to its cluster.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The control thread has ended at once.
-    #[error("the control thread takes no tasks: it has ended")]
-    Stalled,
 }

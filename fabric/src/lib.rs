@@ -105,6 +105,7 @@ mod router;
 mod rules;
 pub mod schema;
 mod sealing;
+mod security;
 mod select;
 mod shared;
 mod stream;
@@ -117,10 +118,10 @@ mod wait;
 mod writer;
 
 pub use access::{
-    Decision, Effect, Limit, POLICY_LINES_MAX, Policy, PolicyLine, PolicyMode, ROLES_MAX,
-    RoleSource, Roles, Subject, Verb,
+    Decision, Effect, Limit, POLICY_LINES_MAX, POLICY_WORDS_MAX, Policy, PolicyChange, PolicyLine,
+    PolicyMode, ROLES_MAX, RoleSource, Roles, Subject, Verb,
 };
-pub use audit::AuditRecord;
+pub use audit::{AUDIT_BYTES_MAX, AUDIT_LINES_PER_SECOND, AuditRecord};
 pub use builder::{Levels, NodeBuilder, NodeError};
 pub use choose::Choice;
 pub use cluster::DISCOVERY_GROUP;

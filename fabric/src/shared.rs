@@ -28,6 +28,7 @@ use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
 use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
 
 use crate::access::AccessBook;
+use crate::audit::AuditBook;
 use crate::builder::Sizes;
 use crate::cluster::Cluster;
 use crate::convert::Schemas;
@@ -103,6 +104,7 @@ pub(crate) struct Shared {
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleBook,
     pub(crate) access: AccessBook,
+    pub(crate) audit: AuditBook,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
@@ -142,6 +144,7 @@ impl Shared {
             reliable,
             rules: RuleBook::new(rules),
             access: AccessBook::default(),
+            audit: AuditBook::default(),
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),
@@ -529,6 +532,7 @@ impl Shared {
     pub(crate) fn close(&self) {
         let control = self.control.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(control);
+        self.audit.close();
     }
 }
 

@@ -110,6 +110,20 @@ fn what_a_peer_may_not_send_is_refused_by_either_way_counted_and_told() {
 }
 
 #[test]
+fn a_policy_of_the_builder_is_in_force_from_the_start() {
+    let builder = Node::builder("desk-3").policy(policy(POLICY).expect("a policy"));
+    let desk = builder.start().expect("a node on loopback");
+    assert_eq!(desk.policy(), policy(POLICY));
+    let (cpu, good, bad) = (taken::<Cpu>(&desk), node("good"), node("bad"));
+    for from in [&bad, &good] {
+        let to = Target::Node(desk.address());
+        from.router().route(&Cpu { percent: 1 }, &to).expect("sent");
+    }
+    until("one is let in", || cpu.load(Ordering::Relaxed) == 1);
+    until("one is not", || count(&desk, "events_unauthorized") == 1);
+}
+
+#[test]
 fn roles_come_from_elsewhere_too() {
     let (desk, other) = (node("desk-2"), node("other"));
     let cpu = taken::<Cpu>(&desk);

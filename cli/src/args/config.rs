@@ -86,6 +86,34 @@ impl ReachArgs {
     }
 }
 
+/// Whom a node believes, what it lets others do, and where it writes what it refused.
+#[derive(Debug, Args)]
+pub(crate) struct SecurityArgs {
+    /// Folder with this node's certificate and key, as "wireloom ca issue NAME" wrote them: links
+    /// over TCP are TLS then, to nodes of the same authority alone. Looked at once a second
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    credentials: Option<String>,
+    /// Who may do what ("wireloom policy"): other nodes are held to it. The file is looked at once
+    /// a second; when it has changed, it is in force, or it is told what is wrong with it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    policy: Option<String>,
+    /// Append a line of JSON for what is refused and decided about security, for this user alone:
+    /// at most 100 lines a second and 8 MiB, the file before stays as FILE.1
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    audit: Option<String>,
+}
+
+impl SecurityArgs {
+    /// The options and the keys of the configuration they speak of.
+    pub(crate) fn options(&self) -> [(&'static str, &'static str, Option<String>); 3] {
+        [
+            ("--credentials", "security.credentials", self.credentials.clone()),
+            ("--policy", "security.policy", self.policy.clone()),
+            ("--audit", "security.audit", self.audit.clone()),
+        ]
+    }
+}
+
 impl NodeConfigArgs {
     /// File, environment and these options, and above them the command's own: each as it is
     /// written, the key it speaks of, and its value if it was given.

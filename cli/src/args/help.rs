@@ -73,6 +73,10 @@ Examples:
   With rules of routing that may be exchanged while it runs:
     wireloom node --rules live.toml
 
+  Proving who it is, and holding others to a policy that may be exchanged:
+    wireloom node --name desk --credentials keys --policy policy.toml \\
+      --audit audit.jsonl
+
   All of that from a file, with one value above it:
     wireloom node --config node.toml --set tcp.pool=8
 
@@ -128,6 +132,42 @@ file once a second. What is wrong with it they say, and keep what they had.
 Exit status:
   0  all well
   2  something is wrong with the rules or the command line";
+
+/// Below the subcommands of `policy`.
+pub(crate) const POLICY: &str = "\
+What no line allows is denied, and a deny wins wherever it stands:
+  [[role]]
+  name = \"sensor\"
+  nodes = [\"greenhouse-1\"]    or by the role of a certificate
+  [[allow]]
+  role = \"sensor\"             role, node or both; node = \"*\" is every node
+  verb = \"publish\"            publish, subscribe, request, admin, replay
+  types = \"metric.**\"
+  [[limit]]                   of each node and type
+  role = \"sensor\"
+  types = \"metric.**\"
+  rate = 1000
+
+Examples:
+  See what is wrong, each with its line, and what it says to somebody:
+    wireloom policy check policy.toml
+    wireloom policy explain policy.toml --node greenhouse-1 --verb publish \\
+      --type metric.cpu
+
+  See what a new policy would change, then let running nodes take it:
+    wireloom node --policy live.toml &
+    wireloom policy apply new.toml --to live.toml --dry-run
+    wireloom policy apply new.toml --to live.toml
+
+No node is told over the network: those started with --policy FILE look at their
+file once a second. What is wrong with it they say, and keep what they had; a
+node does not start with a wrong one. mode = \"shadow\" counts and refuses
+nothing.
+
+Exit status:
+  0  all well; it may
+  1  it may not (explain)
+  2  something is wrong with the policy or the command line";
 
 /// Below the options of `ca`.
 pub(crate) const CA: &str = "\

@@ -71,6 +71,48 @@ impl Drop for Scratch {
     }
 }
 
+/// A running `wireloom node` that nobody else finds, ended with it.
+pub(crate) struct Running {
+    child: Child,
+    address: SocketAddr,
+    told: Receiver<String>,
+}
+
+impl Running {
+    /// Starts it with these words too, and waits until it runs.
+    pub(crate) fn node(words: &[&str]) -> Self {
+        let mut command = wireloom(&["node", "--no-group", "--seed", "127.0.0.1:9", "--events"]);
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command starts");
+        let (out, err) = (child.stdout.take().expect("piped"), child.stderr.take());
+        let err = BufReader::new(err.expect("piped"));
+        let (to, told) = channel();
+        std::thread::spawn(move || err.lines().map_while(Result::ok).try_for_each(|l| to.send(l)));
+        let mut lines = BufReader::new(out).lines().map_while(Result::ok);
+        let first: Value = serde_json::from_str(&lines.next().expect("it runs")).expect("JSON");
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = first["address"].as_str().and_then(|address| address.parse().ok());
+        Self { child, address: address.expect("an address"), told }
+    }
+
+    /// Where to publish to.
+    pub(crate) fn target(&self) -> String {
+        format!("udp://{}", self.address)
+    }
+
+    /// The next line on standard error has this part.
+    pub(crate) fn tells(&self, part: &str) {
+        let told = self.told.recv_timeout(PATIENCE);
+        assert!(told.as_ref().is_ok_and(|line| line.contains(part)), "without {part}: {told:?}");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
 /// A running `wireloom sub` on a port the system chose.
 pub(crate) struct Subscriber {
     child: Child,

@@ -1,14 +1,9 @@
 //! `wireloom explain` and `wireloom rules`: what they say, what they refuse, and a running node
 //! that comes to new rules.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
-use std::sync::mpsc;
-use std::time::Duration;
-
 use serde_json::Value;
 
-use crate::program::{Scratch, run, text, wireloom};
+use crate::program::{Running, Scratch, run, text};
 
 const RULES: &[u8] = b"[[rule]]\ntype = \"metric.*\"\npriority = \">= high\"\nsize = \"> 1400\"\n\
     target = \"service:metrics\"\ntransport = \"tcp\"\n\n[[rule]]\ntype = \"note\"\n\
@@ -84,34 +79,13 @@ fn rules_are_checked_and_compared() {
 #[test]
 fn a_running_node_takes_new_rules_and_keeps_the_old_ones_when_they_are_wrong() {
     let (live, new) = (Scratch::new("live.toml", b""), Scratch::new("next.toml", RULES));
-    let words = ["node", "--rules", live.path(), "--no-group", "--seed", "127.0.0.1:9"];
-    let mut node = wireloom(&words)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command starts");
-    let stderr = BufReader::new(node.stderr.take().expect("piped"));
-    let (lines, told) = mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        for line in stderr.lines().map_while(Result::ok) {
-            let _ = lines.send(line);
-        }
-    });
-    let hear = |part: &str| {
-        let heard = told.recv_timeout(Duration::from_secs(60));
-        assert!(heard.as_ref().is_ok_and(|line| line.contains(part)), "without {part}: {heard:?}");
-    };
-    // The node may be about to read the file for the first time.
-    std::thread::sleep(Duration::from_millis(500));
+    let node = Running::node(&["--rules", live.path()]);
     let applied = run(&["rules", "apply", new.path(), "--into", live.path()]);
     assert_eq!(applied.status.code(), Some(0), "{}", text(&applied.stderr));
-    hear("2 rules from now on");
+    node.tells("2 rules from now on");
     std::fs::write(live.path(), "[[rule]]\ntransport = \"pigeon\"\n").expect("it is written");
-    hear("live.toml:2:13: rule.transport: no transport \"pigeon\"");
-    hear("the rules before these stay in effect");
+    node.tells("live.toml:2:13: rule.transport: no transport \"pigeon\"");
+    node.tells("the rules before these stay in effect");
     std::fs::write(live.path(), "[[rule]]\ntransport = \"udp\"\n").expect("it is written");
-    hear("1 rule from now on");
-    node.kill().expect("it runs");
-    node.wait().expect("it ended");
-    reader.join().expect("no panic");
+    node.tells("1 rule from now on");
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wireloom_dataplane::command::ReceiverCommand;
-use wireloom_dataplane::dispatch::{AccessTable, Grant, Rate, Refusals};
+use wireloom_dataplane::dispatch::{AccessTable, Grant, Rate, Refusals, Refused};
 use wireloom_wire::{EventTypeId, NodeId};
 
 use super::{Policy, PolicyMode, Roles, Subject, Verb};
@@ -50,6 +50,8 @@ struct Held {
     roles: Option<Arc<dyn RoleSource>>,
     refusals: Vec<Arc<Refusals>>,
     audit: Audit,
+    /// Policies put in force so far, none among them.
+    exchanges: u64,
 }
 
 impl std::fmt::Debug for AccessBook {
@@ -110,6 +112,17 @@ impl AccessBook {
     /// Changes with each exchange; one relaxed load.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
+    }
+
+    /// How many policies were put in force so far, and the one that is now.
+    pub(crate) fn exchanges(&self) -> (u64, Option<Policy>) {
+        let held = self.held();
+        (held.exchanges, held.policy.clone())
+    }
+
+    /// Refused events that no table had a place for.
+    pub(crate) fn refusals_beyond(&self) -> u64 {
+        self.held().refusals.iter().map(|table| table.beyond()).sum()
     }
 
     /// Whether a node may be sent events of a type; in shadow mode everybody may.
@@ -174,6 +187,17 @@ impl Shared {
         }
     }
 
+    /// What has been refused since an earlier look.
+    pub(crate) fn refusals_since(&self, audit: &mut Audit) -> Vec<AuditRecord> {
+        let held = self.access.held();
+        let record = |(refused, events): (Refused, u64)| {
+            let subject = held.subject(refused.source);
+            let name = self.type_name(refused.event_type);
+            AuditRecord::of((refused, events), held.policy.as_ref(), (&subject, name))
+        };
+        audit.news(&held.refusals).into_iter().map(record).collect()
+    }
+
     /// Compiles again when there is a policy: a type or peer is new.
     pub(crate) fn refresh_access(&self) -> Result<(), AccessError> {
         let mut held = self.access.held();
@@ -199,6 +223,7 @@ impl Node {
             let _ = self.shared.give_tables(&mut held);
             return Err(error);
         }
+        held.exchanges += 1;
         Ok(before)
     }
 
@@ -221,16 +246,9 @@ impl Node {
     /// each receiver; ask once a second.
     #[must_use]
     pub fn audit(&self) -> Vec<AuditRecord> {
-        let mut held = self.shared.access.held();
-        let Held { policy, refusals, audit, .. } = &mut *held;
-        let news = audit.news(refusals);
-        let policy = policy.clone();
-        news.into_iter()
-            .map(|(refused, events)| {
-                let subject = held.subject(refused.source);
-                let name = self.type_name(refused.event_type);
-                AuditRecord::of((refused, events), policy.as_ref(), (&subject, name))
-            })
-            .collect()
+        let mut audit = std::mem::take(&mut self.shared.access.held().audit);
+        let records = self.shared.refusals_since(&mut audit);
+        self.shared.access.held().audit = audit;
+        records
     }
 }

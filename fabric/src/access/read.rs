@@ -1,9 +1,10 @@
 //! From the TOML text of a policy to its parts, and to everything that is wrong with each.
 
 use toml::de::{DeTable, DeValue};
+use wireloom_wire::NodeId;
 
-use super::{Effect, Limit, POLICY_LINES_MAX, Parts, PolicyLine, PolicyMode, ROLES_MAX, Role};
-use super::{Verb, Who};
+use super::{Effect, Limit, Named, Parts, PolicyLine, PolicyMode, Role, Verb, Who};
+use super::{POLICY_LINES_MAX, POLICY_WORDS_MAX, ROLES_MAX};
 use crate::config::{Complaints, Fault, Source, is_name, named, nearest, quoted};
 use crate::pattern::TypePattern;
 
@@ -20,11 +21,12 @@ const OF_LIMIT: &[&str] = &["role", "node", "types", "rate", "burst"];
 
 /// What a text says, and everything that is wrong with it line by line.
 pub(super) fn parts_of(name: &str, bytes: &[u8]) -> (Parts, Vec<Fault>) {
-    let mut reading = Reading { told: Complaints::new(name), parts: Parts::default() };
+    let mut reading =
+        Reading { told: Complaints::new(name), parts: Parts::default(), entries: 0, words: 0 };
     if let Some(table) = reading.told.table(bytes) {
         reading.document(table.get_ref());
     }
-    let Reading { told, mut parts } = reading;
+    let Reading { told, mut parts, .. } = reading;
     // The table of the parser is in the order of names; a policy is in that of lines.
     parts.lines.sort_by_key(|line| line_of(&line.place));
     (parts, told.into_faults())
@@ -40,6 +42,10 @@ const fn line_of(place: &Source) -> (usize, usize) {
 struct Reading<'a> {
     told: Complaints<'a>,
     parts: Parts,
+    /// Tables looked at so far, wrong ones too: the place of each is counted out in the text.
+    entries: usize,
+    /// Names, verbs and patterns read so far.
+    words: usize,
 }
 
 impl Reading<'_> {
@@ -71,7 +77,9 @@ impl Reading<'_> {
     fn entry(&mut self, table: &str, entry: &toml::Spanned<DeValue<'_>>) {
         let at = entry.span().start;
         let Parts { roles, lines, limits, .. } = &self.parts;
-        let full = (table == "role" && roles.len() == ROLES_MAX)
+        self.entries += 1;
+        let full = self.entries > ROLES_MAX + POLICY_LINES_MAX
+            || (table == "role" && roles.len() == ROLES_MAX)
             || lines.len() + limits.len() == POLICY_LINES_MAX;
         if full {
             let problem =
@@ -83,7 +91,8 @@ impl Reading<'_> {
             return self.told.unless_broken(at, None, problem);
         };
         let place = self.told.place(Some(at));
-        let mut said = Said { table, keys, at, told: &mut self.told, is_whole: true };
+        let Self { told, words, .. } = self;
+        let mut said = Said { table, keys, at, told, words, is_whole: true };
         match table {
             "role" => {
                 let role = said.role(place);
@@ -108,6 +117,7 @@ struct Said<'r, 'a, 't> {
     keys: &'r DeTable<'t>,
     at: usize,
     told: &'r mut Complaints<'a>,
+    words: &'r mut usize,
     is_whole: bool,
 }
 
@@ -170,8 +180,8 @@ impl Said<'_, '_, '_> {
             return None;
         }
         let mut nodes = nodes.unwrap_or_default();
-        let every = nodes.iter().any(|name| **name == *"*");
-        nodes.retain(|name| **name != *"*");
+        let every = nodes.iter().any(|node| *node.name == *"*");
+        nodes.retain(|node| *node.name != *"*");
         Some(Who { every, roles: roles.unwrap_or_default(), nodes })
     }
 
@@ -217,6 +227,13 @@ impl Said<'_, '_, '_> {
         };
         let mut all = Vec::new();
         for text in texts {
+            *self.words += 1;
+            if *self.words > POLICY_WORDS_MAX {
+                let problem =
+                    "a policy says no more than 4096 names, verbs and patterns".to_owned();
+                self.wrong(text.span().start, key, problem);
+                break;
+            }
             let read = match text.get_ref() {
                 DeValue::String(text) => read(text),
                 other => {
@@ -265,9 +282,9 @@ fn role_name(text: &str) -> Result<Box<str>, String> {
     ))
 }
 
-fn node_name(text: &str) -> Result<Box<str>, String> {
+fn node_name(text: &str) -> Result<Named, String> {
     if is_name(text) {
-        return Ok(text.into());
+        return Ok(Named { name: text.into(), id: NodeId::of_name(text) });
     }
     Err(format!("{} names no node: 1 to 255 bytes without control characters", quoted(text)))
 }

@@ -35,8 +35,8 @@ impl NodeBuilder {
 
     /// Takes everything that file, environment, command line or profile said; what nobody said
     /// stays as it was set before. A listen address that is a name is looked up now, which may
-    /// block. Keys that were said and have no effect in this version stand in
-    /// [`Node::notes`](crate::Node::notes).
+    /// block; files that are named are read when the node starts. Keys that were said and have no
+    /// effect in this version stand in [`Node::notes`](crate::Node::notes).
     #[must_use]
     pub fn config(mut self, config: &Config) -> Self {
         config.node(&mut self);
@@ -65,6 +65,7 @@ impl NodeBuilder {
         if config.is_said(&[Id::Insecure]) {
             self.insecure = config.security().insecure;
         }
+        self.security.configure(config.security());
         if !config.rules().is_empty() {
             self = self.rules(config.rules().clone());
         }
@@ -358,6 +359,9 @@ mod tests {
             "[tcp]\nbackoff_min = \"9 ms\"",
             "[tcp]\nbackoff_max = \"9 s\"",
             "[groups]\njoin = [\"224.1.1.1:9000\"]",
+            "[security]\ncredentials = \"keys\"",
+            "[security]\npolicy = \"policy.toml\"",
+            "[security]\naudit = \"audit.jsonl\"",
         ] {
             let builder = applied(line);
             assert!(builder.notes.is_empty() && builder.wrong.is_none(), "{line}");

@@ -65,6 +65,9 @@ pub(super) enum Id {
     Replication,
     Encryption,
     Insecure,
+    CredentialsFolder,
+    PolicyFile,
+    AuditFile,
 }
 
 const fn ms(milliseconds: u64) -> Duration {
@@ -283,6 +286,24 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(Id::Insecure, ("security", "insecure"), Kind::Flag, "false").means(
         "Whether other hosts may reach a node that has no certificate: without this word it does \
          not start there.",
+    ),
+    Key::open(
+        Id::CredentialsFolder,
+        ("security", "credentials"),
+        Kind::Text(Form::Path),
+        "none",
+    )
+    .means(
+        "Folder with the certificate and key of the node's name, as \"wireloom ca issue\" wrote \
+         them: links over TCP are TLS then, to nodes of the same authority alone.",
+    ),
+    Key::open(Id::PolicyFile, ("security", "policy"), Kind::Text(Form::Path), "none").means(
+        "File that says who may do what, TOML of its own: other nodes are held to it from the \
+         start. \"wireloom node\" looks at it once a second.",
+    ),
+    Key::open(Id::AuditFile, ("security", "audit"), Kind::Text(Form::Path), "none").means(
+        "File that gets a line of JSON for what is refused and decided about security, at most \
+         100 a second and 8 MiB, with one file before it.",
     ),
 ];
 

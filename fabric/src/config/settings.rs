@@ -1,6 +1,7 @@
 //! What a configuration says of each part, typed: for the node, and for programs that ask.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Config;
@@ -104,6 +105,12 @@ pub struct SecuritySettings {
     pub encryption: bool,
     /// Whether other hosts may reach a node without a certificate.
     pub insecure: bool,
+    /// The folder with the node's certificate and key.
+    pub credentials: Option<PathBuf>,
+    /// The file that says who may do what.
+    pub policy: Option<PathBuf>,
+    /// The file of the audit log.
+    pub audit: Option<PathBuf>,
 }
 
 impl Config {
@@ -198,6 +205,9 @@ impl Config {
         SecuritySettings {
             encryption: self.flag(Id::Encryption),
             insecure: self.flag(Id::Insecure),
+            credentials: self.text(Id::CredentialsFolder).map(PathBuf::from),
+            policy: self.text(Id::PolicyFile).map(PathBuf::from),
+            audit: self.text(Id::AuditFile).map(PathBuf::from),
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) enum Form {
     Group,
     /// A network interface.
     Interface,
+    /// A file or folder, which need not be there.
+    Path,
 }
 
 impl Form {
@@ -31,6 +33,7 @@ impl Form {
             Self::Peer => "HOST:PORT with a port from 1 to 65535",
             Self::Group => "GROUP:PORT, a multicast group such as 224.1.1.1:9000",
             Self::Interface => "an interface's name (eth0), IPv4 address or index",
+            Self::Path => "a path of 1 to 4095 bytes without control characters",
         }
     }
 
@@ -46,6 +49,8 @@ impl Form {
                 text.parse::<SocketAddr>().is_ok_and(|a| a.ip().is_multicast() && a.port() > 0)
             }
             Self::Interface => interface(text).is_some(),
+            // PATH_MAX is 4,096 with the byte that ends it.
+            Self::Path => (1..4_096).contains(&text.len()) && !text.contains(char::is_control),
         }
     }
 }
@@ -110,6 +115,7 @@ mod tests {
             ),
             (Form::Peer, &["host:1", "10.0.0.1:9000"], &["host:0", "host", "224.1.1.1:9000"]),
             (Form::Group, &["224.1.1.1:9000", "[ff02::1]:9"], &["10.0.0.1:9", "224.1.1.1:0", "g"]),
+            (Form::Path, &["keys", "/etc/wireloom/größe 1.toml"], &["", "a\0b", "a\x1b[2J"]),
             (Form::Interface, &["eth0", "10.0.0.1", "3"], &["", "a/b", "a b", "abcdefghijklmnop"]),
         ] {
             for text in good {
