@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wireloom_dataplane::agent::Agent;
 use wireloom_dataplane::clock::Clock;
+use wireloom_dataplane::counters::CounterMeaning;
 use wireloom_dataplane::dispatch::{Origin, Pumped, Subscriber, Verdict, Wanted};
 use wireloom_dataplane::inbound::{Inbound, RingReader, RingSubscriber};
 use wireloom_wire::{Encoding, EventTypeId, Fingerprint, Frame, FrameFlags, FrameHeader};
@@ -30,6 +31,14 @@ const DIFFERENCES_TOLD: usize = 8;
 /// Versions of event types that a node remembers, for its reasons; more are not told apart by name.
 const VERSIONS_MAX: usize = 4_096;
 
+/// What is not counted by a worker: the JSON that is long enough to be looked at.
+pub(crate) static CONVERSIONS_REFUSED: CounterMeaning = CounterMeaning {
+    name: "events_refused_conversion",
+    unit: "events",
+    meaning: "Dynamic (JSON) events and events of older versions that could not be made into what \
+              their handlers read; the ledger says why, by type.",
+};
+
 /// What a node knows of the schemas of event types.
 #[derive(Debug, Default)]
 pub(crate) struct Schemas {
@@ -41,6 +50,18 @@ pub(crate) struct Schemas {
 }
 
 impl Schemas {
+    /// What could not be converted, as a counter; none of 0.
+    pub(crate) fn refusals(&self) -> Option<(&'static CounterMeaning, u64)> {
+        let refused = self.converted.iter().map(|(_, of)| of.refused.load(Ordering::Relaxed)).sum();
+        (refused > 0).then_some((&CONVERSIONS_REFUSED, refused))
+    }
+
+    /// Why the last one of some type was not.
+    pub(crate) fn last_refusal(&self) -> Option<String> {
+        let mut known = self.converted.iter().filter_map(|(name, of)| Some((name, of.last()?)));
+        known.next_back().map(|(name, why)| format!("{name}: {why}"))
+    }
+
     /// Why a frame's schema was refused, field by field where both are known.
     pub(crate) fn refusal(
         &self,

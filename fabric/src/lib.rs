@@ -107,6 +107,7 @@ mod subscription;
 mod target;
 pub mod trace;
 mod trust;
+mod validation;
 mod wait;
 mod writer;
 
@@ -140,6 +141,7 @@ pub use stream::{EventStream, Streamed};
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use subscription::Subscription;
 pub use target::{Target, TargetError};
+pub use validation::{Reason, Validation, ValidationResult};
 pub use wait::{Expected, WaitError};
 pub use wireloom_control::membership::{
     Change, Counts as ClusterCounts, Identity, Interest, Member, MemberState, Record, RecordError,

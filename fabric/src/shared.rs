@@ -225,6 +225,7 @@ impl Shared {
             sums.push((&BATCHES_FULL, batches));
         }
         sums.extend(given_up(&books.rings));
+        sums.extend(books.schemas.refusals());
         sums
     }
 

@@ -1,0 +1,6 @@
+//! What does not hold is refused by name, and [`Node::validations`] adds it up: between real nodes.
+
+#[path = "validation/reasons.rs"]
+mod reasons;
+#[path = "validation/support.rs"]
+mod support;
