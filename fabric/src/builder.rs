@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wireloom_control::membership::RecordError;
@@ -28,6 +29,7 @@ use crate::rules::RuleSet;
 use crate::shared::Shared;
 use crate::target::{Target, TargetError};
 use crate::trust::Trusted;
+use crate::validation::{PayloadSchema, SCHEMAS_MAX, SchemasExhausted};
 
 /// What a node does with memory and packets; set through [`NodeBuilder`].
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +150,8 @@ pub(crate) struct Setup {
     pub(crate) credentials: Option<tls::Credentials>,
     /// Whether reliable events are taken from the start.
     pub(crate) accepts: bool,
+    /// What the JSON of types is held against.
+    pub(crate) schemas: Vec<(String, Arc<dyn PayloadSchema>)>,
 }
 
 impl Setup {
@@ -166,7 +170,9 @@ impl Setup {
 
     /// What the node's parts share.
     pub(crate) fn share(self, control: Control) -> Shared {
-        Shared::new(self.name, (self.sizes, self.reliable, self.rules), control)
+        let shared = Shared::new(self.name, (self.sizes, self.reliable, self.rules), control);
+        shared.validation.schemas.begin(self.schemas);
+        shared
     }
 }
 
@@ -185,6 +191,7 @@ impl NodeBuilder {
                 rules: RuleSet::default(),
                 credentials: None,
                 accepts: true,
+                schemas: Vec::new(),
             },
             wrong: None,
             notes: Vec::new(),
@@ -529,6 +536,9 @@ impl NodeBuilder {
         if let Some(wrong) = &self.wrong {
             return Err(NodeError::Address(wrong.clone()));
         }
+        if self.setup.schemas.len() > SCHEMAS_MAX {
+            return Err(SchemasExhausted.into());
+        }
         let sizes = &self.setup.sizes;
         let reliable = &self.setup.reliable;
         let reliable = [reliable.ring_bytes, reliable.ring_bytes_first];
@@ -576,6 +586,9 @@ pub enum NodeError {
     /// What the node says of itself to its cluster.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// More schemas than a node holds events against.
+    #[error(transparent)]
+    Schemas(#[from] SchemasExhausted),
     /// The control thread has ended at once.
     #[error("the control thread takes no tasks: it has ended")]
     Stalled,

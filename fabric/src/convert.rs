@@ -23,6 +23,7 @@ use crate::intake::Intake;
 use crate::json::{JSON_BYTES_MAX, JsonCodec, JsonError};
 use crate::outcome::{Refused, SubscribeError};
 use crate::shared::Shared;
+use crate::validation::Validations;
 use crate::writer::{RingWriter, Visible, Way, head};
 
 /// Differences told of two schemas; the rest is counted.
@@ -104,6 +105,8 @@ pub(crate) struct Converted {
     refused: AtomicU64,
     /// Those longer than any JSON that is read here; counted by the workers.
     too_long: AtomicU64,
+    /// Those that do not hold, counted under the reason's own name.
+    invalid: AtomicU64,
     /// Why the last one was refused.
     last: Mutex<Option<String>>,
 }
@@ -111,11 +114,22 @@ pub(crate) struct Converted {
 impl Converted {
     fn refuse(&self, reason: String) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+        self.tell(reason);
+    }
+
+    /// One that does not hold.
+    fn invalidate(&self, reason: String) {
+        self.invalid.fetch_add(1, Ordering::Relaxed);
+        self.tell(reason);
+    }
+
+    fn tell(&self, reason: String) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
     pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed) + self.too_long.load(Ordering::Relaxed)
+        let counts = [&self.refused, &self.too_long, &self.invalid];
+        counts.map(|count| count.load(Ordering::Relaxed)).iter().sum()
     }
 
     /// Why the last one was refused, as far as is known.
@@ -263,11 +277,20 @@ struct Back {
     writer: RingWriter,
     scratch: Scratch,
     converted: Arc<Converted>,
+    event_type: &'static str,
+    validations: Validations,
 }
 
 impl Back {
     /// Converts one event; false when the worker is behind and the event must wait.
     fn convert(&mut self, frame: &Frame<'_>, origin: Origin) -> bool {
+        if frame.header.encoding == Encoding::Json
+            && let of = (frame.header.event_type, Some(self.event_type))
+            && let Err(fault) = self.validations.check_json(of, frame.payload())
+        {
+            self.converted.invalidate(fault.to_string());
+            return true;
+        }
         let header = FrameHeader {
             fingerprint: self.conversion.fingerprint(),
             encoding: Encoding::Rkyv,
@@ -338,7 +361,8 @@ impl Shared {
             let writer = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
             let unread = Box::new(Unread { ring, conversion, converted: Arc::clone(&converted) });
             let (scratch, converted) = (Scratch::default(), Arc::clone(&converted));
-            let to = Back { conversion, writer, scratch, converted };
+            let (event_type, validations) = (E::TYPE, Arc::clone(&self.validation));
+            let to = Back { conversion, writer, scratch, converted, event_type, validations };
             self.add_task(Box::new(Converter { from, to, clock: self.clock().clone() }))?;
             let at = (receiver, Wanted::Unread(vec![E::TYPE_ID]));
             self.subscribe(self.next_subscription(), at, unread)?;

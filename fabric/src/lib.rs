@@ -141,7 +141,9 @@ pub use stream::{EventStream, Streamed};
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use subscription::Subscription;
 pub use target::{Target, TargetError};
-pub use validation::{Reason, Validation, ValidationResult};
+pub use validation::{
+    PayloadSchema, Reason, SCHEMAS_MAX, SchemaFault, SchemasExhausted, Validation, ValidationResult,
+};
 pub use wait::{Expected, WaitError};
 pub use wireloom_control::membership::{
     Change, Counts as ClusterCounts, Identity, Interest, Member, MemberState, Record, RecordError,

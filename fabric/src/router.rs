@@ -354,7 +354,8 @@ impl Router {
     ///
     /// # Errors
     /// [`Refused::Malformed`] when `json` is not JSON (with line and column) or `event_type` is not
-    /// a type name; otherwise as [`Router::route`].
+    /// a type name; [`Refused::Schema`] when it is not as [the schema of its
+    /// type](crate::Node::json_schema) says; otherwise as [`Router::route`].
     pub fn route_json(
         &mut self,
         event_type: &str,
@@ -369,11 +370,13 @@ impl Router {
             )));
         }
         json::check(json).map_err(malformed)?;
+        let id = event_type_id(event_type);
+        let checked = self.shared.validation.schemas.check(id, json);
+        checked.map_err(|fault| Refused::Schema(Box::new(fault)))?;
         if target.is_fixed() {
             let way = self.known.way(&self.shared, target)?;
             return self.route_json_by((event_type, priority), json, way);
         }
-        let id = event_type_id(event_type);
         let asked = Asked { event_type, id, priority, multicast: None, target };
         let plan = self.plans.find(&self.shared, &asked);
         self.by_plan(&asked, (plan, Some(json.len() as u64)), &mut |router, way| {

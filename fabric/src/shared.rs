@@ -42,6 +42,7 @@ use crate::reports::Reports;
 use crate::request::exchange::Exchange;
 use crate::rings::{RingBook, given_up};
 use crate::rules::{RuleBook, RuleSet};
+use crate::validation::Validations;
 use crate::writer::{Handed, RingWriter};
 
 /// What publishers count for themselves.
@@ -102,6 +103,7 @@ pub(crate) struct Shared {
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleBook,
     pub(crate) access: AccessBook,
+    pub(crate) validation: Validations,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
@@ -138,6 +140,7 @@ impl Shared {
             reliable,
             rules: RuleBook::new(rules),
             access: AccessBook::default(),
+            validation: Validations::default(),
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),
@@ -226,6 +229,7 @@ impl Shared {
         }
         sums.extend(given_up(&books.rings));
         sums.extend(books.schemas.refusals());
+        sums.extend(self.validation.counters());
         sums
     }
 

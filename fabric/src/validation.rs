@@ -4,6 +4,9 @@
 //! Plain values, and the sum of a node's refusals by reason. Who refuses counts for itself; here
 //! the counters are only read.
 
+mod book;
+mod schemas;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +15,9 @@ use wireloom_dataplane::counters::{Counter, CounterMeaning};
 use crate::audit::AuditRecord;
 use crate::convert::CONVERSIONS_REFUSED;
 use crate::node::Node;
+
+pub(crate) use book::Validations;
+pub use schemas::{PayloadSchema, SCHEMAS_MAX, SchemaFault, SchemasExhausted};
 
 /// Why an event does not hold. Printed and serialised it is its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -143,13 +149,17 @@ const REFUSALS: [(Counter, Reason); 8] = [
     (Counter::EventsExpired, Reason::Expired),
 ];
 
+/// What is refused away from the workers.
+const ELSEWHERE: [(&CounterMeaning, Reason); 2] = [
+    (&CONVERSIONS_REFUSED, Reason::SchemaValidationFailed),
+    (&book::SCHEMA_REFUSED, Reason::SchemaValidationFailed),
+];
+
 /// The reason for which a counter counts, if it counts what does not hold.
 fn reason_of(meaning: &CounterMeaning) -> Option<Reason> {
-    if meaning.name == CONVERSIONS_REFUSED.name {
-        return Some(Reason::SchemaValidationFailed);
-    }
-    let mut refusals = REFUSALS.iter();
-    refusals.find(|(counter, _)| counter.meaning().name == meaning.name).map(|(_, reason)| *reason)
+    let workers = REFUSALS.iter().map(|(counter, reason)| (counter.meaning(), *reason));
+    let mut all = workers.chain(ELSEWHERE);
+    all.find(|(of, _)| of.name == meaning.name).map(|(_, reason)| reason)
 }
 
 impl Node {
@@ -177,8 +187,11 @@ impl Node {
     }
 
     fn last_of(&self, meaning: &CounterMeaning) -> Option<String> {
-        let is_conversion = meaning.name == CONVERSIONS_REFUSED.name;
-        is_conversion.then(|| self.shared.books().schemas.last_refusal())?
+        if meaning.name == CONVERSIONS_REFUSED.name {
+            return self.shared.books().schemas.last_refusal();
+        }
+        let mut accounts = self.shared.validation.accounts().into_iter();
+        accounts.find(|(of, _)| of.name == meaning.name)?.1.last()
     }
 }
 
