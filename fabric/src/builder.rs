@@ -152,6 +152,8 @@ pub(crate) struct Setup {
     pub(crate) accepts: bool,
     /// What the JSON of types is held against.
     pub(crate) schemas: Vec<(String, Arc<dyn PayloadSchema>)>,
+    /// Who signs its events.
+    pub(crate) signer: Option<Credentials>,
 }
 
 impl Setup {
@@ -172,6 +174,9 @@ impl Setup {
     pub(crate) fn share(self, control: Control) -> Shared {
         let shared = Shared::new(self.name, (self.sizes, self.reliable, self.rules), control);
         shared.validation.schemas.begin(self.schemas);
+        if let Some(signer) = self.signer {
+            let _ = shared.validation.signer.set(signer);
+        }
         shared
     }
 }
@@ -192,6 +197,7 @@ impl NodeBuilder {
                 credentials: None,
                 accepts: true,
                 schemas: Vec::new(),
+                signer: None,
             },
             wrong: None,
             notes: Vec::new(),
@@ -416,11 +422,13 @@ impl NodeBuilder {
 
     /// Proves who this node is by its certificate, and speaks over TCP to nodes of its cluster's
     /// authority alone: reliable links are TLS 1.3, and a peer is who its certificate says. The
-    /// certificate's name must be this node's, else others refuse its links. Datagrams are as
+    /// certificate's name must be this node's, else others refuse its links. Events of [signed
+    /// types](crate::Event::SIGNED) are signed with the certificate's key. Datagrams are as
     /// before: anybody can send and read them.
     #[must_use]
     pub fn credentials(mut self, credentials: &Credentials) -> Self {
         self.setup.credentials = Some(tls::Credentials::new(Trusted(credentials.clone())));
+        self.setup.signer = Some(credentials.clone());
         self
     }
 

@@ -142,7 +142,8 @@ pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use subscription::Subscription;
 pub use target::{Target, TargetError};
 pub use validation::{
-    PayloadSchema, Reason, SCHEMAS_MAX, SchemaFault, SchemasExhausted, Validation, ValidationResult,
+    PayloadSchema, Reason, SCHEMAS_MAX, SchemaFault, SchemasExhausted, SignerKeys, Validation,
+    ValidationResult,
 };
 pub use wait::{Expected, WaitError};
 pub use wireloom_control::membership::{

@@ -75,6 +75,12 @@ pub enum Refused {
     /// The JSON is not as the schema of its type says ([`Node::json_schema`](crate::Node)).
     #[error(transparent)]
     Schema(Box<SchemaFault>),
+    /// Events of this type are signed, and this node cannot sign them.
+    #[error(
+        "events of this type are signed, and this node has no certificate to sign with: give its \
+         builder credentials"
+    )]
+    Unsigned,
     /// The node is closing or closed.
     #[error("the node is closed")]
     Closed,
@@ -91,6 +97,7 @@ impl Refused {
             Self::TooComplex => "too_complex",
             Self::Malformed { .. } => "malformed",
             Self::Schema(_) => "schema_validation_failed",
+            Self::Unsigned => "unsigned",
             Self::Closed => "closed",
         }
     }

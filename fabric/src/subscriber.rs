@@ -246,7 +246,7 @@ impl<E: Event> TypedRing<E> {
 impl<E: Event> Front for TypedRing<E> {
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
         match frame.header.encoding {
-            Encoding::Rkyv => match self.counters.admit::<E>(frame) {
+            Encoding::Rkyv => match self.counters.admit::<E>(frame, origin) {
                 Ok(()) => self.put(frame, origin),
                 Err(verdict) => verdict,
             },

@@ -6,6 +6,8 @@
 
 mod book;
 mod schemas;
+mod signing;
+mod verify;
 
 use std::fmt;
 
@@ -18,6 +20,9 @@ use crate::node::Node;
 
 pub(crate) use book::Validations;
 pub use schemas::{PayloadSchema, SCHEMAS_MAX, SchemaFault, SchemasExhausted};
+pub(crate) use signing::{Signing, put};
+pub use verify::SignerKeys;
+pub(crate) use verify::{Unverified, Verifier};
 
 /// Why an event does not hold. Printed and serialised it is its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -150,7 +155,8 @@ const REFUSALS: [(Counter, Reason); 8] = [
 ];
 
 /// What is refused away from the workers.
-const ELSEWHERE: [(&CounterMeaning, Reason); 2] = [
+const ELSEWHERE: [(&CounterMeaning, Reason); 3] = [
+    (&book::SIGNATURE_REFUSED, Reason::InvalidSignature),
     (&CONVERSIONS_REFUSED, Reason::SchemaValidationFailed),
     (&book::SCHEMA_REFUSED, Reason::SchemaValidationFailed),
 ];

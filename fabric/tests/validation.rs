@@ -2,5 +2,7 @@
 
 #[path = "validation/reasons.rs"]
 mod reasons;
+#[path = "validation/signatures.rs"]
+mod signatures;
 #[path = "validation/support.rs"]
 mod support;

@@ -2,18 +2,24 @@
 //! the control thread's and the subscribers' threads'.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use wireloom_dataplane::counters::CounterMeaning;
+use wireloom_identity::Credentials;
 use wireloom_wire::EventTypeId;
 
 use super::schemas::{SchemaBook, SchemaFault};
+use super::verify::KeyBook;
 
 /// Of a node, shared by all who check.
 #[derive(Debug, Default)]
 pub(crate) struct ValidationBook {
     pub(crate) schemas: SchemaBook,
     pub(crate) by_schema: Account,
+    /// Who this node is, where it can sign.
+    pub(crate) signer: OnceLock<Credentials>,
+    pub(crate) keys: KeyBook,
+    pub(crate) by_signature: Account,
 }
 
 /// Events refused for one reason.
@@ -40,10 +46,17 @@ pub(super) static SCHEMA_REFUSED: CounterMeaning = CounterMeaning {
     meaning: "Dynamic (JSON) events that came in and are not as the JSON Schema of their type says.",
 };
 
+pub(super) static SIGNATURE_REFUSED: CounterMeaning = CounterMeaning {
+    name: "events_refused_signature",
+    unit: "events",
+    meaning: "Events of signed types from other nodes without a signature of their source: unsigned, \
+              changed on the way, or of a node whose key is not known here.",
+};
+
 impl ValidationBook {
     /// The accounts with the counters they are shown as.
-    pub(super) fn accounts(&self) -> [(&'static CounterMeaning, &Account); 1] {
-        [(&SCHEMA_REFUSED, &self.by_schema)]
+    pub(super) fn accounts(&self) -> [(&'static CounterMeaning, &Account); 2] {
+        [(&SCHEMA_REFUSED, &self.by_schema), (&SIGNATURE_REFUSED, &self.by_signature)]
     }
 
     /// The counters that are not 0.
