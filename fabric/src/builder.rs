@@ -2,7 +2,6 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use wireloom_control::membership::RecordError;
@@ -29,7 +28,7 @@ use crate::rules::RuleSet;
 use crate::shared::Shared;
 use crate::target::{Target, TargetError};
 use crate::trust::Trusted;
-use crate::validation::{PayloadSchema, SCHEMAS_MAX, SchemasExhausted};
+use crate::validation::{Checks, SchemasExhausted};
 
 /// What a node does with memory and packets; set through [`NodeBuilder`].
 #[derive(Debug, Clone, Copy)]
@@ -150,10 +149,7 @@ pub(crate) struct Setup {
     pub(crate) credentials: Option<tls::Credentials>,
     /// Whether reliable events are taken from the start.
     pub(crate) accepts: bool,
-    /// What the JSON of types is held against.
-    pub(crate) schemas: Vec<(String, Arc<dyn PayloadSchema>)>,
-    /// Who signs its events.
-    pub(crate) signer: Option<Credentials>,
+    pub(crate) checks: Checks,
 }
 
 impl Setup {
@@ -173,10 +169,7 @@ impl Setup {
     /// What the node's parts share.
     pub(crate) fn share(self, control: Control) -> Shared {
         let shared = Shared::new(self.name, (self.sizes, self.reliable, self.rules), control);
-        shared.validation.schemas.begin(self.schemas);
-        if let Some(signer) = self.signer {
-            let _ = shared.validation.signer.set(signer);
-        }
+        shared.validation.begin(self.checks);
         shared
     }
 }
@@ -196,8 +189,7 @@ impl NodeBuilder {
                 rules: RuleSet::default(),
                 credentials: None,
                 accepts: true,
-                schemas: Vec::new(),
-                signer: None,
+                checks: Checks::default(),
             },
             wrong: None,
             notes: Vec::new(),
@@ -428,7 +420,7 @@ impl NodeBuilder {
     #[must_use]
     pub fn credentials(mut self, credentials: &Credentials) -> Self {
         self.setup.credentials = Some(tls::Credentials::new(Trusted(credentials.clone())));
-        self.setup.signer = Some(credentials.clone());
+        self.setup.checks.signer = Some(credentials.clone());
         self
     }
 
@@ -544,9 +536,7 @@ impl NodeBuilder {
         if let Some(wrong) = &self.wrong {
             return Err(NodeError::Address(wrong.clone()));
         }
-        if self.setup.schemas.len() > SCHEMAS_MAX {
-            return Err(SchemasExhausted.into());
-        }
+        self.setup.checks.check()?;
         let sizes = &self.setup.sizes;
         let reliable = &self.setup.reliable;
         let reliable = [reliable.ring_bytes, reliable.ring_bytes_first];

@@ -410,9 +410,9 @@ impl AnySubscriber {
         Ok(Self { inlet: Inlet::new(shared, &[], Intake::default(), front)? })
     }
 
-    /// Takes up to `limit` events (and notices); returns how many there were. Never waits. JSON that
-    /// is not as [the schema of its type](crate::Node::json_schema) says is passed over here, and
-    /// counted.
+    /// Takes up to `limit` events (and notices); returns how many there were. Never waits. JSON
+    /// that is not as [the schema of its type](crate::Node::json_schema) says is passed over here,
+    /// and counted.
     pub fn poll(&mut self, limit: usize, mut take: impl FnMut(PolledAny<'_>)) -> usize {
         let validations = Arc::clone(&self.inlet.shared.validation);
         self.inlet.poll(limit, |inbound| match inbound {

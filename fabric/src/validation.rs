@@ -18,7 +18,7 @@ use crate::audit::AuditRecord;
 use crate::convert::CONVERSIONS_REFUSED;
 use crate::node::Node;
 
-pub(crate) use book::Validations;
+pub(crate) use book::{Checks, Validations};
 pub use schemas::{PayloadSchema, SCHEMAS_MAX, SchemaFault, SchemasExhausted};
 pub(crate) use signing::{Signing, put};
 pub use verify::SignerKeys;

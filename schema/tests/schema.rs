@@ -104,7 +104,10 @@ fn what_leads_to_itself_for_one_value_is_no_schema() {
     let loops = [
         json!({ "$ref": "#" }),
         json!({ "allOf": [{ "not": { "$ref": "#" } }] }),
-        json!({ "$ref": "#/$defs/a", "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a" } } }),
+        json!({
+            "$ref": "#/$defs/a",
+            "$defs": { "a": { "$ref": "#/$defs/b" }, "b": { "$ref": "#/$defs/a" } },
+        }),
         json!({ "properties": { "x": { "anyOf": [{ "$ref": "#/properties/x" }] } } }),
     ];
     for document in loops {

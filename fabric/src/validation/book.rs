@@ -8,8 +8,24 @@ use wireloom_dataplane::counters::CounterMeaning;
 use wireloom_identity::Credentials;
 use wireloom_wire::EventTypeId;
 
-use super::schemas::{SchemaBook, SchemaFault};
+use super::schemas::{PayloadSchema, SCHEMAS_MAX, SchemaBook, SchemaFault, SchemasExhausted};
 use super::verify::KeyBook;
+
+/// What a node starts with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Checks {
+    /// What the JSON of types is held against.
+    pub(crate) schemas: Vec<(String, Arc<dyn PayloadSchema>)>,
+    /// Who signs its events.
+    pub(crate) signer: Option<Credentials>,
+}
+
+impl Checks {
+    /// Whether a node has room for all of it.
+    pub(crate) fn check(&self) -> Result<(), SchemasExhausted> {
+        if self.schemas.len() > SCHEMAS_MAX { Err(SchemasExhausted) } else { Ok(()) }
+    }
+}
 
 /// Of a node, shared by all who check.
 #[derive(Debug, Default)]
@@ -43,17 +59,26 @@ impl Account {
 pub(super) static SCHEMA_REFUSED: CounterMeaning = CounterMeaning {
     name: "events_refused_json_schema",
     unit: "events",
-    meaning: "Dynamic (JSON) events that came in and are not as the JSON Schema of their type says.",
+    meaning: "Dynamic (JSON) events that came in and are not as the JSON Schema of their type \
+              says.",
 };
 
 pub(super) static SIGNATURE_REFUSED: CounterMeaning = CounterMeaning {
     name: "events_refused_signature",
     unit: "events",
-    meaning: "Events of signed types from other nodes without a signature of their source: unsigned, \
-              changed on the way, or of a node whose key is not known here.",
+    meaning: "Events of signed types from other nodes without a signature of their source: \
+              unsigned, changed on the way, or of a node whose key is not known here.",
 };
 
 impl ValidationBook {
+    /// Begins with what the node was given: no more than there may be.
+    pub(crate) fn begin(&self, checks: Checks) {
+        self.schemas.begin(checks.schemas);
+        if let Some(signer) = checks.signer {
+            let _ = self.signer.set(signer);
+        }
+    }
+
     /// The accounts with the counters they are shown as.
     pub(super) fn accounts(&self) -> [(&'static CounterMeaning, &Account); 2] {
         [(&SCHEMA_REFUSED, &self.by_schema), (&SIGNATURE_REFUSED, &self.by_signature)]

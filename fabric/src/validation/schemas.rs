@@ -1,8 +1,9 @@
 //! The JSON Schemas that a node holds dynamic events against, at its edges: where a caller gives
-//! JSON, where JSON is made an archive, where a subscriber takes JSON on its own thread. Never on a
-//! worker.
+//! JSON, where JSON is made an archive, where a subscriber takes JSON on its own thread. Never on
+//! a worker.
 //!
-//! What a schema is, [`PayloadSchema`] leaves to whoever implements it: the crate `wireloom-schema`.
+//! What a schema is, [`PayloadSchema`] leaves to whoever implements it: the crate
+//! `wireloom-schema`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -116,7 +117,7 @@ impl NodeBuilder {
     /// does, from the start.
     #[must_use]
     pub fn json_schema(mut self, event_type: &str, schema: Arc<dyn PayloadSchema>) -> Self {
-        self.setup.schemas.push((event_type.to_owned(), schema));
+        self.setup.checks.schemas.push((event_type.to_owned(), schema));
         self
     }
 }

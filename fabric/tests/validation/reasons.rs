@@ -50,7 +50,10 @@ fn what_a_policy_refuses_has_its_reason() {
     let entry = entry(&desk, "events_unauthorized").expect("its counter");
     assert_eq!(
         serde_json::to_string(&entry).expect("plain"),
-        r#"{"valid":false,"reason":"Unauthorized","counter":"events_unauthorized","unit":"events","refused":1}"#
+        concat!(
+            r#"{"valid":false,"reason":"Unauthorized","counter":"events_unauthorized","#,
+            r#""unit":"events","refused":1}"#
+        )
     );
     let mut told: Vec<_> = desk.audit().iter().map(ValidationResult::from).collect();
     told.sort_by_key(|of| of.reason);
