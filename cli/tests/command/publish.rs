@@ -153,7 +153,8 @@ fn a_line_that_is_not_as_its_schema_says_is_told_with_its_place_in_the_value() {
     let refused = json!({"schema_validation_failed": 1});
     assert_eq!(account(&told), json!({"accepted": 1, "refused": refused}));
     assert_eq!(text(&subscriber.end().stdout), "{\"celsius\":20}\n");
-    for wrong in [&br#"{"$ref":"https://example.com"}"#[..], &[b' '; 70_000], b"{"] {
+    let long = " ".repeat(70_000);
+    for wrong in [&br#"{"$ref":"https://example.com"}"#[..], long.as_bytes(), b"{"] {
         let schema = Scratch::new("wrong.schema.json", wrong);
         let published = run_with(&[&words[..], &["--schema", schema.path()]].concat(), lines);
         let told = text(&published.stderr);
