@@ -106,6 +106,10 @@ pub(crate) struct PublishArgs {
     /// Take each line as text, whatever is in it, and publish it as a JSON string
     #[arg(long)]
     pub(crate) raw: bool,
+    /// Hold each line against the JSON Schema in this file; what is not as it says is refused by
+    /// line and JSON pointer, and not sent
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) schema: Option<PathBuf>,
     /// Name of this node [default: pub-PID]
     #[arg(long, value_name = "NAME", value_parser = values::node_name)]
     pub(crate) name: Option<String>,

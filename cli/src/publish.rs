@@ -9,14 +9,17 @@ mod progress;
 mod summary;
 mod way;
 
+use std::fs::File;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use wireloom::{Node, NodeBuilder, Refused, Router, Target};
+use wireloom_schema::{DOCUMENT_BYTES_MAX, Schema};
 
 use crate::args::PublishArgs;
 use crate::args::cluster::{self, is_configured};
@@ -52,7 +55,7 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
     if args.interface.is_none() {
         check_route(&args.to)?;
     }
-    let node = builder(args)?.start()?;
+    let node = with_schema(builder(args)?, args)?.start()?;
     wait_for_way(args, &node, (&stop, output))?;
     for note in node.notes() {
         output.hint(format_args!("note: {note}"));
@@ -80,6 +83,20 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
     wait_for_delivery(&node, args.deadline, (&stop, output));
     let code = close(node, summary, &args.to, output)?;
     ended.map(|()| code)
+}
+
+/// The node that holds its lines against a schema, if it was given one.
+fn with_schema(builder: NodeBuilder, args: &PublishArgs) -> Result<NodeBuilder> {
+    let Some(path) = &args.schema else { return Ok(builder) };
+    let name = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read the schema {name}"))?;
+    let mut text = String::new();
+    // One byte more than may be: a longer file is told as such.
+    file.take(DOCUMENT_BYTES_MAX as u64 + 1)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read the schema {name}"))?;
+    let schema = Schema::parse(&text).with_context(|| format!("cannot use the schema {name}"))?;
+    Ok(builder.json_schema(&args.event_type, Arc::new(schema)))
 }
 
 /// The input and the name it has in messages.

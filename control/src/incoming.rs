@@ -271,6 +271,7 @@ impl Inbox {
             session: header.session,
             lane: header.lane,
             received_unix_ns,
+            verified: false,
         };
         match commit_packet(&mut self.ring, packet, &origin) {
             Ok(()) => {}

@@ -39,6 +39,8 @@ pub struct Origin {
     pub lane: u8,
     /// When this node took it from the network, ns since the Unix epoch (one reading a cycle).
     pub received_unix_ns: u64,
+    /// It is of this process, or its proof was checked here; never of what comes from elsewhere.
+    pub verified: bool,
 }
 
 /// Events that will not come: a gap in a stream, told before the stream's next event.

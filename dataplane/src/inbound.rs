@@ -33,9 +33,13 @@ pub const ORIGIN_BYTES: usize = 32;
 const NOTICE_BYTES: usize = 48;
 
 const KIND_OFFSET: usize = 4;
+const LANE_OFFSET: usize = 5;
 const REASON_OFFSET: usize = 6;
 const SLOT_OFFSET: usize = 6;
 const GENERATION_OFFSET: usize = 12;
+
+/// Beside the lane, which is below it.
+const VERIFIED: u8 = 0x80;
 
 const EVENT: u8 = 0;
 const LOST: u8 = 1;
@@ -57,7 +61,7 @@ pub enum Inbound<'a> {
 
 fn put_origin(into: &mut [u8], kind: u8, origin: &Origin) {
     into[KIND_OFFSET] = kind;
-    into[5] = origin.lane;
+    into[LANE_OFFSET] = origin.lane | if origin.verified { VERIFIED } else { 0 };
     into[6..8].fill(0);
     into[8..12].copy_from_slice(&origin.session.0.to_le_bytes());
     into[12..16].fill(0);
@@ -92,11 +96,13 @@ fn u32_at(record: &[u8], at: usize) -> u32 {
 }
 
 fn origin_of(record: &[u8]) -> Origin {
+    let lane = record.get(LANE_OFFSET).copied().unwrap_or(0);
     Origin {
         source: NodeId(u64_at(record, 16)),
         session: SessionId(u32_at(record, 8)),
-        lane: record.get(5).copied().unwrap_or(0),
+        lane: lane & !VERIFIED,
         received_unix_ns: u64_at(record, 24),
+        verified: lane & VERIFIED != 0,
     }
 }
 

@@ -345,6 +345,7 @@ impl<T: Transmit> Intake<T> {
             session: header.session,
             lane: header.lane,
             received_unix_ns: arrived.now_unix_ns,
+            verified: false,
         };
         match source.window.admit(header.sequence, header.first_event, header.frame_count) {
             Admission::New { gap } => {

@@ -36,6 +36,8 @@ pub(crate) struct EventAttributes {
     pub(crate) deadline_ns: Option<u64>,
     /// `key`: the name of a field.
     pub(crate) key: Option<LitStr>,
+    /// `signed`: its events are proven by who publishes them.
+    pub(crate) signed: bool,
     /// `version`: from 1.
     pub(crate) version: u32,
     /// `compatible_with`: the older versions.
@@ -45,8 +47,17 @@ pub(crate) struct EventAttributes {
 }
 
 /// Every key of `#[event(…)]`.
-const EVENT_KEYS: [&str; 8] =
-    ["type", "priority", "multicast", "deadline", "key", "version", "compatible_with", "crate"];
+const EVENT_KEYS: [&str; 9] = [
+    "type",
+    "priority",
+    "multicast",
+    "deadline",
+    "key",
+    "signed",
+    "version",
+    "compatible_with",
+    "crate",
+];
 
 impl EventAttributes {
     /// Reads them all; `ident` is the type's name, where the error points when there is nothing.
@@ -56,6 +67,7 @@ impl EventAttributes {
         let mut multicast = Once::<LitStr>::new("multicast");
         let mut deadline = Once::<LitStr>::new("deadline");
         let mut field = Once::<LitStr>::new("key");
+        let mut signed = Once::<Word>::new("signed");
         let mut version = Once::<LitInt>::new("version");
         let mut older = Once::<Paths>::new("compatible_with");
         let mut crate_path = Once::<LitStr>::new("crate");
@@ -66,6 +78,7 @@ impl EventAttributes {
                 "multicast" => multicast.read(&meta),
                 "deadline" => deadline.read(&meta),
                 "key" => field.read(&meta),
+                "signed" => signed.read_word(&meta),
                 "version" => version.read(&meta),
                 "compatible_with" => older.read(&meta),
                 "crate" => crate_path.read(&meta),
@@ -86,6 +99,7 @@ impl EventAttributes {
             multicast: multicast.value,
             deadline_ns: deadline.value.as_ref().map(deadline_ns).transpose()?,
             key: field.value,
+            signed: signed.value.is_some(),
             version,
             older: older_than(version, older.value)?,
             crate_path: crate_path_of(crate_path.value.as_ref())?,
@@ -187,16 +201,33 @@ struct Once<T> {
     value: Option<T>,
 }
 
-impl<T: Parse> Once<T> {
+impl<T> Once<T> {
     fn new(name: &'static str) -> Self {
         Self { name, value: None }
     }
+}
 
+impl<T: Parse> Once<T> {
     fn read(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
         if self.value.is_some() {
             return Err(meta.error(format!("`{}` is given twice", self.name)));
         }
         self.value = Some(meta.value()?.parse()?);
+        Ok(())
+    }
+}
+
+/// A key that says all by being there.
+struct Word;
+
+impl Once<Word> {
+    fn read_word(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        if self.value.replace(Word).is_some() {
+            return Err(meta.error(format!("`{}` is given twice", self.name)));
+        }
+        if meta.input.peek(Token![=]) {
+            return Err(meta.error(format!("`{0}` takes no value: write `{0}` alone", self.name)));
+        }
         Ok(())
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
         None => quote!(::core::option::Option::None),
     };
     let key = attributes.key.as_ref().map(|name| key(input, name, root)).transpose()?;
-    let version = attributes.version;
+    let (signed, version) = (attributes.signed, attributes.version);
     let older = attributes
         .older
         .iter()
@@ -59,6 +59,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
             const PRIORITY: #root::event::Priority = #root::event::Priority::#priority;
             const MULTICAST: ::core::option::Option<&'static str> = #multicast;
             const DEADLINE: ::core::option::Option<::core::time::Duration> = #deadline;
+            const SIGNED: bool = #signed;
             const VERSION: u32 = #version;
             const OLDER: &'static [#root::event::Older<Self>] = &[#(#older),*];
             #key
@@ -152,6 +153,11 @@ mod tests {
             struct A;
         ));
         assert!(twice.contains("given twice"), "{twice}");
+        let valued = error(&parse_quote!(
+            #[event(type = "a", signed = true)]
+            struct A;
+        ));
+        assert!(valued.contains("write `signed` alone"), "{valued}");
         let union = error(&parse_quote!(#[event(type = "a")] union A { a: u8 }));
         assert!(union.contains("union"), "{union}");
         let generic = error(&parse_quote!(

@@ -31,6 +31,7 @@ use crate::security::Security;
 use crate::shared::Shared;
 use crate::target::{Target, TargetError};
 use crate::trust::Trusted;
+use crate::validation::Checks;
 
 mod error;
 
@@ -158,6 +159,7 @@ pub(crate) struct Setup {
     pub(crate) protections: [Protection; LANES],
     /// Whether reliable events are taken from the start.
     pub(crate) accepts: bool,
+    pub(crate) checks: Checks,
 }
 
 impl Setup {
@@ -178,7 +180,9 @@ impl Setup {
     pub(crate) fn share(self, control: Control) -> Shared {
         let modes = SealModes::of(self.protections, self.sizes.levels);
         let keys = self.credentials.map(|_| KeyBook::new(modes));
-        Shared::new(self.name, (self.sizes, self.reliable, self.rules), control, keys)
+        let shared = Shared::new(self.name, (self.sizes, self.reliable, self.rules), control, keys);
+        shared.validation.begin(self.checks);
+        shared
     }
 }
 
@@ -198,6 +202,7 @@ impl NodeBuilder {
                 credentials: None,
                 protections: [Protection::Full; LANES],
                 accepts: true,
+                checks: Checks::default(),
             },
             wrong: None,
             notes: Vec::new(),
@@ -424,7 +429,8 @@ impl NodeBuilder {
     /// Proves who this node is by its certificate, and speaks to nodes of its cluster's authority
     /// alone: reliable links are TLS 1.3, datagrams are sealed by keys that such links bring, and a
     /// peer is who its certificate says. The certificate's name must be this node's, else others
-    /// refuse its links. The first datagram to an address waits for a handshake (some milliseconds,
+    /// refuse its links. Events of [signed types](crate::Event::SIGNED) are signed with its key. The
+    /// first datagram to an address waits for a handshake (some milliseconds,
     /// a second at most); with [`NodeBuilder::protect`] they cost less and hide less.
     #[must_use]
     pub fn credentials(mut self, credentials: &Credentials) -> Self {
@@ -582,6 +588,7 @@ impl NodeBuilder {
         if let Some(wrong) = &self.wrong {
             return Err(NodeError::Address(wrong.clone()));
         }
+        self.setup.checks.check()?;
         let sizes = &self.setup.sizes;
         let reliable = &self.setup.reliable;
         let reliable = [reliable.ring_bytes, reliable.ring_bytes_first];

@@ -1,6 +1,6 @@
 //! Events in another form than their handlers read become typed ones: dynamic events of a
-//! registered type, and archives of older versions. On the control thread, because both allocate
-//! and the workers do not.
+//! registered type, and archives of older versions; and events of signed types become verified
+//! ones. On the control thread, because that allocates or takes its time, and the workers do not.
 //!
 //! receiver → handler: not readable → [`Unread`] ring → [`Converter`] (control thread) → local
 //! ring → receiver → handlers.
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use wireloom_dataplane::agent::Agent;
 use wireloom_dataplane::clock::Clock;
+use wireloom_dataplane::counters::CounterMeaning;
 use wireloom_dataplane::dispatch::{Origin, Pumped, Subscriber, Verdict, Wanted};
 use wireloom_dataplane::inbound::{Inbound, RingReader, RingSubscriber};
 use wireloom_wire::{Encoding, EventTypeId, Fingerprint, Frame, FrameFlags, FrameHeader};
@@ -22,6 +23,7 @@ use crate::intake::Intake;
 use crate::json::{JSON_BYTES_MAX, JsonCodec, JsonError};
 use crate::outcome::{Refused, SubscribeError};
 use crate::shared::Shared;
+use crate::validation::{Reason, Unverified, Validations, Verifier, put};
 use crate::writer::{RingWriter, Visible, Way, head};
 
 /// Differences told of two schemas; the rest is counted.
@@ -29,6 +31,14 @@ const DIFFERENCES_TOLD: usize = 8;
 
 /// Versions of event types that a node remembers, for its reasons; more are not told apart by name.
 const VERSIONS_MAX: usize = 4_096;
+
+/// What is not counted by a worker: the JSON that is long enough to be looked at.
+pub(crate) static CONVERSIONS_REFUSED: CounterMeaning = CounterMeaning {
+    name: "events_refused_conversion",
+    unit: "events",
+    meaning: "Dynamic (JSON) events and events of older versions that could not be made into what \
+              their handlers read; the ledger says why, by type.",
+};
 
 /// What a node knows of the schemas of event types.
 #[derive(Debug, Default)]
@@ -41,6 +51,18 @@ pub(crate) struct Schemas {
 }
 
 impl Schemas {
+    /// What could not be converted, as a counter; none of 0.
+    pub(crate) fn refusals(&self) -> Option<(&'static CounterMeaning, u64)> {
+        let refused = self.converted.iter().map(|(_, of)| of.refused.load(Ordering::Relaxed)).sum();
+        (refused > 0).then_some((&CONVERSIONS_REFUSED, refused))
+    }
+
+    /// Why the last one of some type was not.
+    pub(crate) fn last_refusal(&self) -> Option<String> {
+        let mut known = self.converted.iter().filter_map(|(name, of)| Some((name, of.last()?)));
+        known.next_back().map(|(name, why)| format!("{name}: {why}"))
+    }
+
     /// Why a frame's schema was refused, field by field where both are known.
     pub(crate) fn refusal(
         &self,
@@ -83,6 +105,8 @@ pub(crate) struct Converted {
     refused: AtomicU64,
     /// Those longer than any JSON that is read here; counted by the workers.
     too_long: AtomicU64,
+    /// Those that do not hold, counted under the reason's own name.
+    invalid: AtomicU64,
     /// Why the last one was refused.
     last: Mutex<Option<String>>,
 }
@@ -90,11 +114,22 @@ pub(crate) struct Converted {
 impl Converted {
     fn refuse(&self, reason: String) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+        self.tell(reason);
+    }
+
+    /// One that does not hold.
+    fn invalidate(&self, reason: String) {
+        self.invalid.fetch_add(1, Ordering::Relaxed);
+        self.tell(reason);
+    }
+
+    fn tell(&self, reason: String) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
     }
 
     pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed) + self.too_long.load(Ordering::Relaxed)
+        let counts = [&self.refused, &self.too_long, &self.invalid];
+        counts.map(|count| count.load(Ordering::Relaxed)).iter().sum()
     }
 
     /// Why the last one was refused, as far as is known.
@@ -114,6 +149,8 @@ pub(crate) enum Conversion {
     Json(JsonCodec),
     /// From archives of older versions.
     Older { fingerprint: Fingerprint, serves: fn(Fingerprint) -> bool, convert: Convert },
+    /// From the same archive, which somebody else has signed.
+    Proven(Fingerprint),
 }
 
 impl Conversion {
@@ -138,13 +175,16 @@ impl Conversion {
                     && header.fingerprint != *fingerprint
                     && serves(header.fingerprint)
             }
+            Self::Proven(fingerprint) => {
+                header.encoding == Encoding::Rkyv && header.fingerprint == *fingerprint
+            }
         }
     }
 
     fn fingerprint(&self) -> Fingerprint {
         match self {
             Self::Json(codec) => codec.fingerprint(),
-            Self::Older { fingerprint, .. } => *fingerprint,
+            Self::Older { fingerprint, .. } | Self::Proven(fingerprint) => *fingerprint,
         }
     }
 
@@ -158,6 +198,7 @@ impl Conversion {
         let converted = catch_unwind(AssertUnwindSafe(|| match self {
             Self::Json(codec) => codec.archive_from_json(frame.payload(), into, scratch),
             Self::Older { convert, .. } => convert(frame, into, scratch),
+            Self::Proven(_) => Ok(put(frame.payload(), into)?),
         }));
         match converted {
             Ok(Ok(bytes)) => Ok(bytes),
@@ -223,6 +264,9 @@ impl Agent for Converter {
 
     fn do_work(&mut self, now_ns: u64) -> usize {
         let Self { from, to, clock } = self;
+        if let Some(verifier) = &mut to.verifier {
+            verifier.begin_cycle();
+        }
         from.poll(
             CYCLE_RECORDS,
             || clock.unix_ns(now_ns),
@@ -242,11 +286,36 @@ struct Back {
     writer: RingWriter,
     scratch: Scratch,
     converted: Arc<Converted>,
+    event_type: &'static str,
+    validations: Validations,
+    /// Of a signed type.
+    verifier: Option<Verifier>,
 }
 
 impl Back {
     /// Converts one event; false when the worker is behind and the event must wait.
-    fn convert(&mut self, frame: &Frame<'_>, origin: Origin) -> bool {
+    fn convert(&mut self, frame: &Frame<'_>, mut origin: Origin) -> bool {
+        if let Some(verifier) = &mut self.verifier
+            && !origin.verified
+        {
+            match verifier.verify(frame, origin.source, &self.validations) {
+                Ok(()) => origin.verified = true,
+                Err(Unverified::Later) => return false,
+                Err(unproven) => {
+                    let why = unproven.to_string();
+                    self.validations.by_signature.refuse(format!("{}: {why}", self.event_type));
+                    self.converted.invalidate(format!("{}: {why}", Reason::InvalidSignature));
+                    return true;
+                }
+            }
+        }
+        if frame.header.encoding == Encoding::Json
+            && let of = (frame.header.event_type, Some(self.event_type))
+            && let Err(fault) = self.validations.check_json(of, frame.payload())
+        {
+            self.converted.invalidate(fault.to_string());
+            return true;
+        }
         let header = FrameHeader {
             fingerprint: self.conversion.fingerprint(),
             encoding: Encoding::Rkyv,
@@ -285,10 +354,18 @@ impl Shared {
         });
     }
 
-    /// Has events of the versions that `E` is made from converted, once for the node.
+    /// Has events of the versions that `E` is made from converted, and those of other nodes
+    /// verified if `E` is signed, once for the node.
     pub(crate) fn serve_older<E: Event>(&self) -> Result<(), SubscribeError> {
         self.know_versions::<E>();
-        if E::OLDER.is_empty() || !self.books().schemas.served.insert(E::TYPE_ID) {
+        let plain = E::OLDER.is_empty() && !E::SIGNED;
+        if plain || !self.books().schemas.served.insert(E::TYPE_ID) {
+            return Ok(());
+        }
+        if E::SIGNED {
+            self.convert::<E>("signatures", Conversion::Proven(E::FINGERPRINT32))?;
+        }
+        if E::OLDER.is_empty() {
             return Ok(());
         }
         self.convert::<E>("older versions", Conversion::older::<E>())
@@ -317,7 +394,10 @@ impl Shared {
             let writer = self.attach(None, self.hand()).map_err(|_| SubscribeError::Stalled)?;
             let unread = Box::new(Unread { ring, conversion, converted: Arc::clone(&converted) });
             let (scratch, converted) = (Scratch::default(), Arc::clone(&converted));
-            let to = Back { conversion, writer, scratch, converted };
+            let verifier = E::SIGNED.then(Verifier::default);
+            let (event_type, validations) = (E::TYPE, Arc::clone(&self.validation));
+            let to =
+                Back { conversion, writer, scratch, converted, event_type, validations, verifier };
             self.add_task(Box::new(Converter { from, to, clock: self.clock().clone() }))?;
             let at = (receiver, Wanted::Unread(vec![E::TYPE_ID]));
             self.subscribe(self.next_subscription(), at, unread)?;

@@ -44,11 +44,19 @@ impl HandlerCounters {
         self.mismatch.fetch_max(gone.mismatch.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
-    /// Checks a frame's schema against `E`'s: one comparison when they are the same.
+    /// Checks a frame's schema against `E`'s: one comparison when they are the same. An event of a
+    /// signed type that nobody has verified goes to who does.
     #[inline]
-    pub(crate) fn admit<E: Event>(&self, frame: &Frame<'_>) -> Result<(), Verdict> {
+    pub(crate) fn admit<E: Event>(
+        &self,
+        frame: &Frame<'_>,
+        origin: &Origin,
+    ) -> Result<(), Verdict> {
         let theirs = frame.header.fingerprint;
-        if theirs == E::FINGERPRINT32 { Ok(()) } else { Err(self.other_schema::<E>(theirs)) }
+        if theirs != E::FINGERPRINT32 {
+            return Err(self.other_schema::<E>(theirs));
+        }
+        if E::SIGNED && !origin.verified { Err(Verdict::Unconverted) } else { Ok(()) }
     }
 
     /// An older version that `E` is made from must be converted; any other schema is refused, and
@@ -75,7 +83,7 @@ impl HandlerCounters {
     #[inline]
     pub(crate) fn take<E: Event>(
         &self,
-        frame: &Frame<'_>,
+        (frame, origin): (&Frame<'_>, &Origin),
         take: impl FnOnce(&Archived<E>) -> Verdict,
     ) -> Verdict {
         match frame.header.encoding {
@@ -85,7 +93,7 @@ impl HandlerCounters {
             Encoding::Json => return Verdict::Unconverted,
             Encoding::Raw => return self.count(Verdict::WrongEncoding),
         }
-        if let Err(verdict) = self.admit::<E>(frame) {
+        if let Err(verdict) = self.admit::<E>(frame, origin) {
             return verdict;
         }
         let Ok(event) = access::<E>(frame.payload()) else {
@@ -170,7 +178,7 @@ where
     #[inline]
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
         let handler = &mut self.handler;
-        self.counters.take::<E>(frame, |event| {
+        self.counters.take::<E>((frame, origin), |event| {
             let _traced = trace::enter_event(frame.trace());
             handler(event, &Envelope::new(frame, origin))
         })

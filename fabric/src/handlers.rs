@@ -146,7 +146,9 @@ impl<T: Handlers> Methods<'_, T> {
         let counters = self.counters::<E>();
         let panics = Panics::new::<E>(&counters, &self.shared.reports);
         let call = Box::new(move |object: &mut T, frame: &Frame<'_>, origin: &Origin| {
-            counters.take::<E>(frame, |event| method(object, event, &Envelope::new(frame, origin)))
+            counters.take::<E>((frame, origin), |event| {
+                method(object, event, &Envelope::new(frame, origin))
+            })
         });
         self.methods.push(Method { event_type: E::TYPE_ID, call, panics });
         Ok(())

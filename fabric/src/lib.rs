@@ -114,6 +114,7 @@ mod subscription;
 mod target;
 pub mod trace;
 mod trust;
+mod validation;
 mod wait;
 mod writer;
 
@@ -148,6 +149,10 @@ pub use stream::{EventStream, Streamed};
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use subscription::Subscription;
 pub use target::{Target, TargetError};
+pub use validation::{
+    PayloadSchema, Reason, SCHEMAS_MAX, SchemaFault, SchemasExhausted, SignerKeys, Validation,
+    ValidationResult,
+};
 pub use wait::{Expected, WaitError};
 pub use wireloom_control::membership::{
     Change, Counts as ClusterCounts, Identity, Interest, Member, MemberState, Record, RecordError,

@@ -3,6 +3,7 @@
 use wireloom_wire::Encoding;
 
 use crate::target::TargetError;
+use crate::validation::SchemaFault;
 
 /// The event is in this node's hands: it will be sent or dispatched, and from here on every way it
 /// can end is counted in the [`Ledger`](crate::Ledger).
@@ -71,6 +72,15 @@ pub enum Refused {
         /// What is wrong, with line and column.
         reason: String,
     },
+    /// The JSON is not as the schema of its type says ([`Node::json_schema`](crate::Node)).
+    #[error(transparent)]
+    Schema(Box<SchemaFault>),
+    /// Events of this type are signed, and this node cannot sign them.
+    #[error(
+        "events of this type are signed, and this node has no certificate to sign with: give its \
+         builder credentials"
+    )]
+    Unsigned,
     /// The node is closing or closed.
     #[error("the node is closed")]
     Closed,
@@ -86,6 +96,8 @@ impl Refused {
             Self::TooLarge { .. } => "too_large",
             Self::TooComplex => "too_complex",
             Self::Malformed { .. } => "malformed",
+            Self::Schema(_) => "schema_validation_failed",
+            Self::Unsigned => "unsigned",
             Self::Closed => "closed",
         }
     }

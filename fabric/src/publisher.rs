@@ -17,6 +17,7 @@ use crate::router::{asked_of, way_of};
 use crate::select::{Carrier, Size, decide};
 use crate::shared::Shared;
 use crate::target::Target;
+use crate::validation::{Signing, put};
 use crate::writer::{Plain, RingWriter, Visible, Way, head, typed_header};
 
 /// Publishes events of one type to one target, encoded straight into the ring the sender sends
@@ -41,6 +42,8 @@ pub struct Publisher<E> {
     way: Way,
     wanting: Option<Box<Wanting>>,
     scratch: Scratch,
+    /// Where events of a signed type are made and signed.
+    signing: Option<Box<Signing>>,
     sequence: u64,
     trace: Option<TraceContext>,
     plain: PlainFrame,
@@ -133,6 +136,7 @@ impl<E: Event> Publisher<E> {
             way,
             wanting,
             scratch: Scratch::default(),
+            signing: E::SIGNED.then(Box::default),
             sequence: 0,
             trace: None,
             plain: PlainFrame::new(typed_header::<E>(0, 0)),
@@ -203,7 +207,8 @@ impl<E: Event> Publisher<E> {
         let scratch = &mut self.scratch;
         let payload = |into: &mut [u8]| encode(event, into, scratch);
         // Without large events before it: an outcome that may name a place goes through memory.
-        if self.trace.is_none()
+        if !E::SIGNED
+            && self.trace.is_none()
             && E::DEADLINE.is_none()
             && self.larges == 0
             && self.writer.write_plain(&self.way, plain, visible, payload)
@@ -235,8 +240,22 @@ impl<E: Event> Publisher<E> {
     ) -> Result<Accepted, Refused> {
         let sequence = self.sequence;
         let head = head(typed_header::<E>(sequence, at_ns), self.trace, deadline_ns::<E>(at_ns));
+        let is_local = self.wanting.is_none() && matches!(self.way, Way::Local(_));
+        let signing = self.signing.as_deref_mut().filter(|_| !is_local);
+        let signed = match signing {
+            None => None,
+            Some(signing) => {
+                let (shared, most) = (&self.shared, self.shared.reliable.stream_bytes_max);
+                let signed = signing.alone((&head, event), (&mut self.scratch, most), shared);
+                Some(signed.inspect_err(|_| self.writer.count_refusal())?)
+            }
+        };
+        let head = signed.map_or(head, |(proof, _)| head.with_proof(proof));
         let scratch = &mut self.scratch;
-        let mut payload = |into: &mut [u8]| encode_growing(event, into, scratch);
+        let mut payload = |into: &mut [u8]| match signed {
+            None => encode_growing(event, into, scratch),
+            Some((_, payload)) => put(payload, into),
+        };
         match &mut self.wanting {
             None => self.writer.write(self.way, &head, visible, payload)?,
             Some(wanting) => {

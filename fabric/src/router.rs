@@ -1,6 +1,7 @@
 //! The router: any event type, any target, one call.
 
 mod outbound;
+mod signed;
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::select::{Asked, Size};
 use crate::shared::{Link, Shared};
 use crate::target::Target;
 use crate::trace;
+use crate::validation::Signing;
 use crate::writer::{Plain, Visible, Way, head, typed_header};
 use outbound::Rings;
 
@@ -47,6 +49,8 @@ pub struct Router {
     deadline_ns: Option<u64>,
     /// Memory in which an event is measured whose way depends on its size.
     measured: Vec<u8>,
+    /// Where events of signed types are made and signed.
+    signing: Signing,
 }
 
 impl Router {
@@ -68,6 +72,7 @@ impl Router {
             trace: None,
             deadline_ns: None,
             measured: Vec::new(),
+            signing: Signing::default(),
         }
     }
 
@@ -143,6 +148,9 @@ impl Router {
         way: Way,
         at: (u64, Visible),
     ) -> Result<Accepted, Refused> {
+        if E::SIGNED && !matches!(way, Way::Local(_)) {
+            return self.route_signed(event, way, at);
+        }
         if self.route_plain(event, &way, at) {
             return Ok(Accepted::new(self.sequence - 1));
         }
@@ -284,6 +292,8 @@ impl Router {
     /// their worker's attention together: one look at the target, one reading of the clock, one
     /// wake-up. Ends at the first refusal; what was accepted before it stays accepted.
     ///
+    /// Events of a [signed type](Event::SIGNED) are signed 64 at a time.
+    ///
     /// A target that takes turns takes one for the whole batch. Where the way depends on the size
     /// ([`RuleSet`](crate::RuleSet)), each event is routed by itself.
     pub fn route_batch<'a, E: Event>(
@@ -310,6 +320,13 @@ impl Router {
         };
         let by_tcp = ways.each().any(|way| matches!(way, Way::Reliable(_)));
         let unix_ns = self.shared.unix_ns();
+        if E::SIGNED
+            && !by_size
+            && let Some(way) = ways.one()
+            && !matches!(way, Way::Local(_))
+        {
+            return self.route_signed_batch(events.into_iter(), (way, target), unix_ns);
+        }
         let (short, mut is_last) = (ways.one().filter(|_| !by_size), false);
         for event in events {
             if let Some(way) = &short
@@ -354,7 +371,8 @@ impl Router {
     ///
     /// # Errors
     /// [`Refused::Malformed`] when `json` is not JSON (with line and column) or `event_type` is not
-    /// a type name; otherwise as [`Router::route`].
+    /// a type name; [`Refused::Schema`] when it is not as [the schema of its
+    /// type](crate::Node::json_schema) says; otherwise as [`Router::route`].
     pub fn route_json(
         &mut self,
         event_type: &str,
@@ -369,11 +387,13 @@ impl Router {
             )));
         }
         json::check(json).map_err(malformed)?;
+        let id = event_type_id(event_type);
+        let checked = self.shared.validation.schemas.check(id, json);
+        checked.map_err(|fault| Refused::Schema(Box::new(fault)))?;
         if target.is_fixed() {
             let way = self.known.way(&self.shared, target)?;
             return self.route_json_by((event_type, priority), json, way);
         }
-        let id = event_type_id(event_type);
         let asked = Asked { event_type, id, priority, multicast: None, target };
         let plan = self.plans.find(&self.shared, &asked);
         self.by_plan(&asked, (plan, Some(json.len() as u64)), &mut |router, way| {
@@ -510,6 +530,7 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
             session: SessionId(0),
             lane: 0,
             received_unix_ns: 0,
+            verified: true,
         })),
         Target::Reliable(address) => Ok(Way::Reliable(shared.peer_at(*address)?)),
         Target::Unresolved(error) => Err(NoRoute::from(error.clone()).into()),

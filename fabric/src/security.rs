@@ -67,6 +67,7 @@ impl Security {
             None => None,
         };
         setup.credentials.clone_from(&credentials);
+        setup.checks.signer.clone_from(&credentials);
         let policy = match policy {
             Some(Given::At(path)) => Some(Policy::load(&path).map_err(NodeError::Policy)?),
             Some(Given::Value(policy)) => Some(policy),

@@ -44,6 +44,7 @@ use crate::reports::Reports;
 use crate::request::exchange::Exchange;
 use crate::rings::{RingBook, given_up};
 use crate::rules::{RuleBook, RuleSet};
+use crate::validation::Validations;
 use crate::writer::{Handed, RingWriter};
 
 /// What publishers count for themselves.
@@ -105,6 +106,7 @@ pub(crate) struct Shared {
     pub(crate) rules: RuleBook,
     pub(crate) access: AccessBook,
     pub(crate) audit: AuditBook,
+    pub(crate) validation: Validations,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
@@ -145,6 +147,7 @@ impl Shared {
             rules: RuleBook::new(rules),
             access: AccessBook::default(),
             audit: AuditBook::default(),
+            validation: Validations::default(),
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),
@@ -233,6 +236,8 @@ impl Shared {
             sums.push((&BATCHES_FULL, batches));
         }
         sums.extend(given_up(&books.rings));
+        sums.extend(books.schemas.refusals());
+        sums.extend(self.validation.counters());
         sums
     }
 

@@ -246,7 +246,7 @@ impl<E: Event> TypedRing<E> {
 impl<E: Event> Front for TypedRing<E> {
     fn on_event(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
         match frame.header.encoding {
-            Encoding::Rkyv => match self.counters.admit::<E>(frame) {
+            Encoding::Rkyv => match self.counters.admit::<E>(frame, origin) {
                 Ok(()) => self.put(frame, origin),
                 Err(verdict) => verdict,
             },
@@ -410,16 +410,24 @@ impl AnySubscriber {
         Ok(Self { inlet: Inlet::new(shared, &[], Intake::default(), front)? })
     }
 
-    /// Takes up to `limit` events (and notices); returns how many there were. Never waits.
+    /// Takes up to `limit` events (and notices); returns how many there were. Never waits. JSON
+    /// that is not as [the schema of its type](crate::Node::json_schema) says is passed over here,
+    /// and counted.
     pub fn poll(&mut self, limit: usize, mut take: impl FnMut(PolledAny<'_>)) -> usize {
+        let validations = Arc::clone(&self.inlet.shared.validation);
         self.inlet.poll(limit, |inbound| match inbound {
             Inbound::Lost(lost) => take(PolledAny::Lost(lost)),
             Inbound::Shed(shed) => take(PolledAny::Shed(shed)),
             Inbound::Disconnected => take(PolledAny::Disconnected),
-            Inbound::Event(frame, origin) => take(PolledAny::Event(AnyEvent {
-                frame: &frame,
-                envelope: Envelope::new(&frame, &origin),
-            })),
+            Inbound::Event(frame, origin) => {
+                let of = (frame.header.event_type, frame.name());
+                let is_json = frame.header.encoding == Encoding::Json;
+                if is_json && validations.check_json(of, frame.payload()).is_err() {
+                    return;
+                }
+                let envelope = Envelope::new(&frame, &origin);
+                take(PolledAny::Event(AnyEvent { frame: &frame, envelope }));
+            }
         })
     }
 

@@ -17,6 +17,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::certificate::{FILE_BYTES_MAX, Held, PeerIdentity, held};
 use crate::error::{IdentityError, Refusal};
 use crate::files::{self, Stamp};
+use crate::key::Key;
 use crate::pem;
 use crate::revocations::{LIST_BYTES_MAX, LISTS_MAX, RevocationList};
 use crate::tls::{ALPN, End, Live, Trust, configs};
@@ -86,6 +87,7 @@ struct Own {
     chain: Vec<Held>,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
+    key: Key,
 }
 
 #[derive(Default)]
@@ -340,6 +342,11 @@ impl Credentials {
         Ok(Swapped { certificate, revocations, epoch: self.advance(), not_saved: None })
     }
 
+    /// What the node's key makes of something.
+    pub(crate) fn with_key<T>(&self, make: impl FnOnce(&Key) -> T) -> T {
+        make(&self.own().key)
+    }
+
     fn own(&self) -> Arc<Own> {
         Arc::clone(&self.shared.own.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -366,7 +373,9 @@ impl Own {
     ) -> Result<Self, IdentityError> {
         let certified = certified(&chain[0], key)?;
         let (client, server) = configs(live, clock, certified)?;
-        Ok(Self { identity, chain, client, server })
+        // It has just been read as one.
+        let key = Key::from_pem(key).map_err(|_| IdentityError::Cryptography("a key"))?;
+        Ok(Self { identity, chain, client, server, key })
     }
 }
 

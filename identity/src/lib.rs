@@ -11,6 +11,7 @@
 //! | be a node: settings of TLS, who the peer is | [`Credentials`], [`PeerIdentity`] |
 //! | read a certificate, for a person | [`Certificate`] |
 //! | know which certificates are taken back | [`RevocationList`] |
+//! | sign events, and know who signed them | [`Tree`], [`Credentials::sign_root`], [`PublicKey`] |
 //! | name why a handshake was refused | [`Refusal`] |
 //!
 //! `docs/security.md` says how they are used, and what a stolen file means.
@@ -28,7 +29,9 @@ mod name;
 mod pem;
 mod revocations;
 mod serial;
+mod signing;
 mod tls;
+mod tree;
 
 pub use authority::{Authority, IssueRequest, Issued, IssuedFiles, OutDir, Revoked};
 pub use certificate::{CERTIFICATE_BYTES_MAX, Certificate, PeerIdentity};
@@ -36,4 +39,6 @@ pub use credentials::{CredentialPaths, Credentials, Swapped};
 pub use error::{IdentityError, Refusal};
 pub use revocations::{LIST_BYTES_MAX, RevocationList, SERIALS_MAX};
 pub use serial::{NoSerial, Serial};
+pub use signing::{PublicKey, Signature};
 pub use tls::{ALPN, CLOCK_TOLERANCE_S, server_name};
+pub use tree::{Hash, Tree, leaf_hash, root_of_path};

@@ -13,7 +13,7 @@ use std::{env, fs};
 /// Printed when an edge is missing from the table.
 const DRAWING: &str = "
         cli      bench      tests        use any of ours; nothing uses bench or tests
-         └─────────┼──────────┘
+         ├─ schema ┼──────────┘              JSON Schemas, for who checks JSON
       identity ─ fabric ──── derive      certificates │ typed events, router, node
                    │
                 control                  policy: one thread
@@ -44,6 +44,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "wireloom-wire",
         ],
     ),
+    ("wireloom-schema", &["wireloom"]),
     ("wireloom-cli", ANY),
     ("wireloom-bench", ANY),
     ("wireloom-tests", ANY),
@@ -57,6 +58,7 @@ const ANY: &[&str] = &[
     "wireloom-derive",
     "wireloom-identity",
     "wireloom-ring",
+    "wireloom-schema",
     "wireloom-seal",
     "wireloom-wire",
 ];
@@ -69,6 +71,7 @@ const TEST_EDGES: &[(&str, &str)] = &[("wireloom-derive", "wireloom")];
 const OUTSIDE: &[(&str, &[&str])] = &[
     ("wireloom-wire", &["thiserror", "twox-hash", "xxhash-rust"]),
     ("wireloom-ring", &["crossbeam-utils", "libc", "loom", "thiserror"]),
+    ("wireloom-schema", &["jsonschema", "serde_json", "thiserror"]),
     ("wireloom-seal", &["aws-lc-rs", "thiserror", "zeroize"]),
     ("wireloom-identity", &["aws-lc-rs", "rcgen", "rustls", "thiserror", "x509-parser", "zeroize"]),
     // Readiness of TCP sockets, and the options a listener needs before it is bound; SWIM with the

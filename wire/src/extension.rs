@@ -6,6 +6,7 @@
 //! ```text
 //! TRACE    ├─ trace id, 16 B ───────────────┼─ span id, 8 B ─┼─ sampled ─┼─ 7 × 0 ─┤   32 B
 //! DEADLINE ├─ u64, ns since the Unix epoch ─┼─ 8 × 0 ────────┤                         16 B
+//! SIGNED: see `proof.rs`                                             80 to 272 B
 //! NAMED    ├─ u8 n ─┼─ n bytes of UTF-8 ────┼─ zeros to 16 ──┤              16 to 256 B
 //! CORRELATION: see `correlation.rs`                                            32 B
 //! ```
@@ -15,6 +16,7 @@ use crate::bytes::{all_zero, u64_at};
 use crate::correlation::{CORRELATION_BYTES, Correlation};
 use crate::flags::FrameFlags;
 use crate::frame::FRAME_HEADER_BYTES;
+use crate::proof::Proof;
 use crate::reason::FrameError;
 
 pub(crate) const TRACE_BYTES: usize = 32;
@@ -65,9 +67,9 @@ pub(crate) const fn name_extension_bytes(name_bytes: usize) -> usize {
     align_up(1 + name_bytes)
 }
 
-/// Where the name extension begins in a frame with these flags.
+/// Where the proof begins in a frame with these flags, or would begin.
 #[inline]
-const fn name_offset(flags: FrameFlags) -> usize {
+const fn proof_offset(flags: FrameFlags) -> usize {
     let mut offset = FRAME_HEADER_BYTES;
     if flags.contains(FrameFlags::TRACE) {
         offset += TRACE_BYTES;
@@ -76,6 +78,16 @@ const fn name_offset(flags: FrameFlags) -> usize {
         offset += DEADLINE_BYTES;
     }
     offset
+}
+
+/// Where the name begins in a frame that is checked so far, or would begin.
+#[inline]
+fn name_offset(frame: &[u8], flags: FrameFlags) -> Option<usize> {
+    let offset = proof_offset(flags);
+    if !flags.contains(FrameFlags::SIGNED) {
+        return Some(offset);
+    }
+    Some(offset + Proof::bytes_of(frame.get(offset..)?)?)
 }
 
 /// Checks every extension of a frame and gives the offset of its payload. `frame` is the whole
@@ -92,7 +104,11 @@ pub(crate) fn check(frame: &[u8], flags: FrameFlags) -> Result<usize, FrameError
     {
         return Err(FrameError::Extension);
     }
-    let mut offset = name_offset(flags);
+    let mut offset = proof_offset(flags);
+    if flags.contains(FrameFlags::SIGNED) {
+        let bytes = frame.get(offset..).ok_or(FrameError::Length)?;
+        offset += Proof::decode(bytes).ok_or(FrameError::Extension)?.bytes();
+    }
     if flags.contains(FrameFlags::NAMED) {
         let name_bytes = usize::from(*frame.get(offset).ok_or(FrameError::Length)?);
         let end = offset + name_extension_bytes(name_bytes);
@@ -116,7 +132,7 @@ pub(crate) fn correlation(frame: &[u8], flags: FrameFlags) -> Option<Correlation
     if !flags.contains(FrameFlags::CORRELATION) {
         return None;
     }
-    let mut offset = name_offset(flags);
+    let mut offset = name_offset(frame, flags)?;
     if flags.contains(FrameFlags::NAMED) {
         offset += name_extension_bytes(usize::from(*frame.get(offset)?));
     }
@@ -142,7 +158,7 @@ fn deadline_bytes(
     if !flags.contains(FrameFlags::DEADLINE) {
         return Ok(None);
     }
-    let offset = name_offset(flags) - DEADLINE_BYTES;
+    let offset = proof_offset(flags) - DEADLINE_BYTES;
     let bytes = frame.get(offset..).and_then(|rest| rest.first_chunk());
     bytes.map(Some).ok_or(FrameError::Length)
 }
@@ -164,6 +180,18 @@ pub(crate) fn name(frame: &[u8], flags: FrameFlags) -> Option<&str> {
     if !flags.contains(FrameFlags::NAMED) {
         return None;
     }
-    let (length, rest) = frame.get(name_offset(flags)..)?.split_first()?;
+    let (length, rest) = frame.get(name_offset(frame, flags)?..)?.split_first()?;
     core::str::from_utf8(rest.get(..usize::from(*length))?).ok()
+}
+
+/// The proof of a checked frame.
+pub(crate) fn proof(frame: &[u8], flags: FrameFlags) -> Option<Proof> {
+    let signed = flags.contains(FrameFlags::SIGNED);
+    signed.then(|| Proof::decode(frame.get(proof_offset(flags)..)?)).flatten()
+}
+
+/// What the proof of a checked frame is about: all of it but its length and the proof.
+pub(crate) fn proven(frame: &[u8], flags: FrameFlags) -> Option<[&[u8]; 2]> {
+    let front = frame.get(size_of::<u32>()..proof_offset(flags))?;
+    Some([front, frame.get(name_offset(frame, flags)?..)?])
 }

@@ -63,7 +63,7 @@ impl FrameFlags {
     pub const TRACE: Self = Self(1);
     /// A deadline follows: 16 bytes.
     pub const DEADLINE: Self = Self(2);
-    /// Reserved: a signature of the event. Refused in version 1.
+    /// A proof of who published the event follows: 80 to 272 bytes, [`Proof`](crate::Proof).
     pub const SIGNED: Self = Self(4);
     /// The payload is a piece of a larger event: [`Piece`](crate::Piece), on links over TCP alone.
     /// Refused in a datagram.
@@ -78,12 +78,12 @@ impl FrameFlags {
     pub const KEYED: Self = Self(128);
 
     /// The flags that a version-1 receiver takes.
-    pub const SUPPORTED: Self =
-        Self(Self::TRACE.0 | Self::DEADLINE.0 | Self::NAMED.0 | Self::CORRELATION.0);
+    pub const SUPPORTED: Self = Self(
+        Self::TRACE.0 | Self::DEADLINE.0 | Self::SIGNED.0 | Self::NAMED.0 | Self::CORRELATION.0,
+    );
 
     /// The flags that have a meaning, and no room for it yet in version 1, or not in a datagram.
-    pub const RESERVED: Self =
-        Self(Self::SIGNED.0 | Self::FRAGMENT.0 | Self::COMPRESSED.0 | Self::KEYED.0);
+    pub const RESERVED: Self = Self(Self::FRAGMENT.0 | Self::COMPRESSED.0 | Self::KEYED.0);
 
     /// Every flag with its name, from the lowest bit.
     pub const NAMES: [(Self, &'static str); 8] = [

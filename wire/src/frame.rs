@@ -18,6 +18,7 @@ use crate::extension::{self, DEADLINE_BYTES, TRACE_BYTES, TraceContext, name_ext
 use crate::flags::FrameFlags;
 use crate::ids::{EventTypeId, Fingerprint};
 use crate::priority::{Encoding, Priority};
+use crate::proof::Proof;
 use crate::reason::FrameError;
 use crate::{ALIGNMENT, align_up};
 
@@ -108,7 +109,7 @@ impl FrameHeader {
     }
 
     /// Bytes of the extensions that `flags` announce, `name` being the one of `NAMED`: what lies
-    /// between header and payload. Reserved flags add nothing.
+    /// between header and payload. Reserved flags add nothing, and [`Proof::bytes`] is apart.
     #[inline]
     #[must_use]
     pub const fn extensions_bytes(flags: FrameFlags, name: &str) -> usize {
@@ -190,6 +191,22 @@ impl<'a> Frame<'a> {
     #[must_use]
     pub fn name(&self) -> Option<&'a str> {
         extension::name(self.bytes, self.header.flags)
+    }
+
+    /// Who published the event, as far as it proves that itself.
+    #[inline]
+    #[must_use]
+    pub fn proof(&self) -> Option<Proof> {
+        extension::proof(self.bytes, self.header.flags)
+    }
+
+    /// What a proof of the event is about, in two pieces: every byte of the frame but its length
+    /// (the pieces have it) and the proof itself. Type, schema, flags, sequence, time and the
+    /// extensions are in it, and where each piece ends follows from its flags.
+    #[must_use]
+    pub fn proven(&self) -> [&'a [u8]; 2] {
+        // The offsets were checked when the frame was made.
+        extension::proven(self.bytes, self.header.flags).unwrap_or_default()
     }
 
     /// What ties the event to a request or a reply, if it is one.

@@ -10,6 +10,7 @@ use crate::correlation::{CORRELATION_BYTES, Correlation};
 use crate::extension::{NAME_BYTES_MAX, TraceContext};
 use crate::flags::FrameFlags;
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader, SEQUENCE_OFFSET};
+use crate::proof::Proof;
 
 /// A frame to be written: its header and what goes between header and payload.
 ///
@@ -46,6 +47,7 @@ pub struct FrameEncoder<'a> {
     trace: TraceContext,
     deadline_ns: u64,
     name: &'a str,
+    proof: Option<&'a Proof>,
     correlation: Option<&'a Correlation>,
 }
 
@@ -124,6 +126,7 @@ impl<'a> FrameEncoder<'a> {
             trace: TraceContext { trace_id: [0; 16], span_id: [0; 8], sampled: false },
             deadline_ns: 0,
             name: "",
+            proof: None,
             correlation: None,
         }
     }
@@ -167,6 +170,15 @@ impl<'a> FrameEncoder<'a> {
         Ok(self)
     }
 
+    /// Adds the proof of who publishes the event.
+    #[inline]
+    #[must_use]
+    pub const fn with_proof(mut self, proof: &'a Proof) -> Self {
+        self.proof = Some(proof);
+        self.header.flags = self.header.flags.with(FrameFlags::SIGNED);
+        self
+    }
+
     /// Adds what ties the event to a request or a reply.
     #[inline]
     #[must_use]
@@ -179,8 +191,9 @@ impl<'a> FrameEncoder<'a> {
     /// Where the payload begins: a multiple of 16, at least 32.
     #[inline]
     #[must_use]
-    pub const fn payload_offset(&self) -> usize {
-        FRAME_HEADER_BYTES + FrameHeader::extensions_bytes(self.header.flags, self.name)
+    pub fn payload_offset(&self) -> usize {
+        let proof = self.proof.map_or(0, Proof::bytes);
+        FRAME_HEADER_BYTES + FrameHeader::extensions_bytes(self.header.flags, self.name) + proof
     }
 
     /// Writes header and extensions to the front of `into` and gives the payload's offset. The
@@ -196,7 +209,7 @@ impl<'a> FrameEncoder<'a> {
         let Some(front) = into.get_mut(..offset) else {
             return Err(EncodeError::Room { needed: offset, given });
         };
-        // At most 32 + 32 + 16 + 256 + 32 bytes.
+        // At most 32 + 32 + 16 + 272 + 256 + 32 bytes.
         let length = u32::try_from(offset).unwrap_or(u32::MAX);
         let (head, extensions) = front.split_at_mut(FRAME_HEADER_BYTES);
         head.copy_from_slice(&FrameHeader { length, ..self.header }.encode());
@@ -219,6 +232,9 @@ impl<'a> FrameEncoder<'a> {
         let trace = self.trace.encode();
         put(FrameFlags::TRACE, &trace, trace.len());
         put(FrameFlags::DEADLINE, &self.deadline_ns.to_le_bytes(), 16);
+        if let Some(proof) = self.proof {
+            put(FrameFlags::SIGNED, &proof.encode()[..proof.bytes()], proof.bytes());
+        }
         let name_bytes = self.name.len();
         let mut name = [0; 1 + NAME_BYTES_MAX];
         name[0] = u8::try_from(name_bytes).unwrap_or(u8::MAX);

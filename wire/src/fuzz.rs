@@ -140,6 +140,12 @@ fn encodes_the_same(frame: &Frame<'_>) {
     if let Some(name) = frame.name() {
         encoder = encoder.with_name(name).expect("a name that was decoded can be encoded");
     }
+    let proof = frame.proof();
+    if let Some(proof) = &proof {
+        encoder = encoder.with_proof(proof);
+    }
+    let proven: usize = frame.proven().iter().map(|piece| piece.len()).sum();
+    assert_eq!(4 + proven + proof.map_or(0, |proof| proof.bytes()), frame.bytes().len());
     let correlation = frame.correlation();
     if let Some(correlation) = &correlation {
         encoder = encoder.with_correlation(correlation);

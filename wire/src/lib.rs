@@ -45,6 +45,7 @@ mod pack;
 mod packet;
 mod piece;
 mod priority;
+mod proof;
 mod reason;
 mod receive_window;
 mod sealed;
@@ -73,6 +74,7 @@ pub use packet::{
 };
 pub use piece::{PIECE_HEAD_BYTES, Piece};
 pub use priority::{Encoding, LANES, Lane, Priority, UnknownName};
+pub use proof::{AUDIT_STEPS_MAX, HASH_BYTES, Proof, SIGNATURE_BYTES, SIGNED_EVENTS_MAX};
 pub use reason::{FrameError, PacketError};
 pub use receive_window::{Admission, Gap, ReceiveWindow, WINDOW_PACKETS};
 pub use sealed::{KeySetId, Seal, SealedPacket, TAG_BYTES, decode_sealed, is_sealed};

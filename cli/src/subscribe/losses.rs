@@ -38,6 +38,7 @@ mod tests {
             session: SessionId(session),
             lane: 2,
             received_unix_ns: u64::from(session),
+            verified: false,
         };
         Lost { origin, from, to }
     }

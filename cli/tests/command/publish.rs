@@ -138,6 +138,32 @@ fn a_bad_line_is_told_with_its_place_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_line_that_is_not_as_its_schema_says_is_told_with_its_place_in_the_value() {
+    let subscriber =
+        Subscriber::start(&["--count", "1", "--timeout", "30s", "--format", "payload"]);
+    let schema = br#"{"properties":{"celsius":{"type":"number"}}}"#;
+    let schema = Scratch::new("reading.schema.json", schema);
+    let words = ["pub", "--to", &subscriber.target(), "--type", "reading"];
+    let lines = b"{\"celsius\":\"warm\"}\n{\"celsius\":20}\n";
+    let published = run_with(&[&words[..], &["--schema", schema.path()]].concat(), lines);
+    let told = text(&published.stderr);
+    assert_eq!(published.status.code(), Some(1), "{told}");
+    let begin = "stdin:1:1: Schema validation failed at /celsius: ";
+    assert!(told.starts_with(begin), "{told}");
+    let refused = json!({"schema_validation_failed": 1});
+    assert_eq!(account(&told), json!({"accepted": 1, "refused": refused}));
+    assert_eq!(text(&subscriber.end().stdout), "{\"celsius\":20}\n");
+    let long = " ".repeat(70_000);
+    for wrong in [&br#"{"$ref":"https://example.com"}"#[..], long.as_bytes(), b"{"] {
+        let schema = Scratch::new("wrong.schema.json", wrong);
+        let published = run_with(&[&words[..], &["--schema", schema.path()]].concat(), lines);
+        let told = text(&published.stderr);
+        assert_eq!(published.status.code(), Some(2), "{told}");
+        assert!(told.starts_with("error: cannot use the schema"), "{told}");
+    }
+}
+
+#[test]
 fn a_line_too_long_to_keep_is_refused_and_the_next_one_goes_on() {
     let subscriber =
         Subscriber::start(&["--count", "2", "--timeout", "30s", "--format", "payload"]);

@@ -297,7 +297,8 @@ impl Reassembly {
         }
         self.open.remove(&place);
         let (source, session, lane) = stream.key;
-        let origin = Origin { source, session, lane, received_unix_ns: moment.unix_ns };
+        let origin =
+            Origin { source, session, lane, received_unix_ns: moment.unix_ns, verified: false };
         let back = (self.back.clone(), self.outlet.wake.clone());
         self.ready.push_back(LargeEvent::new(open.memory, origin, place, back));
         self.hand_over();

@@ -39,7 +39,13 @@ fn deliver(dispatch: &mut Dispatch, event_type: u32) -> Counter {
     };
     let mut bytes = [0; 48];
     FrameEncoder::new(header).write(b"x", &mut bytes).expect("fits");
-    let origin = Origin { source: NodeId(1), session: SessionId(1), lane: 2, received_unix_ns: 0 };
+    let origin = Origin {
+        source: NodeId(1),
+        session: SessionId(1),
+        lane: 2,
+        received_unix_ns: 0,
+        verified: false,
+    };
     let outcome = dispatch.deliver(&Frame::parse(&bytes).expect("a frame"), &origin);
     dispatch.end_cycle(1);
     outcome
@@ -161,7 +167,13 @@ fn frames(types: &[u32]) -> Vec<u8> {
 fn deliver_all(dispatch: &mut Dispatch, types: &[u32], counters: &Counters) -> Vec<u16> {
     let (bytes, mut runs) = (frames(types), Vec::new());
     let mut rest = Frames::new(&bytes);
-    let origin = Origin { source: NodeId(1), session: SessionId(1), lane: 2, received_unix_ns: 0 };
+    let origin = Origin {
+        source: NodeId(1),
+        session: SessionId(1),
+        lane: 2,
+        received_unix_ns: 0,
+        verified: false,
+    };
     while rest.next_type().is_some() {
         runs.push(dispatch.deliver_run(&mut rest, &origin, counters));
     }

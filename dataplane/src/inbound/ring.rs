@@ -21,8 +21,13 @@ use crate::dispatch::{Lost, Origin, Pumped, Subscriber, Verdict};
 use crate::wake::Wake;
 
 /// Of a notice that is of no stream.
-const NOWHERE: Origin =
-    Origin { source: NodeId(0), session: SessionId(0), lane: 0, received_unix_ns: 0 };
+const NOWHERE: Origin = Origin {
+    source: NodeId(0),
+    session: SessionId(0),
+    lane: 0,
+    received_unix_ns: 0,
+    verified: false,
+};
 
 const REASONS: usize = ShedReason::ALL.len();
 

@@ -10,6 +10,7 @@ use wireloom_identity::IdentityError;
 use crate::config::ConfigError;
 use crate::outcome::AccessError;
 use crate::target::TargetError;
+use crate::validation::SchemasExhausted;
 
 /// Why a node did not start.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,9 @@ pub enum NodeError {
     /// The thread that writes the audit log.
     #[error("no thread for the audit log: {0}")]
     Thread(#[source] io::Error),
+    /// More schemas than a node holds events against.
+    #[error(transparent)]
+    Schemas(#[from] SchemasExhausted),
     /// The control thread has ended at once.
     #[error("the control thread takes no tasks: it has ended")]
     Stalled,

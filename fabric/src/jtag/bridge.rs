@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::endpoint::{Endpoints, environment_of};
-use super::events::{Emitted, LegacyEvents};
+use super::events::{EmitError, Emitted, LegacyEvents};
 use super::message::{self, Context, Environment, Message, MessageType, REQUEST_TIMEOUT};
 use super::shape::{self, checked_name};
 use super::window::Window;
@@ -213,6 +213,12 @@ impl Bridge {
     }
 
     fn on_event(&mut self, from: ClientId, message: &Message, text: &Arc<str>) {
+        if let Some(event) = LegacyEvent::of_message(message)
+            && let Err(fault) = self.events.inner.check_schema(&event.name, &event.data)
+        {
+            let error = EmitError::Schema(fault);
+            return self.refuse(from, (error.reason(), &error), None);
+        }
         self.tell_all(Some(from), text);
         if let Err((name, words)) = self.relay(message, text) {
             self.refuse(from, (name, words), None);

@@ -26,6 +26,7 @@ use super::ways::Ways;
 use crate::node::Node;
 use crate::outcome::SubscribeError;
 use crate::target::Target;
+use crate::validation::SchemaFault;
 
 /// How long the legacy system waits for an event.
 pub const WAIT_TIMEOUT: Duration = Duration::from_millis(10_000);
@@ -56,6 +57,10 @@ pub enum EmitError {
     /// It may have no such name, or its data is beyond the bounds: nobody has seen it.
     #[error(transparent)]
     Event(#[from] MessageError),
+    /// Its data is not as the [schema](Node::json_schema) of its name, or of the typed event that
+    /// the name is, says: nobody has seen it.
+    #[error(transparent)]
+    Schema(#[from] SchemaFault),
     /// A target did not get it; others may have.
     #[error("{name:?} did not go to {target}: {reason}")]
     NotSent {
@@ -77,6 +82,7 @@ impl EmitError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Event(error) => error.name(),
+            Self::Schema(_) => "schema_validation_failed",
             Self::NotSent { reason, .. } => reason.name(),
             Self::Closed => "closed",
         }

@@ -77,7 +77,7 @@ impl Answering {
             return counters.count(Verdict::WrongSchema);
         }
         let mut seen = false;
-        let verdict = counters.take::<Q>(frame, |request| {
+        let verdict = counters.take::<Q>((frame, origin), |request| {
             seen = true;
             let envelope = Envelope::new(frame, origin);
             let answer = || handler(request, &envelope).map(Answer::into_reply);

@@ -6,3 +6,4 @@ mod handshake;
 mod hostile;
 mod live;
 mod sample;
+mod signing;

@@ -68,7 +68,8 @@ fn reserved_extensions_are_refused_and_named() {
         let reserved = FrameFlags::RESERVED.contains(flag);
         let expected = match (reserved, flag) {
             (true, _) => Some(FrameError::Unsupported),
-            // It is not there.
+            // It is not there: what stands in its place is none, or it is cut.
+            (_, FrameFlags::SIGNED) => Some(FrameError::Extension),
             (_, FrameFlags::CORRELATION) => Some(FrameError::Length),
             _ => None,
         };

@@ -237,6 +237,22 @@ fn the_request_is_written_as_drawn_and_read_back() {
     assert_eq!(frame.payload(), b"hello");
 }
 
+#[test]
+fn the_signed_event_is_written_as_drawn_and_read_back() {
+    let mut proof = Proof::new(2, 3).unwrap();
+    proof.signature = [0xa5; SIGNATURE_BYTES];
+    proof.path_mut().fill([0x5a; HASH_BYTES]);
+    let mut frame = vec![0xff; 32 + 112 + 16];
+    let encoder = FrameEncoder::new(PLAIN).with_proof(&proof);
+    assert_eq!(encoder.write(b"hello", &mut frame).unwrap(), frame.len());
+    assert_bytes("signed", &frame);
+
+    let bytes = golden("signed");
+    let frame = Frame::parse(&bytes).unwrap();
+    assert_eq!((frame.proof(), frame.payload()), (Some(proof), &b"hello"[..]));
+    assert_eq!(frame.proven(), [&bytes[4..32], b"hello"]);
+}
+
 /// The cells of the table row that begins with `first`, below the heading `section`.
 fn row<'a>(section: &str, first: &str) -> Vec<&'a str> {
     let (_, rest) = PAGE.split_once(&format!("## {section}\n")).expect("the section is there");
@@ -318,6 +334,7 @@ fn limits_stand_in_their_table() {
         ("PIECE_HEAD_BYTES", PIECE_HEAD_BYTES),
         ("NOTE_BYTES_MAX", NOTE_BYTES_MAX),
         ("NOTE_PACKET_BYTES_MAX", NOTE_PACKET_BYTES_MAX),
+        ("SIGNED_EVENTS_MAX", SIGNED_EVENTS_MAX),
         ("WINDOW_PACKETS", usize::try_from(WINDOW_PACKETS).unwrap()),
     ] {
         assert_eq!(row("Limits", &format!("`{name}`"))[1], value.to_string(), "{name}");

@@ -90,15 +90,29 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn proof()(
+        (leaf, leaves) in (1..=SIGNED_EVENTS_MAX).prop_flat_map(|leaves| (0..leaves, Just(leaves))),
+        signature in any::<[u8; 32]>(),
+        node in any::<[u8; HASH_BYTES]>(),
+    ) -> Proof {
+        let mut proof = Proof::new(leaf, leaves).unwrap();
+        proof.signature[32..].copy_from_slice(&signature);
+        proof.path_mut().fill(node);
+        proof
+    }
+}
+
+prop_compose! {
     fn event()(
         header in frame_header(),
         trace in proptest::option::of(trace_context()),
         deadline in proptest::option::of(any::<u64>()),
+        proof in proptest::option::of(proof()),
         name in proptest::option::of(name()),
         correlation in proptest::option::of(correlation()),
         payload in proptest::collection::vec(any::<u8>(), 0..200),
     ) -> Event {
-        Event { header, trace, deadline, name, correlation, payload }
+        Event { header, trace, deadline, proof, name, correlation, payload }
     }
 }
 
@@ -112,6 +126,7 @@ fn assert_is_event(frame: &Frame<'_>, event: &Event) {
     assert_eq!(frame.header, expected);
     assert_eq!(frame.trace(), event.trace);
     assert_eq!(frame.deadline(), event.deadline);
+    assert_eq!(frame.proof(), event.proof);
     assert_eq!(frame.name(), event.name.as_deref());
     assert_eq!(frame.correlation(), event.correlation);
     assert_eq!(frame.payload(), event.payload);

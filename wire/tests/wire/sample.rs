@@ -2,8 +2,8 @@
 
 use wireloom_wire::{
     Correlation, Encoding, EventTypeId, ExchangeKind, Fingerprint, FrameEncoder, FrameFlags,
-    FrameHeader, NodeId, PacketFlags, PacketHeader, Priority, ReplyWay, SessionId, TraceContext,
-    body_hash,
+    FrameHeader, NodeId, PacketFlags, PacketHeader, Priority, Proof, ReplyWay, SIGNED_EVENTS_MAX,
+    SessionId, TraceContext, body_hash,
 };
 
 /// splitmix64: the same numbers for the same seed, for ever.
@@ -39,6 +39,7 @@ pub(crate) struct Event {
     pub(crate) header: FrameHeader,
     pub(crate) trace: Option<TraceContext>,
     pub(crate) deadline: Option<u64>,
+    pub(crate) proof: Option<Proof>,
     pub(crate) name: Option<String>,
     pub(crate) correlation: Option<Correlation>,
     pub(crate) payload: Vec<u8>,
@@ -53,6 +54,9 @@ impl Event {
         if let Some(deadline) = self.deadline {
             encoder = encoder.with_deadline(deadline);
         }
+        if let Some(proof) = &self.proof {
+            encoder = encoder.with_proof(proof);
+        }
         if let Some(name) = &self.name {
             encoder = encoder.with_name(name).unwrap();
         }
@@ -64,7 +68,7 @@ impl Event {
 
     /// The frame with its padding.
     pub(crate) fn frame(&self) -> Vec<u8> {
-        let mut bytes = vec![0xff; 512 + self.payload.len()];
+        let mut bytes = vec![0xff; 800 + self.payload.len()];
         let taken = self.encoder().write(&self.payload, &mut bytes).unwrap();
         bytes.truncate(taken);
         bytes
@@ -75,9 +79,10 @@ impl Event {
         let none = FrameFlags::empty();
         let trace = if self.trace.is_some() { FrameFlags::TRACE } else { none };
         let deadline = if self.deadline.is_some() { FrameFlags::DEADLINE } else { none };
+        let proof = if self.proof.is_some() { FrameFlags::SIGNED } else { none };
         let name = if self.name.is_some() { FrameFlags::NAMED } else { none };
         let correlation = if self.correlation.is_some() { FrameFlags::CORRELATION } else { none };
-        trace | deadline | name | correlation
+        trace | deadline | proof | name | correlation
     }
 
     pub(crate) fn random(random: &mut Random) -> Self {
@@ -104,6 +109,7 @@ impl Event {
             },
             trace: random.chance(30).then_some(trace),
             deadline: random.chance(30).then(|| random.next()),
+            proof: random.chance(30).then(|| proof(random)),
             name: random.chance(30).then(|| names[random.below(names.len())].to_owned()),
             correlation: random.chance(30).then_some(correlation),
             payload: {
@@ -112,6 +118,17 @@ impl Event {
             },
         }
     }
+}
+
+/// A proof that proves nothing.
+fn proof(random: &mut Random) -> Proof {
+    let leaves = 1 + random.below(SIGNED_EVENTS_MAX);
+    let mut proof = Proof::new(random.below(leaves), leaves).unwrap();
+    proof.signature.fill(random.next().to_le_bytes()[0]);
+    for node in proof.path_mut() {
+        node.fill(random.next().to_le_bytes()[0]);
+    }
+    proof
 }
 
 /// A valid checksummed packet of up to 9 events, padded by up to 40 zeros.

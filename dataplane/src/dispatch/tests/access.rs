@@ -35,8 +35,13 @@ impl Guarded {
     fn give(&mut self, peer: u64, bytes: &[u8], count: usize) {
         let count = u16::try_from(count).expect("few");
         let mut frames = Frames::counted(bytes, count);
-        let origin =
-            Origin { source: NodeId(peer), session: SessionId(1), lane: 2, received_unix_ns: 0 };
+        let origin = Origin {
+            source: NodeId(peer),
+            session: SessionId(1),
+            lane: 2,
+            received_unix_ns: 0,
+            verified: false,
+        };
         let mut read = 0;
         while let more @ 1.. = self.dispatch.deliver_run(&mut frames, &origin, &self.counters) {
             read += more;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use serde_json::Value;
-use wireloom_wire::Priority;
+use wireloom_wire::{Priority, event_type_id};
 
 use super::{EmitError, Emitted, LegacyEventsBuilder, LegacyFault, OnFault, StartError};
 use crate::event::Event as _;
@@ -30,6 +30,7 @@ use crate::node::Node;
 use crate::shared::Shared;
 use crate::subscriber::{AnyEvent, AnySubscriber};
 use crate::target::Target;
+use crate::validation::{SchemaFault, Validations};
 
 /// What arrives or is emitted here, for whoever passes it on to others.
 pub(in crate::jtag) enum Arrival<'a> {
@@ -62,6 +63,7 @@ pub(in crate::jtag) struct Inner {
     emitter: u64,
     number: AtomicU64,
     is_closed: AtomicBool,
+    validations: Validations,
 }
 
 impl std::fmt::Debug for Inner {
@@ -132,6 +134,7 @@ impl Inner {
             emitter: random(),
             number: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
+            validations: Arc::clone(&node.shared.validation),
         };
         Ok((Arc::new(inner), subscriber))
     }
@@ -185,6 +188,22 @@ impl Inner {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
+    /// Whether the data of an event is as the schemas of its name and of its typed form say.
+    pub(in crate::jtag) fn check_schema(
+        &self,
+        name: &str,
+        data: &Value,
+    ) -> Result<(), SchemaFault> {
+        let schemas = &self.validations.schemas;
+        if schemas.is_empty() {
+            return Ok(());
+        }
+        let json = data.to_string();
+        schemas.check(event_type_id(name), json.as_bytes())?;
+        let typed = self.entry(name).map(|entry| entry.type_id);
+        typed.map_or(Ok(()), |type_id| schemas.check(type_id, json.as_bytes()))
+    }
+
     fn next_identity(&self) -> Identity {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         Identity { emitter: self.emitter, number }
@@ -199,6 +218,7 @@ impl Inner {
         if self.is_closed() {
             return Err(EmitError::Closed);
         }
+        self.check_schema(name, data)?;
         add(&self.counters.emitted, 1);
         let event = LegacyEvent::new(name, data.clone(), (&self.source, self.context));
         let wrapper = LegacyJtag::of(&event.original());
@@ -228,6 +248,7 @@ impl Inner {
             );
             return not_sent.map_or(Ok(emitted), Err);
         };
+        self.check_schema(&event.name, &event.data)?;
         let (mut emitted, not_sent) = self.send(&event, &wrapper, message.priority());
         self.call(&event, &mut emitted);
         not_sent.map_or(Ok(emitted), Err)
@@ -404,6 +425,10 @@ impl Inner {
                 self.give_taps(&Arrival::Message(message, wrapper.original()));
             }
             Original::Event { event, message } => {
+                if let Err(fault) = self.check_schema(&event.name, &event.data) {
+                    self.validations.by_schema.refuse(format!("{}: {fault}", event.name));
+                    return;
+                }
                 if mark.is_none_or(|(_, forms)| forms == Forms::One) {
                     self.convert(event);
                 }

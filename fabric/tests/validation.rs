@@ -1,0 +1,8 @@
+//! What does not hold is refused by name, and [`Node::validations`] adds it up: between real nodes.
+
+#[path = "validation/reasons.rs"]
+mod reasons;
+#[path = "validation/signatures.rs"]
+mod signatures;
+#[path = "validation/support.rs"]
+mod support;
