@@ -135,6 +135,8 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
     let credentials = args.credentials()?;
     let builder = credentials.iter().fold(builder, NodeBuilder::credentials);
     let node = builder.start()?;
+    // New rules are what there is to trace in this process.
+    let tracer = rules.is_some().then(|| node.install_tracer(node.trace_settings())).transpose()?;
     let (changes, heard) = mpsc::channel();
     node.on_member(move |change| {
         // The thread that prints has ended: nobody to tell.
@@ -167,6 +169,7 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
             }
         }
     }
+    drop(tracer);
     let ledger = node.close();
     if !args.events {
         output.hint(format_args!("left the cluster"));

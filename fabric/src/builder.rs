@@ -27,6 +27,7 @@ use crate::reach::beyond_this_host;
 use crate::rules::RuleSet;
 use crate::shared::Shared;
 use crate::target::{Target, TargetError};
+use crate::trace::TraceSettings;
 use crate::trust::Trusted;
 
 /// What a node does with memory and packets; set through [`NodeBuilder`].
@@ -148,6 +149,7 @@ pub(crate) struct Setup {
     pub(crate) credentials: Option<tls::Credentials>,
     /// Whether reliable events are taken from the start.
     pub(crate) accepts: bool,
+    pub(crate) trace: TraceSettings,
 }
 
 impl Setup {
@@ -166,7 +168,7 @@ impl Setup {
 
     /// What the node's parts share.
     pub(crate) fn share(self, control: Control) -> Shared {
-        Shared::new(self.name, (self.sizes, self.reliable, self.rules), control)
+        Shared::new(self.name, (self.sizes, self.reliable, self.rules, self.trace), control)
     }
 }
 
@@ -185,6 +187,7 @@ impl NodeBuilder {
                 rules: RuleSet::default(),
                 credentials: None,
                 accepts: true,
+                trace: TraceSettings::default(),
             },
             wrong: None,
             notes: Vec::new(),
@@ -440,6 +443,13 @@ impl NodeBuilder {
     #[must_use]
     pub fn rules(mut self, rules: RuleSet) -> Self {
         self.setup.rules = rules;
+        self
+    }
+
+    /// How spans are sampled and where they go; [`Node::trace_settings`] gives it to the tracer.
+    #[must_use]
+    pub fn trace(mut self, settings: TraceSettings) -> Self {
+        self.setup.trace = settings;
         self
     }
 

@@ -42,6 +42,7 @@ use crate::reports::Reports;
 use crate::request::exchange::Exchange;
 use crate::rings::{RingBook, given_up};
 use crate::rules::{RuleBook, RuleSet};
+use crate::trace::TraceSettings;
 use crate::writer::{Handed, RingWriter};
 
 /// What publishers count for themselves.
@@ -102,6 +103,8 @@ pub(crate) struct Shared {
     pub(crate) reliable: ReliableSettings,
     pub(crate) rules: RuleBook,
     pub(crate) access: AccessBook,
+    /// How the process's spans are told, if this node tells them.
+    pub(crate) trace: TraceSettings,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
@@ -125,7 +128,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         name: String,
-        (sizes, reliable, rules): (Sizes, ReliableSettings, RuleSet),
+        (sizes, reliable, rules, trace): (Sizes, ReliableSettings, RuleSet, TraceSettings),
         control: Control,
     ) -> Self {
         let plane = &control.plane;
@@ -138,6 +141,7 @@ impl Shared {
             reliable,
             rules: RuleBook::new(rules),
             access: AccessBook::default(),
+            trace,
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use wireloom::config::ConfigError;
-use wireloom::{Node, RuleSet};
+use wireloom::{Node, RuleSet, traced};
 
 use crate::output::Output;
 use crate::text::counted;
@@ -49,10 +49,9 @@ impl RulesFile {
             return;
         }
         self.stamp = stamp;
-        match RuleSet::load(&self.path) {
+        match renew(&self.path, node) {
             Ok(rules) => {
-                self.rules = rules.clone();
-                node.apply_rules(rules);
+                self.rules = rules;
                 let rules = counted(self.rules.len() as u64, "rule");
                 output.report(format_args!("{}: {rules} from now on", self.path.display()));
             }
@@ -64,6 +63,15 @@ impl RulesFile {
             }
         }
     }
+}
+
+/// Gives the node what is in the file. A span: whoever looks after a fleet sees which nodes took
+/// new rules, and the collector of errors which did not.
+#[traced("rules.renew", fields(file = path.display()))]
+fn renew(path: &Path, node: &Node) -> Result<RuleSet, ConfigError> {
+    let rules = RuleSet::load(path)?;
+    node.apply_rules(rules.clone());
+    Ok(rules)
 }
 
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {

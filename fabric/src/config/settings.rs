@@ -7,6 +7,8 @@ use super::Config;
 use super::keys::Id;
 use super::profile::Profile;
 use super::value::Value;
+use crate::target::Target;
+use crate::trace::TraceSettings;
 
 /// `[events]` beyond the rings: what the sender is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,6 +200,20 @@ impl Config {
         SecuritySettings {
             encryption: self.flag(Id::Encryption),
             insecure: self.flag(Id::Insecure),
+        }
+    }
+
+    /// What `[trace]` says.
+    #[must_use]
+    pub fn trace(&self) -> TraceSettings {
+        let usual = TraceSettings::default();
+        let collector = self.text(Id::TraceCollector).and_then(Target::without_lookup);
+        TraceSettings {
+            sample_one_in: u32::try_from(self.count(Id::TraceSampleOneIn)).unwrap_or(u32::MAX),
+            group: self.text(Id::TraceGroup).map_or(usual.group, Target::multicast),
+            collector: collector.unwrap_or(usual.collector),
+            queue_spans: self.count(Id::TraceQueue),
+            flush: self.time(Id::TraceFlush),
         }
     }
 

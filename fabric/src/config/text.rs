@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use wireloom_dataplane::socket::Interface;
 
+use crate::target::Target;
+
 /// A DNS name's longest form (RFC 1035, 2.3.4).
 const HOST_BYTES_MAX: usize = 253;
 
@@ -21,6 +23,8 @@ pub(super) enum Form {
     Group,
     /// A network interface.
     Interface,
+    /// A target that no host has to be looked up for.
+    Target,
 }
 
 impl Form {
@@ -31,6 +35,7 @@ impl Form {
             Self::Peer => "HOST:PORT with a port from 1 to 65535",
             Self::Group => "GROUP:PORT, a multicast group such as 224.1.1.1:9000",
             Self::Interface => "an interface's name (eth0), IPv4 address or index",
+            Self::Target => "a target such as reliable:service:NAME, with addresses for hosts",
         }
     }
 
@@ -46,6 +51,7 @@ impl Form {
                 text.parse::<SocketAddr>().is_ok_and(|a| a.ip().is_multicast() && a.port() > 0)
             }
             Self::Interface => interface(text).is_some(),
+            Self::Target => Target::without_lookup(text).is_some(),
         }
     }
 }
@@ -111,6 +117,11 @@ mod tests {
             (Form::Peer, &["host:1", "10.0.0.1:9000"], &["host:0", "host", "224.1.1.1:9000"]),
             (Form::Group, &["224.1.1.1:9000", "[ff02::1]:9"], &["10.0.0.1:9", "224.1.1.1:0", "g"]),
             (Form::Interface, &["eth0", "10.0.0.1", "3"], &["", "a/b", "a b", "abcdefghijklmnop"]),
+            (
+                Form::Target,
+                &["reliable:service:a", "tcp://10.0.0.1:9", "node:desk|node:[::1]:9", "local"],
+                &["", "a", "tcp://10.0.0.1", "tcp://host:9", "fast:node:host:9", "service:"],
+            ),
         ] {
             for text in good {
                 assert!(form.fits(text), "{form:?} {text:?}");
