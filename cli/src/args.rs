@@ -194,7 +194,8 @@ pub(crate) struct SubscribeArgs {
     /// What gives way when that is full: drop-newest (what comes is shed), drop-oldest (what waited
     /// longest), latest (all but the newest of each type), block or block:TIME (the sender waits,
     /// 100ms at most each time), disconnect (the command ends)
-    #[arg(long, value_name = "POLICY", default_value = "drop-newest", value_parser = values::policy)]
+    #[arg(long, value_name = "POLICY", default_value = "drop-newest")]
+    #[arg(value_parser = values::policy)]
     pub(crate) policy: SlowPolicy,
     /// Room the kernel is asked for, for datagrams not yet received [default: 8MiB, or what the
     /// configuration says]
