@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use wireloom::Target;
 use wireloom::event::Priority;
+use wireloom::{SlowPolicy, Target};
 use wireloom_dataplane::socket::Interface;
 
 use crate::bench::BenchArgs;
@@ -196,6 +196,12 @@ pub(crate) struct SubscribeArgs {
     /// [default: 8MiB, or what the configuration says]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     pub(crate) ring_bytes: Option<usize>,
+    /// What gives way when that is full: drop-newest (what comes is shed), drop-oldest (what waited
+    /// longest), latest (all but the newest of each type), block or block:TIME (the sender waits,
+    /// 100ms at most each time), disconnect (the command ends)
+    #[arg(long, value_name = "POLICY", default_value = "drop-newest")]
+    #[arg(value_parser = values::policy)]
+    pub(crate) policy: SlowPolicy,
     /// Room the kernel is asked for, for datagrams not yet received [default: 8MiB, or what the
     /// configuration says]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]

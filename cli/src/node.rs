@@ -141,6 +141,8 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
     let credentials = NodeArgs::credentials(&config)?;
     let builder = credentials.iter().fold(builder, NodeBuilder::credentials);
     let node = builder.start()?;
+    // New rules are what there is to trace in this process.
+    let tracer = rules.is_some().then(|| node.install_tracer(node.trace_settings())).transpose()?;
     let (changes, heard) = mpsc::channel();
     node.on_member(move |change| {
         // The thread that prints has ended: nobody to tell.
@@ -178,6 +180,7 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Result<ExitCode> {
             }
         }
     }
+    drop(tracer);
     let ledger = node.close();
     if !args.events {
         output.hint(format_args!("left the cluster"));

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueHint};
 use serde::Serialize;
 use wireloom::config::{ConfigError, Layers};
-use wireloom::{Node, RuleSet};
+use wireloom::{Node, RuleSet, traced};
 
 use crate::args::help;
 use crate::live::{Live, installed, replace};
@@ -75,7 +75,7 @@ impl Live for RuleSet {
     }
 
     fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::load(path)
+        renew(path)
     }
 
     fn give(&self, node: &Node) -> Result<()> {
@@ -86,6 +86,13 @@ impl Live for RuleSet {
     fn extent(&self) -> String {
         counted(self.len() as u64, "rule")
     }
+}
+
+/// What is in a file. A span once there is a tracer: whoever looks after a fleet sees which nodes
+/// took new rules, and the collector of errors which did not.
+#[traced("rules.renew", fields(file = path.display()))]
+fn renew(path: &Path) -> Result<RuleSet, ConfigError> {
+    RuleSet::load(path)
 }
 
 /// Runs the command.

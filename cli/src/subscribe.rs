@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde::Serialize;
 use wireloom::config::{Config, ConfigError};
-use wireloom::{AnySubscriber, Ledger, Node, NodeBuilder, PolledAny, ShedReason};
+use wireloom::{AnySubscriber, Ledger, Node, NodeBuilder, PolledAny, Shed, ShedReason, SlowPolicy};
 
 use crate::args::SubscribeArgs;
 use crate::args::cluster::{self, is_configured};
@@ -48,6 +48,8 @@ enum EndedBy {
     Timeout,
     Signal,
     ClosedOutput,
+    /// It was too slow, and its policy is to be cut off then.
+    CutOff,
 }
 
 /// The account at the end: the node's ledger, and what this command did with the events.
@@ -77,7 +79,12 @@ pub(crate) fn run(args: &SubscribeArgs, output: &Output) -> Result<ExitCode> {
     let mut types: Vec<&str> = args.event_types.iter().map(String::as_str).collect();
     types.sort_unstable();
     types.dedup();
-    let subscriber = node.subscribe_any(&types)?;
+    let policy = match args.policy {
+        // A key is a type.
+        SlowPolicy::Latest { .. } if !types.is_empty() => SlowPolicy::Latest { keys: types.len() },
+        other => other,
+    };
+    let subscriber = node.subscribe_any_with(&types, policy)?;
     greet(&config, &node, output);
 
     let mut printing = Printing {
@@ -86,6 +93,7 @@ pub(crate) fn run(args: &SubscribeArgs, output: &Output) -> Result<ExitCode> {
         subscriber,
         printed: 0,
         unread: 0,
+        is_cut: false,
         output,
     };
     let until = args.timeout.map(|timeout| begin + timeout);
@@ -97,15 +105,23 @@ pub(crate) fn run(args: &SubscribeArgs, output: &Output) -> Result<ExitCode> {
     };
 
     let notes = node.notes();
-    let ledger = node.close();
+    drop(node);
+    // What the drain passes over is given up by it: the ledger is read behind it.
     let unread = printing.count_unread();
+    let ledger = printing.subscriber.ledger();
+    let given_up: u64 = ledger.rings.values().flat_map(|ring| ring.given_up.values()).sum();
+    let is_balanced =
+        ledger.balanced && ledger.received.delivered == printing.printed + unread + given_up;
     let account =
         Account { ended_by, printed: printing.printed, unread, notes: &notes, ledger: &ledger };
     output.summary(&account)?;
-    let is_balanced = ledger.balanced && ledger.received.delivered == printing.printed + unread;
     let is_short = args.count.is_some_and(|count| printing.printed < count)
         && matches!(ended_by, EndedBy::Timeout | EndedBy::Signal);
-    Ok(if is_balanced && !is_short { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_balanced && !is_short && ended_by != EndedBy::CutOff {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// What file, profile, environment and options say together.
@@ -185,6 +201,8 @@ struct Printing<'a> {
     printed: u64,
     /// Taken and not printed.
     unread: u64,
+    /// Its policy has cut it off: nothing follows.
+    is_cut: bool,
     output: &'a Output,
 }
 
@@ -210,6 +228,10 @@ impl Printing<'_> {
                     until.map_or(WAIT, |until| until.saturating_duration_since(Instant::now()));
                 self.subscriber.wait(WAIT.min(left));
             }
+            if self.is_cut {
+                out.flush()?;
+                return Ok(EndedBy::CutOff);
+            }
             if stop.is_wished() {
                 out.flush()?;
                 return Ok(EndedBy::Signal);
@@ -226,7 +248,7 @@ impl Printing<'_> {
 
     /// Takes up to `limit` events and notices and prints them; returns how many there were.
     fn take(&mut self, limit: usize, out: &mut impl io::Write) -> io::Result<usize> {
-        let Self { subscriber, printer, losses, printed, unread, output } = self;
+        let Self { subscriber, printer, losses, printed, unread, is_cut, output } = self;
         let mut failed = None;
         let taken = subscriber.poll(limit, |polled| match polled {
             PolledAny::Event(event) => {
@@ -249,18 +271,11 @@ impl Printing<'_> {
                     ));
                 }
             }
-            PolledAny::Shed(shed) if shed.reason == ShedReason::RingFull => {
-                output.report(format_args!(
-                    "shed {}: printing was slower than they came; a larger --ring-bytes holds more",
-                    text::counted(shed.events, "event")
-                ));
+            PolledAny::Shed(shed) => tell_shed(shed, output),
+            PolledAny::Disconnected => {
+                *is_cut = true;
+                output.report(format_args!("cut off: it was too slow"));
             }
-            PolledAny::Shed(shed) => output.report(format_args!(
-                "shed {}: {}",
-                text::counted(shed.events, "event"),
-                shed.reason
-            )),
-            PolledAny::Disconnected => output.report(format_args!("cut off: it was too slow")),
         });
         failed.map_or(Ok(taken), Err)
     }
@@ -271,7 +286,22 @@ impl Printing<'_> {
         let mut count = |polled: PolledAny<'_>| {
             *unread += u64::from(matches!(polled, PolledAny::Event(_)));
         };
-        while subscriber.poll(POLL_MAX, &mut count) > 0 {}
+        // What is passed over counts for nothing: a batch of such events alone is no end.
+        while !subscriber.is_over() {
+            subscriber.poll(POLL_MAX, &mut count);
+        }
         self.unread
+    }
+}
+
+fn tell_shed(shed: Shed, output: &Output) {
+    let events = text::counted(shed.events, "event");
+    match shed.reason {
+        // Asked for: of each event but the newest. The ledger has their sum.
+        ShedReason::Superseded => {}
+        ShedReason::RingFull => output.report(format_args!(
+            "shed {events}: printing was slower than they came; a larger --ring-bytes holds more"
+        )),
+        reason => output.report(format_args!("shed {events}: {reason}")),
     }
 }

@@ -6,13 +6,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use wireloom::Target;
 use wireloom::config::Profile;
 use wireloom::event::{Priority, is_type_name};
+use wireloom::{SlowPolicy, Target};
+use wireloom_dataplane::inbound::BLOCK_MAX;
 use wireloom_dataplane::socket::Interface;
 
 /// A year: longer makes no sense to wait for, and stays far from any overflow.
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Types of which the newest event waits, when nobody says which there are.
+const TYPES_MAX: usize = 256;
 
 /// How alike two words must be (0 to 1) to suggest one for the other; clap's own threshold.
 const LIKENESS_MIN: f64 = 0.7;
@@ -39,6 +43,31 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|time| *time <= DURATION_MAX)
         .ok_or_else(|| "a duration is between 0 and one year".to_owned())
+}
+
+/// What gives way when a subscriber is slow: `drop-newest`, `block:50ms`.
+pub(crate) fn policy(text: &str) -> Result<SlowPolicy, String> {
+    let words = ["block", "drop-newest", "drop-oldest", "latest", "disconnect"];
+    match text.split_once(':') {
+        Some(("block", time)) => match duration(time)? {
+            patience if patience > BLOCK_MAX => {
+                Err(format!("a receiver waits for at most {}ms", BLOCK_MAX.as_millis()))
+            }
+            patience => Ok(SlowPolicy::Block(patience)),
+        },
+        Some((word, _)) if words.contains(&word) => Err(format!("{word} takes no time")),
+        _ => match text {
+            "block" => Ok(SlowPolicy::Block(BLOCK_MAX)),
+            "drop-newest" => Ok(SlowPolicy::DropNewest),
+            "drop-oldest" => Ok(SlowPolicy::DropOldest),
+            "latest" => Ok(SlowPolicy::Latest { keys: TYPES_MAX }),
+            "disconnect" => Ok(SlowPolicy::Disconnect),
+            other => Err(match nearest(other, &words) {
+                Some(near) => format!("no policy {other:?}; did you mean {near}?"),
+                None => format!("no policy {other:?}: {}", words.join(", ")),
+            }),
+        },
+    }
 }
 
 /// A number of bytes: a whole number, alone or with `B`, `KiB`, `MiB`, `GiB`.

@@ -30,6 +30,7 @@ use crate::rules::RuleSet;
 use crate::security::Security;
 use crate::shared::Shared;
 use crate::target::{Target, TargetError};
+use crate::trace::TraceSettings;
 use crate::trust::Trusted;
 use crate::validation::Checks;
 
@@ -160,6 +161,7 @@ pub(crate) struct Setup {
     /// Whether reliable events are taken from the start.
     pub(crate) accepts: bool,
     pub(crate) checks: Checks,
+    pub(crate) trace: TraceSettings,
 }
 
 impl Setup {
@@ -180,7 +182,8 @@ impl Setup {
     pub(crate) fn share(self, control: Control) -> Shared {
         let modes = SealModes::of(self.protections, self.sizes.levels);
         let keys = self.credentials.map(|_| KeyBook::new(modes));
-        let shared = Shared::new(self.name, (self.sizes, self.reliable, self.rules), control, keys);
+        let settings = (self.sizes, self.reliable, self.rules, self.trace);
+        let shared = Shared::new(self.name, settings, control, keys);
         shared.validation.begin(self.checks);
         shared
     }
@@ -203,6 +206,7 @@ impl NodeBuilder {
                 protections: [Protection::Full; LANES],
                 accepts: true,
                 checks: Checks::default(),
+                trace: TraceSettings::default(),
             },
             wrong: None,
             notes: Vec::new(),
@@ -491,6 +495,13 @@ impl NodeBuilder {
     #[must_use]
     pub fn audit(mut self, file: &Path) -> Self {
         self.security.audit(file.to_owned());
+        self
+    }
+
+    /// How spans are sampled and where they go; [`Node::trace_settings`] gives it to the tracer.
+    #[must_use]
+    pub fn trace(mut self, settings: TraceSettings) -> Self {
+        self.setup.trace = settings;
         self
     }
 

@@ -22,7 +22,7 @@ use wireloom_dataplane::agent::Agent;
 use wireloom_dataplane::command::ReceiverCommand;
 use wireloom_dataplane::counters::Counter;
 use wireloom_dataplane::keyring::FIRST_RECEIVER_SLOT;
-use wireloom_identity::Credentials;
+use wireloom_identity::{Credentials, PublicKey};
 use wireloom_seal::{Cipher, Direction, SealingKey, Secret};
 use wireloom_wire::{KeySetId, NodeId};
 use zeroize::Zeroizing;
@@ -94,7 +94,8 @@ impl Shared {
         let listener = move |notice| notices.held().notices.push_back(notice);
         // A control thread that takes neither has ended, and its node with it.
         let _ = self.to_links(LinksCommand::OnNotice(Box::new(listener)));
-        let _ = self.roles_from(book as Arc<dyn RoleSource>);
+        let _ = self.roles_from(Arc::clone(&book) as Arc<dyn RoleSource>);
+        self.validation.signers_from(book);
         let _ = self.add_task(Box::new(keying));
     }
 
@@ -199,8 +200,9 @@ impl Keying {
         match notice {
             LinksNotice::Authenticated { address, identity, secret, set_id, is_dialler } => {
                 let node = identity.node;
-                let known = self.book.held().roles.insert(node, identity.roles.iter().collect());
-                self.roles_changed |= known.as_ref() != self.book.held().roles.get(&node);
+                let proved = (identity.roles.iter().collect(), PublicKey(identity.public_key));
+                let known = self.book.held().proved.insert(node, proved.clone());
+                self.roles_changed |= known.is_none_or(|known| known != proved);
                 let secret = (KeySetId(set_id), Zeroizing::new(secret.0));
                 let actions = self.pairs.on_line((node, address), secret, is_dialler);
                 self.run(shared, actions, now_ns);

@@ -44,6 +44,7 @@ use crate::reports::Reports;
 use crate::request::exchange::Exchange;
 use crate::rings::{RingBook, given_up};
 use crate::rules::{RuleBook, RuleSet};
+use crate::trace::TraceSettings;
 use crate::validation::Validations;
 use crate::writer::{Handed, RingWriter};
 
@@ -107,6 +108,8 @@ pub(crate) struct Shared {
     pub(crate) access: AccessBook,
     pub(crate) audit: AuditBook,
     pub(crate) validation: Validations,
+    /// How the process's spans are told, if this node tells them.
+    pub(crate) trace: TraceSettings,
     address: SocketAddr,
     notes: Vec<String>,
     clock: Clock,
@@ -132,7 +135,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         name: String,
-        (sizes, reliable, rules): (Sizes, ReliableSettings, RuleSet),
+        (sizes, reliable, rules, trace): (Sizes, ReliableSettings, RuleSet, TraceSettings),
         control: Control,
         keys: Option<KeyBook>,
     ) -> Self {
@@ -148,6 +151,7 @@ impl Shared {
             access: AccessBook::default(),
             audit: AuditBook::default(),
             validation: Validations::default(),
+            trace,
             address: plane.local,
             notes: plane.sockets.iter().flat_map(|socket| socket.notes.clone()).collect(),
             clock: plane.clock.clone(),

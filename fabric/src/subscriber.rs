@@ -18,6 +18,7 @@ use crate::envelope::Envelope;
 use crate::event::Event;
 use crate::handler::HandlerCounters;
 use crate::intake::Intake;
+use crate::ledger::Ledger;
 use crate::matching::PatternRing;
 use crate::outcome::SubscribeError;
 use crate::pattern::TypePattern;
@@ -429,6 +430,20 @@ impl AnySubscriber {
                 take(PolledAny::Event(AnyEvent { frame: &frame, envelope }));
             }
         })
+    }
+
+    /// Whether nothing is there and nothing will come: the subscriber took its
+    /// [`PolledAny::Disconnected`], or its node has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.inlet.is_over()
+    }
+
+    /// What [`Node::ledger`](crate::Node::ledger) says, and goes on to say when the node has ended:
+    /// with what this subscriber took from its ring after that. As costly.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.inlet.shared.ledger()
     }
 
     /// Sleeps until there is something to poll or `timeout` is over; true when there is.

@@ -31,6 +31,7 @@ impl Trust for Trusted {
             name: peer.name,
             roles: peer.roles,
             expires_unix_s: peer.expires_unix_s,
+            public_key: peer.public_key.0,
         })
     }
 

@@ -132,6 +132,7 @@ impl Certificate {
             services: self.services,
             serial: self.serial,
             expires_unix_s: self.expires_unix_s,
+            public_key: crate::signing::PublicKey(self.public),
         })
     }
 }
@@ -151,6 +152,8 @@ pub struct PeerIdentity {
     pub serial: Serial,
     /// Until when the certificate is good, seconds since 1970.
     pub expires_unix_s: u64,
+    /// By what it is known who has signed.
+    pub public_key: crate::signing::PublicKey,
 }
 
 /// A certificate of a file with what it says.

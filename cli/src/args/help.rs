@@ -258,6 +258,9 @@ Examples:
   Watch a multicast group for a minute:
     wireloom sub --join 224.1.1.1:9000 --insecure --timeout 1m
 
+  See how things stand now, however slow the terminal:
+    wireloom sub --join 224.1.1.1:9000 --policy latest
+
   Be a member of a cluster that events reach by name, type or service:
     wireloom sub --name desk --type note --seed 10.0.0.7:9000 --insecure
 
@@ -274,7 +277,8 @@ printed, lost, shed, and datagrams dropped by reason.
 
 Exit status:
   0  --count was reached; or the time was over and no --count was given
-  1  --count was not reached, or the ledger did not balance
+  1  --count was not reached, it was cut off (--policy disconnect), or the
+     ledger did not balance
   2  wrong words, or the node could not start (the port is in use, …)";
 
 /// Below the subcommands of `config`.

@@ -33,6 +33,29 @@ fn sizes_are_bytes_or_binary_units() {
 }
 
 #[test]
+fn policies_have_words_and_block_has_a_time() {
+    for (text, policy_of) in [
+        ("drop-newest", SlowPolicy::DropNewest),
+        ("drop-oldest", SlowPolicy::DropOldest),
+        ("disconnect", SlowPolicy::Disconnect),
+        ("block", SlowPolicy::Block(Duration::from_millis(100))),
+        ("block:5ms", SlowPolicy::Block(Duration::from_millis(5))),
+    ] {
+        assert_eq!(policy(text), Ok(policy_of), "{text}");
+    }
+    assert!(matches!(policy("latest"), Ok(SlowPolicy::Latest { .. })));
+    for (wrong, told) in [
+        ("drop-oldst", "did you mean drop-oldest?"),
+        ("block:1s", "at most 100ms"),
+        ("block:5", "did you mean 5s?"),
+        ("latest:5s", "takes no time"),
+        ("", "block, drop-newest"),
+    ] {
+        assert!(policy(wrong).is_err_and(|error| error.contains(told)), "{wrong}");
+    }
+}
+
+#[test]
 fn rates_are_above_nothing() {
     for (text, wanted) in [("5000", 5_000.0), ("0.5", 0.5), ("20k", 20_000.0), ("1M", 1e6)] {
         assert_eq!(rate(text), Ok(wanted), "{text}");

@@ -76,10 +76,24 @@ fn rules_are_checked_and_compared() {
     assert!(text(&nobody.stderr).contains("no running node can be told from outside"));
 }
 
+/// A port that nobody has at this moment.
+fn a_port() -> u16 {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.local_addr().expect("an address").port()
+}
+
 #[test]
 fn a_running_node_takes_new_rules_and_keeps_the_old_ones_when_they_are_wrong() {
     let (live, new) = (Scratch::new("live.toml", b""), Scratch::new("next.toml", RULES));
-    let node = Running::node(&["--rules", live.path()]);
+    // Whoever looks at traces sees which nodes came to new rules.
+    let group = format!("224.1.1.2:{}", a_port());
+    let join = ["--join", &group, "--interface", "127.0.0.1", "--count", "3", "--timeout", "60s"];
+    let viewer = wireloom(&[&["sub", "--type", "trace"], &join[..]].concat())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let (to, config) = (format!("trace.group={group}"), "udp.multicast_interface=127.0.0.1");
+    let node = Running::node(&["--rules", live.path(), "--set", &to, "--set", config]);
     let applied = run(&["rules", "apply", new.path(), "--into", live.path()]);
     assert_eq!(applied.status.code(), Some(0), "{}", text(&applied.stderr));
     node.tells("2 rules from now on");
@@ -88,4 +102,12 @@ fn a_running_node_takes_new_rules_and_keeps_the_old_ones_when_they_are_wrong() {
     node.tells("the rules before these stay in effect");
     std::fs::write(live.path(), "[[rule]]\ntransport = \"udp\"\n").expect("it is written");
     node.tells("1 rule from now on");
+    let seen = viewer.wait_with_output().expect("it ends");
+    let traces: Vec<Value> =
+        text(&seen.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let told = |trace: &Value| {
+        (trace["payload"]["operation"] == "rules.renew", trace["payload"]["outcome"] == "ok")
+    };
+    let told: Vec<(bool, bool)> = traces.iter().map(told).collect();
+    assert_eq!(told, [(true, true), (true, false), (true, true)], "{traces:?}");
 }

@@ -1,5 +1,6 @@
 //! `wireloom sub`: what is printed, when it ends, and what strangers can and cannot make it do.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::UdpSocket;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -118,7 +119,7 @@ fn an_event_is_printed_when_it_arrives_not_when_a_block_is_full() {
     let mut child = command.spawn().expect("it starts");
     let read_line = |from: &mut dyn std::io::Read| {
         let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(from), &mut line).expect("text");
+        BufReader::new(from).read_line(&mut line).expect("text");
         line
     };
     let told = read_line(child.stderr.as_mut().expect("piped"));
@@ -272,4 +273,49 @@ fn a_loss_is_told_when_it_is_noticed_and_once() {
     let ended = subscriber.end();
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     assert_eq!(ended.ledger()["received"]["lost"], 2, "{}", ended.stderr);
+}
+
+#[test]
+fn a_slow_reader_finds_what_its_policy_says() {
+    const EVENTS: u64 = 20_000;
+    let input: String = (0..EVENTS).map(|number| format!("{number}\n")).collect();
+    for policy in ["drop-newest", "drop-oldest", "latest", "disconnect", "block:1ms"] {
+        let words = ["--type", "a", "--policy", policy, "--ring-bytes", "64KiB"];
+        let mut command = wireloom(&["sub", "--listen", "udp://127.0.0.1:0", "--timeout", "4s"]);
+        command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let mut told = String::new();
+        stderr.read_line(&mut told).expect("text");
+        let target = told.trim().strip_prefix("listening on ").expect("where");
+        // What it prints is read by nobody until all have come.
+        publish(target, "a", &input);
+        std::thread::sleep(Duration::from_millis(300));
+        let mut stdout = Vec::new();
+        child.stdout.take().expect("piped").read_to_end(&mut stdout).expect("readable");
+        let mut told = String::new();
+        stderr.read_to_string(&mut told).expect("text");
+        let code = child.wait().expect("it ends").code();
+        let numbers: Vec<u64> =
+            events(&stdout).iter().filter_map(|event| event["payload"].as_u64()).collect();
+        let (first, last) = (numbers.first().copied(), numbers.last().copied());
+        assert!(numbers.is_sorted() && (numbers.len() as u64) < EVENTS, "{policy}");
+        let ledger = account(&told);
+        let is_cut = policy == "disconnect";
+        let has_newest = ["drop-oldest", "latest"].contains(&policy);
+        // Those who keep the newest give up the first too, if it had not been taken by then.
+        assert!(has_newest || first == Some(0), "{policy}: {first:?}");
+        assert_eq!(last == Some(EVENTS - 1), has_newest, "{policy}: {last:?}");
+        assert_eq!(code, Some(i32::from(is_cut)), "{policy}: {told}");
+        assert_eq!(ledger["ended_by"] == "cut_off", is_cut, "{policy}: {ledger}");
+        let ring = &ledger["rings"]["a"];
+        let (at, reason) = match policy {
+            "drop-oldest" => ("given_up", "oldest"),
+            "latest" => ("given_up", "superseded"),
+            "disconnect" => ("refused", "disconnected"),
+            "drop-newest" => ("refused", "ring_full"),
+            _ => ("given_up", "waited_too_long"),
+        };
+        assert!(ring[at][reason].as_u64() > Some(0), "{policy}: {ledger}");
+    }
 }

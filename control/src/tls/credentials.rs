@@ -37,6 +37,8 @@ pub struct PeerIdentity {
     /// When its certificate ends, seconds since the Unix epoch. From then on it is asked again and
     /// again whether it still holds: clocks differ.
     pub expires_unix_s: u64,
+    /// The key of its certificate, Ed25519.
+    pub public_key: [u8; 32],
 }
 
 /// A node's certificate, and whom it trusts. Asked anew for each line, so that what is exchanged is

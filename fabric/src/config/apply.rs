@@ -18,6 +18,7 @@ use super::text::interface;
 use super::value::Value;
 use super::{Config, Entry};
 use crate::builder::{Levels, NodeBuilder};
+use crate::trace::TraceSettings;
 
 /// The smallest and largest ring that a queue becomes, bytes: below, one large event would fill it;
 /// beyond, memory goes to waiting.
@@ -53,6 +54,7 @@ impl NodeBuilder {
         if config.is_said(&[Id::Choice]) {
             self = self.service_choice(services.choice);
         }
+        config.traces(&mut self.setup.trace);
         if let Some(group) = discovery.group {
             self = self.discover(&group.to_string());
         }
@@ -195,6 +197,25 @@ impl Config {
             if self.is_said(&[id]) {
                 *field = said;
             }
+        }
+    }
+
+    fn traces(&self, settings: &mut TraceSettings) {
+        let TraceSettings { sample_one_in, group, collector, queue_spans, flush } = self.trace();
+        if self.is_said(&[Id::TraceSampleOneIn]) {
+            settings.sample_one_in = sample_one_in;
+        }
+        if self.is_said(&[Id::TraceGroup]) {
+            settings.group = group;
+        }
+        if self.is_said(&[Id::TraceCollector]) {
+            settings.collector = collector;
+        }
+        if self.is_said(&[Id::TraceQueue]) {
+            settings.queue_spans = queue_spans;
+        }
+        if self.is_said(&[Id::TraceFlush]) {
+            settings.flush = flush;
         }
     }
 
@@ -362,6 +383,11 @@ mod tests {
             "[security]\ncredentials = \"keys\"",
             "[security]\npolicy = \"policy.toml\"",
             "[security]\naudit = \"audit.jsonl\"",
+            "[trace]\nsample_one_in = 0",
+            "[trace]\ngroup = \"224.1.1.1:9000\"",
+            "[trace]\ncollector = \"tcp://10.0.0.1:9000\"",
+            "[trace]\nqueue = 9",
+            "[trace]\nflush = \"1 s\"",
         ] {
             let builder = applied(line);
             assert!(builder.notes.is_empty() && builder.wrong.is_none(), "{line}");

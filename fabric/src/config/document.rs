@@ -37,8 +37,20 @@ pub fn document(profile: Profile) -> String {
             entry(&mut text, key, profile);
         }
     }
+    text.push('\n');
+    comment(
+        &mut text,
+        "Rules of routing stand behind the sections, each a [[rule]]; the first that fits an event \
+         counts. type, priority, size and to say which events it is for, target and transport \
+         where they go. docs/guide/rules.md has them all; `wireloom rules check FILE` reads them.",
+    );
+    text.push_str(RULE);
     text
 }
+
+/// A rule as an example, to be uncommented.
+const RULE: &str = "#[[rule]]\n#type = \"metric.*\"\n#priority = \">= high\"\n\
+    #target = \"service:metrics\"\n#transport = \"tcp\"\n";
 
 fn entry(text: &mut String, key: &Key, profile: Profile) {
     comment(text, key.meaning);

@@ -68,6 +68,11 @@ pub(super) enum Id {
     CredentialsFolder,
     PolicyFile,
     AuditFile,
+    TraceSampleOneIn,
+    TraceGroup,
+    TraceCollector,
+    TraceQueue,
+    TraceFlush,
 }
 
 const fn ms(milliseconds: u64) -> Duration {
@@ -305,6 +310,31 @@ pub(super) const KEYS: &[Key] = &[
         "File that gets a line of JSON for what is refused and decided about security, at most \
          100 a second and 8 MiB, with one file before it.",
     ),
+    Key::new(
+        Id::TraceSampleOneIn,
+        ("trace", "sample_one_in"),
+        Kind::Count(0, u32::MAX as u64),
+        "1",
+    )
+    .means(
+        "Of the traces that begin in this process, one in so many is told; 0 tells none. What \
+         fails is told in any case.",
+    ),
+    Key::new(Id::TraceGroup, ("trace", "group"), Kind::Text(Form::Group), "224.1.1.2:9000")
+        .means("The multicast group that spans go to, by udp.multicast_interface."),
+    Key::new(
+        Id::TraceCollector,
+        ("trace", "collector"),
+        Kind::Text(Form::Target),
+        "reliable:service:error-collector",
+    )
+    .means("Where spans and errors that failed go; to the group when nobody takes them there."),
+    Key::new(Id::TraceQueue, ("trace", "queue"), Kind::Count(1, 1_000_000), "4096").means(
+        "Spans that may wait for the tracer's thread, and as many failed ones beside them; about \
+         200 bytes each, and their texts.",
+    ),
+    Key::new(Id::TraceFlush, ("trace", "flush"), Kind::Time(ms(1), ms(60_000)), "10 ms")
+        .means("How often the tracer's thread looks for spans that have ended."),
 ];
 
 /// The key of this place.
@@ -341,6 +371,6 @@ mod tests {
         paths.sort_unstable();
         paths.dedup();
         assert_eq!(paths.len(), KEYS.len(), "each path once");
-        assert_eq!(sections().count(), 9, "each section in one piece");
+        assert_eq!(sections().count(), 10, "each section in one piece");
     }
 }

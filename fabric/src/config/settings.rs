@@ -8,6 +8,8 @@ use super::Config;
 use super::keys::Id;
 use super::profile::Profile;
 use super::value::Value;
+use crate::target::Target;
+use crate::trace::TraceSettings;
 
 /// `[events]` beyond the rings: what the sender is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,6 +210,20 @@ impl Config {
             credentials: self.text(Id::CredentialsFolder).map(PathBuf::from),
             policy: self.text(Id::PolicyFile).map(PathBuf::from),
             audit: self.text(Id::AuditFile).map(PathBuf::from),
+        }
+    }
+
+    /// What `[trace]` says.
+    #[must_use]
+    pub fn trace(&self) -> TraceSettings {
+        let usual = TraceSettings::default();
+        let collector = self.text(Id::TraceCollector).and_then(Target::without_lookup);
+        TraceSettings {
+            sample_one_in: u32::try_from(self.count(Id::TraceSampleOneIn)).unwrap_or(u32::MAX),
+            group: self.text(Id::TraceGroup).map_or(usual.group, Target::multicast),
+            collector: collector.unwrap_or(usual.collector),
+            queue_spans: self.count(Id::TraceQueue),
+            flush: self.time(Id::TraceFlush),
         }
     }
 

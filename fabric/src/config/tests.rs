@@ -257,9 +257,12 @@ fn the_commented_files_say_exactly_what_the_profiles_do() {
             assert_eq!(matches!(said.source, Source::File { .. }), is_profiles, "{path}");
         }
         for key in want.entries().map(|entry| entry.key) {
+            let section =
+                text.split_once(&format!("\n[{}]\n", key.section())).expect("it is there");
+            let section = section.1.split("\n[").next().unwrap_or_default();
             assert!(
-                text.contains(&format!("\n{} = ", key.name()))
-                    ^ text.contains(&format!("\n#{} = ", key.name())),
+                section.contains(&format!("\n{} = ", key.name()))
+                    ^ section.contains(&format!("\n#{} = ", key.name())),
                 "{}",
                 key.path()
             );
@@ -369,4 +372,13 @@ proptest! {
             let _ = key.value_of(&text);
         }
     }
+}
+
+#[test]
+fn a_profile_written_out_ends_with_a_rule_that_can_be_uncommented() {
+    let text = document(Profile::Server);
+    let at = text.find("#[[rule]]").expect("rules are mentioned");
+    let rule: String = text[at..].lines().map(|line| line[1..].to_owned() + "\n").collect();
+    assert_eq!(Config::parse(&rule).map(|config| config.rules().len()), Ok(1), "{rule}");
+    assert!(text[..at].contains("docs/guide/rules.md"));
 }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use wireloom_dataplane::socket::Interface;
 
+use crate::target::Target;
+
 /// A DNS name's longest form (RFC 1035, 2.3.4).
 const HOST_BYTES_MAX: usize = 253;
 
@@ -23,6 +25,8 @@ pub(super) enum Form {
     Interface,
     /// A file or folder, which need not be there.
     Path,
+    /// A target that no host has to be looked up for.
+    Target,
 }
 
 impl Form {
@@ -34,6 +38,7 @@ impl Form {
             Self::Group => "GROUP:PORT, a multicast group such as 224.1.1.1:9000",
             Self::Interface => "an interface's name (eth0), IPv4 address or index",
             Self::Path => "a path of 1 to 4095 bytes without control characters",
+            Self::Target => "a target such as reliable:service:NAME, with addresses for hosts",
         }
     }
 
@@ -51,6 +56,7 @@ impl Form {
             Self::Interface => interface(text).is_some(),
             // PATH_MAX is 4,096 with the byte that ends it.
             Self::Path => (1..4_096).contains(&text.len()) && !text.contains(char::is_control),
+            Self::Target => Target::without_lookup(text).is_some(),
         }
     }
 }
@@ -117,6 +123,11 @@ mod tests {
             (Form::Group, &["224.1.1.1:9000", "[ff02::1]:9"], &["10.0.0.1:9", "224.1.1.1:0", "g"]),
             (Form::Path, &["keys", "/etc/wireloom/größe 1.toml"], &["", "a\0b", "a\x1b[2J"]),
             (Form::Interface, &["eth0", "10.0.0.1", "3"], &["", "a/b", "a b", "abcdefghijklmnop"]),
+            (
+                Form::Target,
+                &["reliable:service:a", "tcp://10.0.0.1:9", "node:desk|node:[::1]:9", "local"],
+                &["", "a", "tcp://10.0.0.1", "tcp://host:9", "fast:node:host:9", "service:"],
+            ),
         ] {
             for text in good {
                 assert!(form.fits(text), "{form:?} {text:?}");

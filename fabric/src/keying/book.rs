@@ -6,12 +6,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wireloom_control::LinksNotice;
 use wireloom_dataplane::link::LinkId;
+use wireloom_identity::PublicKey;
 use wireloom_seal::SealingKey;
 use wireloom_wire::NodeId;
 
 use super::introductions::Introductions;
 use super::seals::SealModes;
 use crate::access::{RoleSource, Roles};
+use crate::validation::SignerKeys;
 
 /// What a node seals by for one address.
 #[derive(Debug)]
@@ -41,8 +43,8 @@ pub(super) struct Held {
     /// Addresses whose keys the membership has not heard of yet.
     pub(super) keyed: VecDeque<SocketAddr>,
     pub(super) introductions: Introductions,
-    /// Who has proved who it is.
-    pub(super) roles: HashMap<NodeId, Roles>,
+    /// Who has proved who it is: what it may do is said of these, and by this key it signs.
+    pub(super) proved: HashMap<NodeId, (Roles, PublicKey)>,
 }
 
 impl KeyBook {
@@ -72,10 +74,16 @@ impl KeyBook {
 
 impl RoleSource for KeyBook {
     fn roles_of(&self, node: NodeId) -> Option<Roles> {
-        self.held().roles.get(&node).cloned()
+        self.held().proved.get(&node).map(|(roles, _)| roles.clone())
     }
 
     fn nodes(&self) -> Vec<NodeId> {
-        self.held().roles.keys().copied().collect()
+        self.held().proved.keys().copied().collect()
+    }
+}
+
+impl SignerKeys for KeyBook {
+    fn key_of(&self, node: NodeId) -> Option<PublicKey> {
+        self.held().proved.get(&node).map(|(_, key)| *key)
     }
 }

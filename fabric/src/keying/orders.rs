@@ -136,8 +136,8 @@ impl Orders {
     pub(super) fn forget(&mut self, peer: NodeId, book: &KeyBook) {
         self.each_receiver(|_| ReceiverCommand::ForgetPeer(peer));
         let mut held = book.held();
-        let Held { sealings, links, keyed, roles, .. } = &mut *held;
-        roles.remove(&peer);
+        let Held { sealings, links, keyed, proved, .. } = &mut *held;
+        proved.remove(&peer);
         sealings.retain(|address, sealing| {
             if sealing.peer == peer {
                 let link = links.get(address).copied();

@@ -70,6 +70,21 @@ impl fmt::Display for Enclosed<'_> {
     }
 }
 
+impl Target {
+    /// The target a text means, if it means one and no host name has to be looked up for it.
+    pub(crate) fn without_lookup(text: &str) -> Option<Self> {
+        let is_known = |item: &str| {
+            let item = item.trim().trim_start_matches("reliable:").trim_start_matches("fast:");
+            let (scheme, rest) = item.split_once(':').unwrap_or((item, ""));
+            let rest = rest.strip_prefix("//").unwrap_or(rest).trim_end_matches('/');
+            let is_address = rest.parse::<SocketAddr>().is_ok();
+            is_address
+                || !(matches!(scheme, "udp" | "tcp") || scheme == "node" && ends_like_a_port(rest))
+        };
+        text.split(['|', '(', ')']).all(is_known).then(|| text.parse().ok())?
+    }
+}
+
 /// A list has so many targets at most: more are a service.
 const LIST_MAX: usize = 64;
 

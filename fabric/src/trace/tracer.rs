@@ -188,11 +188,30 @@ pub struct Tracer {
 impl Node {
     /// Makes this node publish the spans of the whole process: of every function with
     /// [`#[traced]`](macro@crate::traced). One thread, `wl-tracer`, and the rings of one router.
+    /// [`Node::trace_settings`] gives what the configuration says.
     ///
     /// # Errors
     /// [`TracerError::Installed`] while there is another; [`TracerError::Thread`].
     pub fn install_tracer(&self, settings: TraceSettings) -> Result<Tracer, TracerError> {
         Tracer::install(&self.shared, settings)
+    }
+
+    /// What [`NodeBuilder::trace`](crate::NodeBuilder::trace) and `[trace]` of the configuration
+    /// said of spans: for [`Node::install_tracer`].
+    ///
+    /// ```
+    /// use wireloom::Node;
+    /// use wireloom::config::Config;
+    /// let config = Config::parse("[trace]\nsample_one_in = 100")?;
+    /// let node = Node::builder("desk").config(&config).start()?;
+    /// let tracer = node.install_tracer(node.trace_settings())?;
+    /// assert_eq!(node.trace_settings().sample_one_in, 100);
+    /// # drop(tracer);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn trace_settings(&self) -> TraceSettings {
+        self.shared.trace.clone()
     }
 }
 

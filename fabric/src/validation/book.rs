@@ -9,7 +9,7 @@ use wireloom_identity::Credentials;
 use wireloom_wire::EventTypeId;
 
 use super::schemas::{PayloadSchema, SCHEMAS_MAX, SchemaBook, SchemaFault, SchemasExhausted};
-use super::verify::KeyBook;
+use super::verify::{SignerKeys, Signers};
 
 /// What a node starts with.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +34,7 @@ pub(crate) struct ValidationBook {
     pub(crate) by_schema: Account,
     /// Who this node is, where it can sign.
     pub(crate) signer: OnceLock<Credentials>,
-    pub(crate) keys: KeyBook,
+    pub(crate) keys: Signers,
     pub(crate) by_signature: Account,
 }
 
@@ -71,6 +71,11 @@ pub(super) static SIGNATURE_REFUSED: CounterMeaning = CounterMeaning {
 };
 
 impl ValidationBook {
+    /// Says who knows by which keys other nodes sign.
+    pub(crate) fn signers_from(&self, source: Arc<dyn SignerKeys>) {
+        self.keys.know(source);
+    }
+
     /// Begins with what the node was given: no more than there may be.
     pub(crate) fn begin(&self, checks: Checks) {
         self.schemas.begin(checks.schemas);

@@ -36,15 +36,19 @@ impl SignerKeys for BTreeMap<NodeId, PublicKey> {
 
 /// Whom a node asks for keys; nobody, as long as it was not told.
 #[derive(Default)]
-pub(crate) struct KeyBook(RwLock<Option<Arc<dyn SignerKeys>>>);
+pub(crate) struct Signers(RwLock<Option<Arc<dyn SignerKeys>>>);
 
-impl fmt::Debug for KeyBook {
+impl fmt::Debug for Signers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyBook").finish_non_exhaustive()
+        f.debug_struct("Signers").finish_non_exhaustive()
     }
 }
 
-impl KeyBook {
+impl Signers {
+    pub(super) fn know(&self, source: Arc<dyn SignerKeys>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(source);
+    }
+
     fn key_of(&self, node: NodeId) -> Option<PublicKey> {
         let source = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         source?.key_of(node)
@@ -117,11 +121,11 @@ impl Verifier {
 }
 
 impl Node {
-    /// Says who knows by which keys other nodes sign; events of [signed
+    /// Says who knows by which keys other nodes sign: on a node with credentials the certificates of
+    /// those that have a link to it, unless told otherwise. Events of [signed
     /// types](crate::Event::SIGNED) from nodes it does not know are refused, and without it those
     /// of all other nodes. Events of this process are not asked for a signature.
     pub fn signers_from(&self, source: Arc<dyn SignerKeys>) {
-        let keys = &self.shared.validation.keys.0;
-        *keys.write().unwrap_or_else(PoisonError::into_inner) = Some(source);
+        self.shared.validation.signers_from(source);
     }
 }

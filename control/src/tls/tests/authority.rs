@@ -185,7 +185,13 @@ impl Authority {
                 return Err(IdentityError::Expired);
             }
             let expires_unix_s = expires.load(std::sync::atomic::Ordering::Acquire);
-            Ok(PeerIdentity { node: NodeId(node), name, roles: Vec::new(), expires_unix_s })
+            Ok(PeerIdentity {
+                node: NodeId(node),
+                name,
+                roles: Vec::new(),
+                expires_unix_s,
+                public_key: [0; 32],
+            })
         };
         Credentials::new(Known {
             client: Arc::new(client),
