@@ -1,9 +1,11 @@
 //! `wireloom explain` and `wireloom rules`: what they say, what they refuse, and a running node
 //! that comes to new rules.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
-use crate::program::{Running, Scratch, run, text};
+use crate::program::{Running, Scratch, run, text, wireloom};
 
 const RULES: &[u8] = b"[[rule]]\ntype = \"metric.*\"\npriority = \">= high\"\nsize = \"> 1400\"\n\
     target = \"service:metrics\"\ntransport = \"tcp\"\n\n[[rule]]\ntype = \"note\"\n\
