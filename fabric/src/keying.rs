@@ -1,9 +1,9 @@
 //! What follows from the authenticated lines of a node with credentials: keys for its datagrams and
 //! groups, lists of revocations, roles for its policy.
 //!
-//! [`Keying`] is a task of the control thread. It gives what links tell to those whose matter it is,
-//! all of them sans-IO ([`pairs`], [`introductions`], `group_keys.rs`, `revocations.rs`), and what
-//! these want done to workers and links ([`orders`]). [`KeyBook`] is what it shares with other
+//! [`Keying`] is a task of the control thread. It gives what links tell to those whose matter it
+//! is, all of them sans-IO ([`pairs`], [`introductions`], `group_keys.rs`, `revocations.rs`), and
+//! what these want done to workers and links ([`orders`]). [`KeyBook`] is what it shares with other
 //! threads. Links of such a node demand a key, so that nothing leaves in clear.
 
 mod book;

@@ -1,8 +1,8 @@
 //! Lists of revocations travel: who has a newer one than its peer gives it to it.
 //!
 //! Sans-IO: knows neither links nor clocks. A list is believed for its signature, whoever brings
-//! it; so that what is said of epochs needs no proof. A node that hears of a newer list asks one peer
-//! at a time, by saying its own epoch, and after a while the next that claims to have it.
+//! it; so that what is said of epochs needs no proof. A node that hears of a newer list asks one
+//! peer at a time, by saying its own epoch, and after a while the next that claims to have it.
 //!
 //! ```text
 //!  has 7                                   has 5

@@ -286,7 +286,7 @@ pub(super) const KEYS: &[Key] = &[
         .means("Whether links and packets are encrypted.")
         .effect(Effect::Always(
             "false",
-            "certificates make links over TCP encrypted, not this key; datagrams can be read",
+            "certificates make links and datagrams encrypted, not this key",
         )),
     Key::new(Id::Insecure, ("security", "insecure"), Kind::Flag, "false").means(
         "Whether other hosts may reach a node that has no certificate: without this word it does \

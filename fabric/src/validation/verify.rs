@@ -121,8 +121,8 @@ impl Verifier {
 }
 
 impl Node {
-    /// Says who knows by which keys other nodes sign: on a node with credentials the certificates of
-    /// those that have a link to it, unless told otherwise. Events of [signed
+    /// Says who knows by which keys other nodes sign: on a node with credentials the certificates
+    /// of those that have a link to it, unless told otherwise. Events of [signed
     /// types](crate::Event::SIGNED) from nodes it does not know are refused, and without it those
     /// of all other nodes. Events of this process are not asked for a signature.
     pub fn signers_from(&self, source: Arc<dyn SignerKeys>) {

@@ -136,8 +136,7 @@ impl Authority {
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let own = params.signed_by(&key, &self.issuer).expect("signed").der().clone();
-        let chain = vec![own];
-        let mut roots = RootCertStore::empty();
+        let (chain, mut roots) = (vec![own], RootCertStore::empty());
         roots.add(self.certificate.clone()).expect("a root");
         let roots = Arc::new(roots);
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -185,13 +184,8 @@ impl Authority {
                 return Err(IdentityError::Expired);
             }
             let expires_unix_s = expires.load(std::sync::atomic::Ordering::Acquire);
-            Ok(PeerIdentity {
-                node: NodeId(node),
-                name,
-                roles: Vec::new(),
-                expires_unix_s,
-                public_key: [0; 32],
-            })
+            let (node, public_key, roles) = (NodeId(node), [0; 32], Vec::new());
+            Ok(PeerIdentity { node, name, roles, expires_unix_s, public_key })
         };
         Credentials::new(Known {
             client: Arc::new(client),
