@@ -14,9 +14,9 @@ impl NodeBuilder {
     /// Proves who this node is by its certificate, and speaks to nodes of its cluster's authority
     /// alone: reliable links are TLS 1.3, datagrams are sealed by keys that such links bring, and a
     /// peer is who its certificate says. The certificate's name must be this node's, else others
-    /// refuse its links. Events of [signed types](crate::Event::SIGNED) are signed with its key. The
-    /// first datagram to an address waits for a handshake (some milliseconds, a second at most);
-    /// with [`NodeBuilder::protect`] they cost less and hide less.
+    /// refuse its links. Events of [signed types](crate::Event::SIGNED) are signed with its key.
+    /// The first datagram to an address waits for a handshake (some milliseconds, a second at
+    /// most); with [`NodeBuilder::protect`] they cost less and hide less.
     #[must_use]
     pub fn credentials(mut self, credentials: &Credentials) -> Self {
         self.security.credentials(credentials.clone());
