@@ -78,9 +78,9 @@ pub struct LinkConfig {
     pub multicast: bool,
     /// What to do when the peer takes no more; a group's is always [`FlowControl::Off`].
     pub flow: FlowControl,
-    /// Nothing leaves without a key: events wait for one, [`KEY_PATIENCE_NS`] at most, and are shed
-    /// after that until there is one.
-    pub demands_key: bool,
+    /// Lanes of which nothing leaves without a key: events wait for one, [`KEY_PATIENCE_NS`] at
+    /// most, and are shed after that until there is one.
+    pub demands_key: [bool; LANES],
 }
 
 /// How long events wait for the first key of their link, or for the one after a key was taken away:
@@ -136,7 +136,7 @@ pub struct Link {
     /// What a packet may have beside its frames: a header, and a tag where the link has a key.
     pub(crate) overhead_bytes: usize,
     pub(crate) seal: Option<Box<LinkSeal>>,
-    demands_key: bool,
+    demands_key: [bool; LANES],
     /// Since when events have waited for a key; `None` while none has.
     keyless_ns: Option<u64>,
     pub(crate) multicast: bool,
@@ -158,7 +158,8 @@ impl Link {
             session: config.session,
             body_bytes: 0,
             body_bytes_max: 0,
-            overhead_bytes: PACKET_HEADER_BYTES + if config.demands_key { TAG_BYTES } else { 0 },
+            overhead_bytes: PACKET_HEADER_BYTES
+                + if config.demands_key.contains(&true) { TAG_BYTES } else { 0 },
             seal: None,
             demands_key: config.demands_key,
             keyless_ns: None,
@@ -185,7 +186,7 @@ impl Link {
     pub(crate) fn set_seal(&mut self, seal: Box<LinkSeal>) -> Option<Box<LinkSeal>> {
         self.keyless_ns = None;
         let old = self.seal.replace(seal);
-        if old.is_none() && !self.demands_key {
+        if old.is_none() && !self.demands_key.contains(&true) {
             self.overhead_bytes += TAG_BYTES;
             self.body_bytes = self.body_bytes.saturating_sub(TAG_BYTES);
             self.body_bytes_max = self.body_bytes_max.saturating_sub(TAG_BYTES);
@@ -193,15 +194,15 @@ impl Link {
         old
     }
 
-    /// Gives its key back, if it is a link that sends nothing without one.
+    /// Gives its key back, if it is a link that sends nothing in some lane without one.
     pub(crate) fn take_seal(&mut self) -> Option<Box<LinkSeal>> {
-        if self.demands_key { self.seal.take() } else { None }
+        if self.demands_key.contains(&true) { self.seal.take() } else { None }
     }
 
-    /// Whether nothing may leave now, for want of a key.
+    /// Whether nothing of a lane may leave now, for want of a key.
     #[inline]
-    pub(crate) const fn is_keyless(&self) -> bool {
-        self.demands_key && self.seal.is_none()
+    pub(crate) const fn is_keyless(&self, lane: usize) -> bool {
+        self.demands_key[lane] && self.seal.is_none()
     }
 
     /// Whether events of a link without a key are to wait for one, and no longer to be shed.

@@ -124,7 +124,7 @@ impl Source {
             packet_bytes_max: 1_400,
             multicast: false,
             flow: FlowControl::Off,
-            demands_key: false,
+            demands_key: [false; LANES],
         });
         let key = SealingKey::new(secret, WAY, SET, 0);
         let seal = Box::new(LinkSeal { key, modes: [Some(Mode::Full); LANES] });

@@ -25,7 +25,7 @@ use wireloom_dataplane::socket::path_packet_bytes;
 use wireloom_dataplane::wake::Wake;
 use wireloom_dataplane::worker::Worker;
 use wireloom_ring::{Backing, Consumer, Producer, RingConfig, ring};
-use wireloom_wire::{EventTypeId, NodeId, Priority, SessionId};
+use wireloom_wire::{EventTypeId, LANES, NodeId, Priority, SessionId};
 
 use crate::access::AccessBook;
 use crate::audit::AuditBook;
@@ -365,7 +365,7 @@ impl Shared {
             packet_bytes_max: path_bytes,
             multicast: group,
             flow: if hears_back { self.sizes.flow } else { FlowControl::Off },
-            demands_key: self.keys.is_some(),
+            demands_key: self.keys.as_ref().map_or([false; LANES], |keys| keys.modes.seal()),
         }));
         self.watch(&link, group)?;
         let known = Link { id, frame_bytes_max: link.frame_bytes_max() };

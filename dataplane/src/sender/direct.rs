@@ -86,7 +86,7 @@ mod tests {
                 packet_bytes_max: 1_400,
                 multicast: false,
                 flow: FlowControl::Hold,
-                demands_key: false,
+                demands_key: [false; wireloom_wire::LANES],
             });
             links.0[LinkId(id).slot()] = Some(Box::new(link));
         }

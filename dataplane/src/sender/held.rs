@@ -39,7 +39,7 @@ impl<T: Transmit> Sender<T> {
                 self.held.0.swap_remove(index);
                 continue;
             };
-            if link.is_keyless() {
+            if link.is_keyless(lane) {
                 // A question would leave in clear, so a key or time is all that ends this.
                 if link.waits_for_key(now_ns) {
                     link.streams[lane].credit.postpone(now_ns);

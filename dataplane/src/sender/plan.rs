@@ -206,7 +206,7 @@ impl Plan {
         if link.streams[lane].credit.hold(turn.now_ns) {
             self.held.push(Touched { link: link.id, lane });
         }
-        if link.is_keyless() {
+        if link.is_keyless(lane) {
             return (!link.waits_for_key(turn.now_ns)).then_some(Counter::EventsShedUnsealed);
         }
         (link.flow != FlowControl::Hold).then_some(Counter::EventsShedWindow)
@@ -244,7 +244,7 @@ impl Plan {
     /// A new packet is taken for a full one, so that what is planned never exceeds the room.
     #[inline]
     fn open_packet(&mut self, link: &mut Link, lane: usize, now_ns: u64) -> Option<u32> {
-        let is_keyless = link.is_keyless();
+        let is_keyless = link.is_keyless(lane);
         let stream = &mut link.streams[lane];
         let chain = &mut stream.chain;
         if let (Some((_, last)), true) = (chain.ends, chain.open) {

@@ -110,7 +110,7 @@ impl Marker {
         header: &PacketHeader,
         now_ns: u64,
     ) -> Option<Self> {
-        if link.is_keyless() {
+        if link.is_keyless(lane) {
             return None;
         }
         let mut bytes = [0; PACKET_HEADER_BYTES + TAG_BYTES];

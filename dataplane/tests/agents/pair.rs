@@ -18,8 +18,8 @@ use wireloom_dataplane::link::{Link, LinkConfig, LinkId};
 use wireloom_dataplane::outbound::Outbound;
 use wireloom_ring::{ClaimError, Producer, RingConfig, ring};
 use wireloom_wire::{
-    Encoding, EventTypeId, Fingerprint, Frame, FrameEncoder, FrameFlags, FrameHeader, NodeId,
-    Priority, SessionId,
+    Encoding, EventTypeId, Fingerprint, Frame, FrameEncoder, FrameFlags, FrameHeader, LANES,
+    NodeId, Priority, SessionId,
 };
 
 /// (lane, sequence, payload length) of each event, and the gaps.
@@ -104,7 +104,7 @@ impl Pair {
             packet_bytes_max: 1_400,
             multicast: false,
             flow: FlowControl::Hold,
-            demands_key: false,
+            demands_key: [false; LANES],
         }
     }
 

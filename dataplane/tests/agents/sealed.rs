@@ -265,7 +265,7 @@ fn tapped(tap: &mut wireloom_dataplane::io::simulated::SimulatedReceive) -> Vec<
 fn a_link_that_demands_a_key_waits_for_it_and_says_nothing_in_clear() {
     for flow in [FlowControl::Hold, FlowControl::Off] {
         let mut pair = Pair::new();
-        let config = LinkConfig { flow, demands_key: true, ..pair.config(0) };
+        let config = LinkConfig { flow, demands_key: [true; LANES], ..pair.config(0) };
         let link = pair.add(config);
         let (_, mut tap) = pair.network.endpoint(crate::host(2), &[]);
         let mut producer = pair.attach(Priority::Normal);

@@ -28,7 +28,7 @@ pub(super) struct Sealing {
 /// the cold path.
 #[derive(Debug)]
 pub(crate) struct KeyBook {
-    pub(super) modes: SealModes,
+    pub(crate) modes: SealModes,
     held: Mutex<Held>,
 }
 

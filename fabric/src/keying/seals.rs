@@ -43,6 +43,11 @@ impl SealModes {
         }))
     }
 
+    /// In which lanes anything is.
+    pub(crate) fn seal(self) -> [bool; LANES] {
+        self.0.map(|mode| mode.is_some())
+    }
+
     pub(super) fn demands(self) -> [Demand; LANES] {
         self.0.map(|mode| match mode {
             None => Demand::Nothing,

@@ -11,7 +11,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wireloom::identity::{
     Authority, CredentialPaths, Credentials, IssueRequest, OutDir, PublicKey,
 };
-use wireloom::{Event, Node, NodeId, Polled, Priority, Reason, Refused, Target};
+use wireloom::{
+    Event, Node, NodeBuilder, NodeId, Polled, Priority, Protection, Reason, Refused, Target,
+};
 use wireloom_wire::{PacketHeader, body_hash, decode_packet};
 
 use crate::support::{entry, node, refused, taken, until};
@@ -69,7 +71,10 @@ impl Cluster {
             )
             .expect("issued");
         let own = Credentials::load(CredentialPaths::of_node(&out, name)).expect("loaded");
-        (Node::builder(name).credentials(&own).start().expect("a node"), own)
+        // In clear, so that others can say what they like.
+        let clear = |node: NodeBuilder, lane| node.protect(lane, Protection::Off);
+        let node = Node::builder(name).credentials(&own);
+        (Priority::ALL.into_iter().fold(node, clear).start().expect("a node"), own)
     }
 }
 
@@ -132,7 +137,8 @@ fn what_is_not_proven_reaches_nobody_and_is_counted() {
     desk.register_json::<Order>().expect("its codec");
     let to = Target::Node(desk.address());
     let last = |node: &Node| entry(node, "events_refused_signature").and_then(|of| of.last);
-    // Nobody knows anybody's keys yet.
+    // Nobody knows anybody's keys.
+    know(&desk, &[]);
     feed.router().route(&order(1), &to).expect("signed");
     until("no key", || invalid(&desk) == 1);
     assert!(last(&desk).expect("why").contains("no key of node"), "{:?}", last(&desk));
