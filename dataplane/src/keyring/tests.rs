@@ -160,10 +160,17 @@ fn a_full_ring_takes_no_stranger_and_grows_for_nobody() {
     for peer in 0..PEERS_MAX as u64 {
         for set in 1..=4 {
             assert!(ring.add(empty(peer, set)).is_none());
+            // Those of its groups have as many places of their own.
+            assert!(ring.add(empty(peer, set | KeySetId::OF_GROUPS)).is_none());
         }
     }
     let refused = ring.add(empty(1 << 40, 1)).expect("it comes back");
     assert_eq!(refused.peer, NodeId(1 << 40));
     assert_eq!(ring.add(empty(7, 5)).map(|gone| (gone.peer, gone.set.0)), Some((NodeId(7), 1)));
+    let of_group = ring.add(empty(7, 5 | KeySetId::OF_GROUPS)).map(|gone| gone.set);
+    assert_eq!(of_group, Some(KeySetId(1 | KeySetId::OF_GROUPS)), "neither displaces the other");
+    assert!(ring.forget_set(NodeId(7), KeySetId(2)).is_some_and(|gone| gone.set.0 == 2));
+    assert!(ring.forget_set(NodeId(7), KeySetId(2)).is_none(), "once");
+    assert!(ring.add(empty(7, 2)).is_none(), "there is room again");
     assert_eq!((ring.entries.capacity(), ring.entries.len()), (capacity, ENTRIES_MAX));
 }

@@ -67,9 +67,9 @@ fn f38_nobody_joins_by_a_link_without_a_good_certificate_of_its_own() {
         eventually(what, || counted(&desk, counter) > before);
     };
     let expired = credentials(ours, "late", (now - 31 * DAY, now - DAY - 3_600));
-    refused("expired", "tls_refused_certificate", &expired, "late");
+    refused("expired", "tls_refused_expired", &expired, "late");
     let early = credentials(ours, "early", (now + DAY, now + DAY + 3_600));
-    refused("not yet valid", "tls_refused_certificate", &early, "early");
+    refused("not yet valid", "tls_refused_expired", &early, "early");
     let clone = credentials(ours, "clone", (now, now));
     refused("another's id", "hellos_refused_identity", &clone, "good");
     let revoked = credentials(ours, "revoked", (now, now));

@@ -165,7 +165,8 @@ proptest! {
         assert_is_event(&frame, &event);
         let name = event.name.as_deref().unwrap_or_default();
         let extensions = FrameHeader::extensions_bytes(event.flags(), name);
-        prop_assert_eq!(event.encoder().payload_offset(), 32 + extensions);
+        let proof = event.proof.as_ref().map_or(0, Proof::bytes);
+        prop_assert_eq!(event.encoder().payload_offset(), 32 + extensions + proof);
         prop_assert_eq!(bytes.len(), align_up(frame.bytes().len()));
         prop_assert!(bytes[frame.bytes().len()..].iter().all(|byte| *byte == 0));
         let record = Frame::parse(frame.bytes()).unwrap();
@@ -175,7 +176,7 @@ proptest! {
     #[test]
     fn runs_of_frames_are_packed_and_unpacked(
         events in proptest::collection::vec(event(), 1..60),
-        room in 512..4_096_usize,
+        room in 816..4_096_usize,
         header in packet_header(),
     ) {
         let batch = batch(&events);
@@ -183,7 +184,7 @@ proptest! {
         let mut at = 0;
         while at < batch.len() {
             let (bytes, count) = take_frames(&batch[at..], room);
-            // Every event fits the least room: 32 + 304 + 199 bytes, and it is taken greedily.
+            // Every event fits the least room: 32 + 304 + 272 + 199 bytes, and it is taken greedily.
             let next = at + bytes;
             if count == 0 {
                 let frame = Frame::parse(&batch[at..]).unwrap();
