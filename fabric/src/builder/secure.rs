@@ -25,7 +25,8 @@ impl NodeBuilder {
 
     /// How datagrams of a priority are protected, with [`NodeBuilder::credentials`]; encrypted
     /// unless told otherwise. What is asked of others' is the same, so all nodes are to be told
-    /// alike. Priorities that share a lane ([`Levels::Three`]) have the better protection of both.
+    /// alike. Priorities that share a lane ([`Levels::Three`](crate::Levels::Three)) have the
+    /// better protection of both.
     #[must_use]
     pub const fn protect(mut self, priority: Priority, protection: Protection) -> Self {
         self.setup.protections[priority.lane() as usize] = protection;
@@ -34,8 +35,8 @@ impl NodeBuilder {
 
     /// Lets other hosts reach the node although it has no certificate: whoever can send to it can
     /// publish under any name, and whoever can listen on its network can read its events. Without
-    /// this word such a node does not start. [`Node::is_insecure`] and [`Node::notes`] say it as
-    /// long as the node runs.
+    /// this word such a node does not start. [`Node::is_insecure`](crate::Node::is_insecure) and
+    /// [`Node::notes`](crate::Node::notes) say it as long as the node runs.
     #[must_use]
     pub const fn insecure(mut self) -> Self {
         self.insecure = true;
@@ -43,7 +44,7 @@ impl NodeBuilder {
     }
 
     /// Holds other nodes to this policy from the start, before anything is subscribed to;
-    /// [`Node::apply_policy`] exchanges it while the node runs.
+    /// [`Node::apply_policy`](crate::Node::apply_policy) exchanges it while the node runs.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.security.policy(policy);
