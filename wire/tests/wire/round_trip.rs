@@ -184,7 +184,7 @@ proptest! {
         let mut at = 0;
         while at < batch.len() {
             let (bytes, count) = take_frames(&batch[at..], room);
-            // Every event fits the least room: 32 + 304 + 272 + 199 bytes, and it is taken greedily.
+            // Every event fits the least room, 32 + 304 + 272 + 199 bytes, and is taken greedily.
             let next = at + bytes;
             if count == 0 {
                 let frame = Frame::parse(&batch[at..]).unwrap();
