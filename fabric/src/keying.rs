@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::book::KeyBook;
 use self::introductions::Introduction;
-use self::orders::Orders;
+pub(crate) use self::orders::Orders;
 use self::pairs::{Action, Offer, Pairs};
 pub use self::seals::Protection;
 pub(crate) use self::seals::{MeshSeals, SealModes};

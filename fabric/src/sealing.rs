@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 
 use wireloom_dataplane::command::{ReceiverCommand, SenderCommand};
-use wireloom_dataplane::keyring::{Demand, FIRST_RECEIVER_SLOT, PeerKeys, SENDER_SLOT};
+use wireloom_dataplane::keyring::{Demand, FIRST_RECEIVER_SLOT, SENDER_SLOT};
 use wireloom_dataplane::link::LinkSeal;
-use wireloom_seal::{Direction, Mode, OpeningKey, Owner, SealingKey, Secret};
+use wireloom_seal::{Direction, Mode, SealingKey, Secret};
 use wireloom_wire::{KeySetId, LANES, NodeId};
 
+use crate::keying::Orders;
 use crate::node::Node;
 use crate::outcome::{NoRoute, Refused};
 
@@ -45,22 +46,13 @@ impl Node {
         Ok(())
     }
 
-    fn take_keys(&self, peer: NodeId, secret: &Secret, way: Direction) -> Result<(), Refused> {
+    fn take_keys(&self, peer: NodeId, secret: &Secret, opens: Direction) -> Result<(), Refused> {
         let receivers = self.shared.receivers();
-        let slot = |index: usize| {
-            FIRST_RECEIVER_SLOT.saturating_add(u8::try_from(index).unwrap_or(u8::MAX))
-        };
-        let owners: Vec<Owner> = (0..=slot(receivers)).map(|_| Owner::default()).collect();
-        for receiver in 0..receivers {
-            let number = u32::try_from(receiver).unwrap_or(u32::MAX);
-            let slots = (0_u8..).zip(&owners);
-            let slots = slots.map(|(s, owner)| OpeningKey::new(secret, way, s).at(number, owner));
-            let words = SealingKey::new(secret, way.back(), BY_HAND, slot(receiver));
-            let slots = slots.collect();
-            let keys = PeerKeys { peer, set: BY_HAND, slots, words: Some(words) };
-            let command = ReceiverCommand::SetKeys(Box::new(keys));
-            self.shared.to_receiver(receiver, command).map_err(|()| NoRoute::Stalled)?;
-        }
-        Ok(())
+        let slots =
+            FIRST_RECEIVER_SLOT.saturating_add(u8::try_from(receivers + 1).unwrap_or(u8::MAX));
+        let mut orders = Orders::new(receivers);
+        orders.open((peer, BY_HAND), secret, (opens.back(), slots));
+        orders.give(&self.shared);
+        if orders.is_empty() { Ok(()) } else { Err(NoRoute::Stalled.into()) }
     }
 }

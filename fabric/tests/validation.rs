@@ -2,6 +2,7 @@
 
 #[path = "validation/reasons.rs"]
 mod reasons;
+mod secured;
 #[path = "validation/signatures.rs"]
 mod signatures;
 #[path = "validation/support.rs"]

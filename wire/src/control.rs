@@ -238,18 +238,22 @@ impl<'a> Control<'a> {
         let body_bytes = encoder.write(payload, body).unwrap_or(0);
         let body = body.get(..body_bytes).unwrap_or_default();
         let length = PACKET_HEADER_BYTES + body_bytes;
-        let header = PacketHeader {
-            flags: PacketFlags::default(),
-            lane: 0,
-            frame_count: 1,
-            length: u32::try_from(length).unwrap_or(0),
-            session: SessionId(0),
-            source,
-            sequence: 0,
-            first_event: 0,
-        };
-        head.copy_from_slice(&header.encode(Some(body_hash(body))));
+        head.copy_from_slice(&link_header(source, length).encode(Some(body_hash(body))));
         length
+    }
+}
+
+/// The header of what a link says beside events: one frame, of no stream.
+pub(crate) fn link_header(source: NodeId, length: usize) -> PacketHeader {
+    PacketHeader {
+        flags: PacketFlags::default(),
+        lane: 0,
+        frame_count: 1,
+        length: u32::try_from(length).unwrap_or(0),
+        session: SessionId(0),
+        source,
+        sequence: 0,
+        first_event: 0,
     }
 }
 

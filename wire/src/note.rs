@@ -13,10 +13,11 @@
 
 use crate::bytes::{all_zero, put, u16_at, u32_at};
 use crate::checksum::body_hash;
+use crate::control::link_header;
 use crate::flags::{FrameFlags, PacketFlags};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
-use crate::ids::{EventTypeId, Fingerprint, NodeId, SessionId, event_type_id};
-use crate::packet::{PACKET_HEADER_BYTES, Packet, PacketHeader};
+use crate::ids::{EventTypeId, Fingerprint, NodeId, event_type_id};
+use crate::packet::{PACKET_HEADER_BYTES, Packet};
 use crate::priority::{Encoding, Priority};
 use crate::{ALIGNMENT, align_up};
 
@@ -71,17 +72,7 @@ impl<'a> NoteCut<'a> {
         body[..CUT_HEAD_BYTES].copy_from_slice(&self.head(frame_bytes));
         body[CUT_HEAD_BYTES..frame_bytes].copy_from_slice(slice);
         body[frame_bytes..].fill(0);
-        let header = PacketHeader {
-            flags: PacketFlags::default(),
-            lane: 0,
-            frame_count: 1,
-            length: u32::try_from(length).unwrap_or(0),
-            session: SessionId(0),
-            source,
-            sequence: 0,
-            first_event: 0,
-        };
-        head.copy_from_slice(&header.encode(Some(body_hash(body))));
+        head.copy_from_slice(&link_header(source, length).encode(Some(body_hash(body))));
         length
     }
 

@@ -90,7 +90,8 @@ impl ReachArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SecurityArgs {
     /// Folder with this node's certificate and key, as "wireloom ca issue NAME" wrote them: links
-    /// over TCP are TLS then, to nodes of the same authority alone. Looked at once a second
+    /// are TLS and datagrams sealed then, for nodes of the same authority alone. Looked at once a
+    /// second
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     credentials: Option<String>,
     /// Who may do what ("wireloom policy"): other nodes are held to it. The file is looked at once

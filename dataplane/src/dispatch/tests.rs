@@ -14,6 +14,15 @@ impl Subscriber for Counting {
     }
 }
 
+/// Of some packet of another node.
+const ORIGIN: Origin = Origin {
+    source: NodeId(1),
+    session: SessionId(1),
+    lane: 2,
+    received_unix_ns: 0,
+    verified: false,
+};
+
 fn subscribe(dispatch: &mut Dispatch, id: u64, wanted: Wanted) -> Arc<AtomicU64> {
     let count = Arc::new(AtomicU64::new(0));
     let subscriber = Box::new(Counting(Arc::clone(&count)));
@@ -39,14 +48,7 @@ fn deliver(dispatch: &mut Dispatch, event_type: u32) -> Counter {
     };
     let mut bytes = [0; 48];
     FrameEncoder::new(header).write(b"x", &mut bytes).expect("fits");
-    let origin = Origin {
-        source: NodeId(1),
-        session: SessionId(1),
-        lane: 2,
-        received_unix_ns: 0,
-        verified: false,
-    };
-    let outcome = dispatch.deliver(&Frame::parse(&bytes).expect("a frame"), &origin);
+    let outcome = dispatch.deliver(&Frame::parse(&bytes).expect("a frame"), &ORIGIN);
     dispatch.end_cycle(1);
     outcome
 }
@@ -167,15 +169,8 @@ fn frames(types: &[u32]) -> Vec<u8> {
 fn deliver_all(dispatch: &mut Dispatch, types: &[u32], counters: &Counters) -> Vec<u16> {
     let (bytes, mut runs) = (frames(types), Vec::new());
     let mut rest = Frames::new(&bytes);
-    let origin = Origin {
-        source: NodeId(1),
-        session: SessionId(1),
-        lane: 2,
-        received_unix_ns: 0,
-        verified: false,
-    };
     while rest.next_type().is_some() {
-        runs.push(dispatch.deliver_run(&mut rest, &origin, counters));
+        runs.push(dispatch.deliver_run(&mut rest, &ORIGIN, counters));
     }
     dispatch.end_cycle(1);
     runs

@@ -300,7 +300,7 @@ pub(super) const KEYS: &[Key] = &[
     )
     .means(
         "Folder with the certificate and key of the node's name, as \"wireloom ca issue\" wrote \
-         them: links over TCP are TLS then, to nodes of the same authority alone.",
+         them: links are TLS and datagrams sealed then, for nodes of the same authority alone.",
     ),
     Key::open(Id::PolicyFile, ("security", "policy"), Kind::Text(Form::Path), "none").means(
         "File that says who may do what, TOML of its own: other nodes are held to it from the \

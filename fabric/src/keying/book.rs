@@ -37,6 +37,8 @@ pub(super) struct Held {
     pub(super) notices: VecDeque<LinksNotice>,
     /// Links to addresses, which take the key of the address when there is one.
     pub(super) links: HashMap<SocketAddr, LinkId>,
+    /// A link or a key has come since links were given keys.
+    pub(super) has_news: bool,
     /// Links to groups, in the order of their keys.
     pub(super) groups: Vec<LinkId>,
     pub(super) sealings: HashMap<SocketAddr, Sealing>,
@@ -67,6 +69,7 @@ impl KeyBook {
             held.groups.push(link);
         } else {
             held.links.insert(address, link);
+            held.has_news = true;
             held.introductions.link(address);
         }
     }

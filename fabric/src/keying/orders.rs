@@ -26,17 +26,17 @@ enum Order {
 
 /// The orders that wait.
 #[derive(Debug)]
-pub(super) struct Orders {
+pub(crate) struct Orders {
     waiting: VecDeque<Order>,
     receivers: usize,
 }
 
 impl Orders {
-    pub(super) const fn new(receivers: usize) -> Self {
+    pub(crate) const fn new(receivers: usize) -> Self {
         Self { waiting: VecDeque::new(), receivers }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
@@ -54,7 +54,7 @@ impl Orders {
     }
 
     /// Receivers open what `peer` seals by a set of a pair, and seal words to it by the same.
-    pub(super) fn open(
+    pub(crate) fn open(
         &mut self,
         (peer, set): (NodeId, KeySetId),
         secret: &Secret,
@@ -98,11 +98,15 @@ impl Orders {
         let mut held = book.held();
         held.sealings.insert(address, Sealing { peer, sender, control });
         held.keyed.push_back(address);
+        held.has_news = true;
     }
 
     /// Keys for links whose address has one that none has taken.
     pub(super) fn key_links(&mut self, book: &KeyBook) {
         let mut held = book.held();
+        if !std::mem::take(&mut held.has_news) {
+            return;
+        }
         let Held { sealings, links, .. } = &mut *held;
         for (address, sealing) in sealings {
             if let Some(link) = links.get(address)
@@ -120,6 +124,9 @@ impl Orders {
         from: usize,
         book: &KeyBook,
     ) {
+        if keys.is_empty() {
+            return;
+        }
         let links: Vec<LinkId> = book.held().groups.iter().skip(from).copied().collect();
         for link in links {
             let Some(key) = keys.pop_front() else { return };
@@ -149,7 +156,7 @@ impl Orders {
     }
 
     /// Gives what there is room for; returns how many.
-    pub(super) fn give(&mut self, shared: &Shared) -> usize {
+    pub(crate) fn give(&mut self, shared: &Shared) -> usize {
         let before = self.waiting.len();
         while let Some(order) = self.waiting.pop_front() {
             let refused = match order {

@@ -3,19 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use wireloom::identity::{
-    Authority, CredentialPaths, Credentials, IssueRequest, OutDir, PublicKey,
-};
+use wireloom::identity::{Credentials, PublicKey};
 use wireloom::{
     Event, Node, NodeBuilder, NodeId, Polled, Priority, Protection, Reason, Refused, Target,
 };
 use wireloom_wire::{PacketHeader, body_hash, decode_packet};
 
+use crate::secured::Cluster;
 use crate::support::{entry, node, refused, taken, until};
 
 #[derive(
@@ -41,47 +39,12 @@ fn order(number: u64) -> Order {
     Order { number, words: "sell".to_owned() }
 }
 
-fn now_unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
-}
-
-/// An authority in a folder of its own, gone with the test.
-struct Cluster {
-    folder: PathBuf,
-    authority: Authority,
-}
-
-impl Cluster {
-    fn new() -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("wireloom-signatures-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        let authority = Authority::create(&folder, "plant", now_unix_s()).expect("created");
-        Self { folder, authority }
-    }
-
-    fn node(&self, name: &str) -> (Node, Credentials) {
-        let out = self.folder.join(name);
-        self.authority
-            .issue(
-                &IssueRequest::new(name),
-                &OutDir { folder: out.clone(), replace: true },
-                now_unix_s(),
-            )
-            .expect("issued");
-        let own = Credentials::load(CredentialPaths::of_node(&out, name)).expect("loaded");
-        // In clear, so that others can say what they like.
-        let clear = |node: NodeBuilder, lane| node.protect(lane, Protection::Off);
-        let node = Node::builder(name).credentials(&own);
-        (Priority::ALL.into_iter().fold(node, clear).start().expect("a node"), own)
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+/// A node of the cluster that says everything in clear, so that others can say what they like.
+fn clear(cluster: &Cluster, name: &str) -> (Node, Credentials) {
+    let own = cluster.credentials(name);
+    let off = |node: NodeBuilder, priority| node.protect(priority, Protection::Off);
+    let node = Node::builder(name).credentials(&own);
+    (Priority::ALL.into_iter().fold(node, off).start().expect("a node"), own)
 }
 
 fn know(node: &Node, known: &[(&Node, &Credentials)]) {
@@ -97,7 +60,7 @@ fn invalid(node: &Node) -> u64 {
 #[test]
 fn signed_events_arrive_by_either_way_alone_and_in_batches() {
     let cluster = Cluster::new();
-    let ((desk, _), (feed, own)) = (cluster.node("desk"), cluster.node("feed"));
+    let ((desk, _), (feed, own)) = (clear(&cluster, "desk"), clear(&cluster, "feed"));
     know(&desk, &[(&feed, &own)]);
     let handled = taken::<Order>(&desk);
     let mut subscriber = desk.subscribe::<Order>().expect("a ring");
@@ -132,7 +95,7 @@ fn signed_events_arrive_by_either_way_alone_and_in_batches() {
 fn what_is_not_proven_reaches_nobody_and_is_counted() {
     let cluster = Cluster::new();
     let ((desk, _), (feed, own), (other, others)) =
-        (cluster.node("desk-2"), cluster.node("feed-2"), cluster.node("other-2"));
+        (clear(&cluster, "desk-2"), clear(&cluster, "feed-2"), clear(&cluster, "other-2"));
     let handled = taken::<Order>(&desk);
     desk.register_json::<Order>().expect("its codec");
     let to = Target::Node(desk.address());
@@ -178,7 +141,7 @@ fn what_is_not_proven_reaches_nobody_and_is_counted() {
 fn no_bit_of_a_signed_event_can_be_changed() {
     let cluster = Cluster::new();
     let ((desk, _), (feed, own), (other, others)) =
-        (cluster.node("desk-3"), cluster.node("feed-3"), cluster.node("other-3"));
+        (clear(&cluster, "desk-3"), clear(&cluster, "feed-3"), clear(&cluster, "other-3"));
     know(&desk, &[(&feed, &own), (&other, &others)]);
     let handled = taken::<Order>(&desk);
     let recorder = UdpSocket::bind("127.0.0.1:0").expect("a socket");

@@ -3,66 +3,26 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
-use wireloom::identity::{
-    Authority, CredentialPaths, Credentials, IssueRequest, OutDir, server_name,
-};
-use wireloom::{Node, NodeBuilder};
+use wireloom::Node;
+use wireloom::identity::{Credentials, server_name};
 use wireloom_wire::{
     CONTROL_PACKET_BYTES_MAX, Control, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, NodeId, StreamPoint,
 };
 
-/// Longer than any of these waits should take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+#[path = "../../../fabric/tests/secured/mod.rs"]
+mod secured;
+
+pub(crate) use self::secured::{Cluster, PATIENCE, now_unix_s};
 
 /// Attacks go one after the other: each wants the processors and the ports for itself.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(crate) fn now_unix_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-/// An authority in a folder of its own, gone with the test.
-pub(crate) struct Cluster {
-    pub(crate) folder: PathBuf,
-    pub(crate) authority: Authority,
-}
-
-impl Cluster {
-    pub(crate) fn new() -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("wireloom-attacks-{}-{number}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        let authority = Authority::create(&folder, "plant", now_unix_s()).unwrap();
-        Self { folder, authority }
-    }
-
-    pub(crate) fn credentials(&self, name: &str) -> Credentials {
-        let out = self.folder.join(name);
-        let to = OutDir { folder: out.clone(), replace: true };
-        self.authority.issue(&IssueRequest::new(name), &to, now_unix_s()).unwrap();
-        Credentials::load(CredentialPaths::of_node(&out, name)).unwrap()
-    }
-
-    pub(crate) fn node(&self, name: &str) -> NodeBuilder {
-        Node::builder(name).credentials(&self.credentials(name))
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
 }
 
 /// Loopback addresses, as those of as many hosts.

@@ -3,6 +3,7 @@
 use std::vec::Vec;
 
 use super::*;
+use crate::PacketHeader;
 use crate::decode_packet;
 
 fn note(bytes: usize) -> Vec<u8> {
