@@ -85,6 +85,8 @@ pub(crate) fn run(args: &SubscribeArgs, output: &Output) -> Result<ExitCode> {
         other => other,
     };
     let subscriber = node.subscribe_any_with(&types, policy)?;
+    // Only now: what it takes before it has subscribed has no handler, and is acknowledged.
+    node.accept()?;
     greet(&config, &node, output);
 
     let mut printing = Printing {
@@ -159,6 +161,7 @@ fn builder(args: &SubscribeArgs, config: &Config) -> Result<NodeBuilder> {
         .listen(&listen.to_string())
         .ring_bytes(OUTBOUND_RING_BYTES, ROOM_BYTES)
         .receive_buffer_bytes(ROOM_BYTES)
+        .accept_later()
         .config(config);
     let builder = if joins { args.cluster.join(builder, config)? } else { builder };
     Ok(match args.ring_bytes {

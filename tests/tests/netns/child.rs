@@ -59,6 +59,8 @@ pub(crate) fn run(settings: &str) -> ExitCode {
     let settings: Value = serde_json::from_str(settings).expect("settings as JSON");
     let node = start(&settings);
     let heard = listen(&node, &settings);
+    // Only now: what a node takes before it has subscribed has no handler, and is acknowledged.
+    node.accept().expect("the control thread runs");
     println!("{}", json!({ "started": node.address().to_string() }));
     let mut feeds = BTreeMap::new();
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
@@ -101,8 +103,11 @@ fn start(settings: &Value) -> Node {
         backoff_max: ms("backoff_max_ms").unwrap_or(usual.backoff_max),
         ..usual
     };
-    let mut builder =
-        Node::builder(text("name")).listen(text("listen")).insecure().reliable(reliable);
+    let mut builder = Node::builder(text("name"))
+        .listen(text("listen"))
+        .insecure()
+        .reliable(reliable)
+        .accept_later();
     if let Some(cluster) = settings["cluster"].as_str() {
         builder = builder.cluster(cluster);
     }
