@@ -209,52 +209,68 @@ fn empty_receive() -> Result<(), Failure> {
     Ok(())
 }
 
-/// One end of the ping-pong: answers each datagram, or (`first`) begins each round.
-fn bounce(
-    mut ends: (MioTransmit, MioReceive),
-    to: SocketAddr,
-    rounds: u64,
-    first: bool,
-) -> Vec<u64> {
+/// The end of the ping-pong that answers each datagram, until it is told that it is over.
+fn answer(mut ends: (MioTransmit, MioReceive), to: SocketAddr, is_over: &AtomicBool) {
+    let destination = Destination::new(0, to);
+    let slices = [IoSlice::new(&[1; 64])];
+    let message = [Message::single(&destination, &slices)];
+    while !is_over.load(Ordering::Relaxed) {
+        if ends.1.receive(&mut |_| ()).datagrams > 0 {
+            ends.0.send(&message);
+        }
+    }
+}
+
+/// The end that begins each round, for so long and so many rounds at most: what each took.
+fn begin(mut ends: (MioTransmit, MioReceive), to: SocketAddr, duration_ns: u64) -> Vec<u64> {
+    const ROUNDS: usize = 100_000;
     let (clock, destination) = (Clock::system(), Destination::new(0, to));
     let slices = [IoSlice::new(&[1; 64])];
     let message = [Message::single(&destination, &slices)];
-    let mut times = Vec::new();
-    for _ in 0..rounds {
-        let begin_ns = clock.now_ns();
-        if first {
-            ends.0.send(&message);
+    let until_ns = clock.now_ns() + duration_ns;
+    let mut times = Vec::with_capacity(ROUNDS);
+    let mut begin_ns = clock.now_ns();
+    while times.len() < ROUNDS && begin_ns < until_ns {
+        ends.0.send(&message);
+        while ends.1.receive(&mut |_| ()).datagrams == 0 {
+            if clock.now_ns() >= until_ns {
+                return times;
+            }
         }
-        while ends.1.receive(&mut |_| ()).datagrams == 0 {}
-        if !first {
-            ends.0.send(&message);
-        }
-        times.push(clock.now_ns() - begin_ns);
+        let end_ns = clock.now_ns();
+        times.push(end_ns - begin_ns);
+        begin_ns = end_ns;
     }
     times
 }
 
-fn round_trip() -> Result<(), Failure> {
-    const ROUNDS: u64 = 100_000;
+/// Two threads that spin; where another process has one of the cores, a round takes its time slice.
+fn round_trip(duration_ns: u64) -> Result<(), Failure> {
     let ((here, here_at), (there, there_at)) = (socket()?, socket()?);
     let ends = |socket: std::net::UdpSocket| -> io::Result<_> {
         Ok((MioTransmit::new(vec![socket.try_clone()?])?, MioReceive::new(vec![socket])?))
     };
     let (here, there) = (ends(here)?, ends(there)?);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let theirs = Arc::clone(&is_over);
     let other = std::thread::spawn(move || {
         pin(1);
-        bounce(there, here_at, ROUNDS, false);
+        answer(there, here_at, &theirs);
     });
-    let mut times = bounce(here, there_at, ROUNDS, true);
+    let mut times = begin(here, there_at, duration_ns);
+    is_over.store(true, Ordering::Relaxed);
     other.join().map_err(|_| io::Error::other("the other end panicked"))?;
     times.sort_unstable();
-    let at = |per_mille: usize| times[per_mille * (times.len() - 1) / 1_000] as f64 / 1e3;
+    let at = |per_mille: usize| {
+        times.get(per_mille * times.len().saturating_sub(1) / 1_000).map_or(0.0, |ns| *ns as f64)
+    };
     println!(
-        "{:36} p50 {:.1} p99 {:.1} p99.9 {:.1} µs",
+        "{:36} p50 {:.1} p99 {:.1} p99.9 {:.1} µs of {} rounds",
         "round trip, 64 B",
-        at(500),
-        at(990),
-        at(999)
+        at(500) / 1e3,
+        at(990) / 1e3,
+        at(999) / 1e3,
+        times.len()
     );
     Ok(())
 }
@@ -273,5 +289,5 @@ fn main() -> Result<(), Failure> {
         each_side(case)?;
     }
     empty_receive()?;
-    round_trip()
+    round_trip(duration_ns)
 }
