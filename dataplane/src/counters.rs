@@ -163,8 +163,8 @@ counters! {
         "Sealed packets taken before, or older than the window: sent twice by the network or by \
          somebody; dropped.";
     SealedWrongPhase "datagrams_sealed_wrong_phase" "datagrams"
-        "Sealed packets of a phase of their keys that is over or too far ahead; dropped. Many mean \
-         that the link needs new keys.";
+        "Sealed packets of a phase of their keys that is over, or ahead of what a receiver catches \
+         up with (64 phases, a try each 10 ms); dropped.";
     SealedForeignReceiver "datagrams_sealed_foreign_receiver" "datagrams"
         "Sealed packets that came to another receiver of this node than those before them; \
          dropped.";

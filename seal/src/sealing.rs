@@ -85,8 +85,7 @@ impl SealingKey {
     }
 
     /// Goes to the next phase now, as it does by itself after [`PHASE_NS`] or 2^22 packets. Nothing
-    /// happens before the first packet of a phase: a receiver that hears of no packet of a phase
-    /// cannot follow to the one after it.
+    /// happens before the first packet of a phase.
     pub const fn end_phase(&mut self) {
         if self.phase_end - self.counter < PHASE_PACKETS {
             self.counter = self.phase_end;

@@ -1,6 +1,6 @@
 //! The bridge as legacy programs meet it: over real WebSockets, in the shape of real messages.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tungstenite::protocol::frame::coding::CloseCode;
-use tungstenite::{Bytes, Message, WebSocket, client};
+use tungstenite::{Bytes, Error, Message, WebSocket, client};
 
 use crate::program::{Subscriber, account, run, run_with, text, wireloom};
 
@@ -67,7 +67,12 @@ impl Client {
 
     fn told(&mut self) -> Value {
         loop {
-            match self.0.read().expect("a message within the patience") {
+            let read = match self.0.read() {
+                // Stopped and woken by who runs it: a read with a timeout ends then (signal(7)).
+                Err(Error::Io(error)) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read.expect("a message within the patience"),
+            };
+            match read {
                 Message::Text(text) => return serde_json::from_str(&text).expect("JSON"),
                 Message::Ping(_) | Message::Pong(_) => {}
                 other => panic!("{other:?}"),
@@ -79,7 +84,7 @@ impl Client {
     fn nothing_more(&mut self) {
         self.0.get_ref().set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
         let heard = self.0.read();
-        assert!(matches!(heard, Err(tungstenite::Error::Io(_))), "{heard:?}");
+        assert!(matches!(heard, Err(Error::Io(_))), "{heard:?}");
         self.0.get_ref().set_read_timeout(Some(PATIENCE)).expect("a timeout");
     }
 }

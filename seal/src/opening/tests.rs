@@ -122,29 +122,63 @@ fn the_next_phase_is_followed_and_the_one_before_it_taken_for_a_second() {
     assert_eq!(opening.failed(), 0);
 }
 
+/// What a receiver that was away hears first: one packet of each of these phases.
+fn of_phases<const N: usize>(numbers: [u64; N]) -> [Vec<u8>; N] {
+    let (mut sealing, mut now) = (sealing(), 0);
+    numbers.map(|number| {
+        (now..number).for_each(|_| {
+            seal(&mut sealing);
+            sealing.end_phase();
+        });
+        now = number;
+        seal(&mut sealing)
+    })
+}
+
 #[test]
-fn a_phase_too_far_is_refused_before_any_key_is_made() {
-    let (mut sealing, mut opening) = (sealing(), opening());
-    let mut packets = Vec::new();
-    for _ in 0..4 {
-        packets.push(seal(&mut sealing));
-        sealing.end_phase();
+fn who_has_missed_phases_catches_up_and_takes_nothing_of_before() {
+    let mut opening = opening();
+    let [first, missed, late, far, next, later] = of_phases([0, 3, 63, 64, 65, 130]);
+    assert_eq!(open(&mut opening, &first, SECOND), Ok(()));
+    let mut forged = far.clone();
+    forged[60] ^= 1;
+    assert_eq!(open(&mut opening, &forged, SECOND), Err(OpenError::Forged));
+    assert_eq!((opening.number, opening.failed()), (0, 1), "a forged packet begins no phase");
+    // Not again at once: anybody can name a phase.
+    let soon = SECOND + CATCH_UP_EVERY_NS;
+    assert_eq!(open(&mut opening, &far, soon - 1), Err(OpenError::Phase));
+    assert_eq!(open(&mut opening, &far, soon), Ok(()));
+    assert_eq!(opening.number, 64);
+    assert_eq!(open(&mut opening, &far, soon), Err(OpenError::Replayed));
+    for over in [&first, &missed, &late] {
+        assert_eq!(open(&mut opening, over, soon), Err(OpenError::Phase));
     }
-    for far in [&packets[2], &packets[3]] {
-        assert_eq!(open(&mut opening, far, 1), Err(OpenError::Phase));
-    }
-    for (number, packet) in (0..).zip(&packets) {
-        assert_eq!(open(&mut opening, packet, number * SECOND), Ok(()));
-    }
-    assert_eq!(opening.number, 3);
-    assert_eq!(open(&mut opening, &packets[1], 3 * SECOND), Err(OpenError::Phase));
-    let mut forged = packets[0].clone();
-    for counter in [4 * PHASE, PHASES * PHASE, u64::MAX] {
+    // It goes on from there.
+    assert_eq!(open(&mut opening, &next, 2 * SECOND), Ok(()));
+    assert_eq!(open(&mut opening, &later, 3 * SECOND), Err(OpenError::Phase), "65 are too many");
+    assert_eq!(opening.number, 65);
+}
+
+#[test]
+fn the_last_phase_is_the_last_and_one_too_far_costs_no_key() {
+    let mut opening = opening();
+    let mut forged = seal(&mut sealing());
+    let mut named = |counter: u64, now_ns| {
         forged[40..48].copy_from_slice(&counter.to_le_bytes());
-        let expected = if counter == 4 * PHASE { OpenError::Forged } else { OpenError::Phase };
-        assert_eq!(open(&mut opening, &forged, 9 * SECOND), Err(expected));
+        open(&mut opening, &forged, now_ns)
+    };
+    for counter in [(CATCH_UP_PHASES_MAX + 1) * PHASE, PHASES * PHASE, u64::MAX] {
+        assert_eq!(named(counter, SECOND), Err(OpenError::Phase));
     }
-    assert_eq!(opening.number, 3, "a forged packet begins no phase");
+    // None of them was the try that this moment allows.
+    assert_eq!(named(CATCH_UP_PHASES_MAX * PHASE, SECOND), Err(OpenError::Forged));
+    opening.number = PHASES - 2;
+    let mut named = |counter: u64, now_ns| {
+        forged[40..48].copy_from_slice(&counter.to_le_bytes());
+        open(&mut opening, &forged, now_ns)
+    };
+    assert_eq!(named(PHASES * PHASE, 2 * SECOND), Err(OpenError::Phase));
+    assert_eq!(named((PHASES - 1) * PHASE, 2 * SECOND), Err(OpenError::Forged));
 }
 
 #[test]
