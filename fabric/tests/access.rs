@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wireloom::{Event, Node, NodeId, Policy, Roles, Target};
@@ -166,4 +166,55 @@ fn who_may_not_subscribe_is_not_sent_what_it_wants() {
     until("the ear hears", || heard.load(Ordering::Relaxed) == before.0 + 10);
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(barred.load(Ordering::Relaxed), before.1, "the wall hears nothing");
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "reading")]
+struct Reading {
+    is_flood: bool,
+}
+
+/// Every node publishes; what the noisy one publishes has a rate.
+const RATES: &str = "[[allow]]\nnode = \"*\"\nverb = \"publish\"\ntypes = \"**\"\n\
+    [[limit]]\nnode = \"noisy\"\ntypes = \"reading\"\nrate = 1000\nburst = 100\n";
+
+#[test]
+fn the_flood_of_one_node_leaves_the_others_nine_tenths_of_their_rate() {
+    let (desk, steady, noisy) = (node("flooded"), node("steady"), node("noisy"));
+    desk.apply_policy(policy(RATES)).expect("room");
+    let taken: Arc<[AtomicU64; 2]> = Arc::default();
+    let book = Arc::clone(&taken);
+    desk.on::<Reading>(move |reading, _| {
+        book[usize::from(reading.is_flood)].fetch_add(1, Ordering::Relaxed);
+    })
+    .expect("a handler");
+    let target = Target::Node(desk.address());
+    let (begun, is_over) = (Instant::now(), AtomicBool::new(false));
+    let asked: u64 = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let mut publisher = noisy.publisher::<Reading>(&target).expect("a publisher");
+            while !is_over.load(Ordering::Relaxed) {
+                let _ = publisher.publish(&Reading { is_flood: true });
+            }
+        });
+        let mut publisher = steady.publisher::<Reading>(&target).expect("a publisher");
+        let asked = (0..2_000).inspect(|_| {
+            let _ = publisher.publish(&Reading { is_flood: false });
+            std::thread::sleep(Duration::from_micros(200));
+        });
+        let asked = asked.count() as u64;
+        is_over.store(true, Ordering::Relaxed);
+        asked
+    });
+    let sent = steady.close().published.sent + noisy.close().published.sent;
+    let account = || desk.ledger().received;
+    until("all has come", || account().events + account().lost + account().before_join == sent);
+    let took = begun.elapsed();
+    let [steady, flood] = [0, 1].map(|of: usize| taken[of].load(Ordering::Relaxed));
+    println!("{steady} of {asked}; {flood} of a flood of {} in {took:.1?}", sent - steady);
+    assert!(steady * 10 >= asked * 9, "{steady} of {asked} beside a flood");
+    let allowed = 100 + 1_000 * (took.as_secs() + 1);
+    assert!(flood <= allowed, "{flood} of a flood, {allowed} are allowed in {took:?}");
+    assert!(sent - steady > 10 * allowed, "{sent} sent: that is no flood");
+    assert_eq!(account().events, steady + flood + count(&desk, "events_rate_limited"));
 }
