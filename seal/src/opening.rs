@@ -167,8 +167,8 @@ impl OpeningKey {
     /// `now_ns` is any clock that does not go back.
     ///
     /// Its cost is the cipher's, see `docs/performance.md`; refusals before the tag take some 3 ns.
-    /// In the first packet of a phase 3 µs more, and a context of the cipher allocated and freed; who
-    /// has missed phases catches up with 64 of them, which takes 70 µs, and tries each 10 ms at most.
+    /// In the first packet of a phase 3 µs more, and a context of the cipher allocated and freed.
+    /// Who has missed phases catches up with 64 of them in 70 µs, and tries each 10 ms at most.
     ///
     /// # Errors
     /// [`OpenError`]; `plain` may then have been written to, and is not to be looked at.
