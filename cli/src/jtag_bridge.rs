@@ -87,6 +87,7 @@ pub(crate) fn run(args: &JtagBridgeArgs, output: &Output) -> Result<ExitCode> {
     let config = config(args)?;
     let node = builder(args, &config)?.start()?;
     let events = LegacyEvents::builder(&node).ways(ways(args)?).start()?;
+    node.accept()?;
     let mut server = Server::open(args, &events)?;
     for note in node.notes() {
         output.hint(format_args!("note: {note}"));
@@ -138,6 +139,7 @@ fn builder(args: &JtagBridgeArgs, config: &Config) -> Result<NodeBuilder> {
     let builder = Node::builder(&format!("jtag-bridge-{}", std::process::id()))
         .listen(&listen)
         .ring_bytes(1 << 20, ROOM_BYTES)
+        .accept_later()
         .config(config);
     if joins { args.cluster.join(builder, config) } else { Ok(builder) }
 }
