@@ -137,6 +137,18 @@ pub enum NoRoute {
     /// No member that is up offers this service.
     #[error("no member that is up offers the service {0:?}: see the table of members")]
     UnknownService(Box<str>),
+    /// The event's own key chooses the member of this service, and this event has none.
+    #[error(
+        "the event's own key chooses the member of the service {0:?}, and this event has none: name \
+         the field that is its key by #[event(key = \"…\")], or write ?key=TEXT"
+    )]
+    NoKey(Box<str>),
+    /// A publisher goes to one member, and each event's own key chooses one.
+    #[error(
+        "a publisher goes to one member, and each event's own key chooses another of the service \
+         {0:?}: route such events by a router"
+    )]
+    KeyForEach(Box<str>),
     /// The member at this address is down.
     #[error("the member at {0} is down")]
     MemberDown(std::net::SocketAddr),
