@@ -139,8 +139,8 @@ pub enum NoRoute {
     UnknownService(Box<str>),
     /// The event's own key chooses the member of this service, and this event has none.
     #[error(
-        "the event's own key chooses the member of the service {0:?}, and this event has none: name \
-         the field that is its key by #[event(key = \"…\")], or write ?key=TEXT"
+        "the event's own key chooses the member of the service {0:?}, and this event has none: \
+         name the field that is its key by #[event(key = \"…\")], or write ?key=TEXT"
     )]
     NoKey(Box<str>),
     /// A publisher goes to one member, and each event's own key chooses one.
