@@ -3,12 +3,14 @@
 
 use std::net::SocketAddr;
 
+use wireloom_control::membership::{Member, Table};
+use wireloom_wire::EventTypeId;
+
 use crate::config::ServiceChoice;
 use crate::outcome::NoRoute;
 use crate::select::Asked;
 use crate::shared::Shared;
 use crate::target::Target;
-use wireloom_control::membership::{Member, Table};
 
 /// How one of several members that offer a service is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -140,6 +142,15 @@ impl Chooser {
         }
     }
 
+    /// The one target with an address that this one means now, for no event in particular: a node
+    /// by datagrams unless the target says otherwise.
+    pub(crate) fn one(&mut self, shared: &Shared, target: &Target) -> Result<Target, NoRoute> {
+        match target.of_own_key() {
+            Some(_) => Err(NoRoute::NotOne),
+            None => self.single(shared, target, (None, false)),
+        }
+    }
+
     /// The one target with an address that this one means now; a node by what carries the event,
     /// unless the target says so itself.
     fn single(
@@ -227,7 +238,7 @@ impl Chooser {
     pub(crate) fn interested(
         &mut self,
         shared: &Shared,
-        event_type: wireloom_wire::EventTypeId,
+        event_type: EventTypeId,
         by_tcp: bool,
     ) -> Result<Vec<Target>, NoRoute> {
         let table = self.table(shared)?;

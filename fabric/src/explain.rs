@@ -44,7 +44,7 @@ pub struct Explanation {
     pub rule: Option<String>,
     /// The transport.
     pub transport: &'static str,
-    /// The event's own key, where that chose the member of a service.
+    /// The event's own key, where the target chooses the member of a service by it.
     pub own_key: Option<u64>,
     /// Where it goes now; empty when that is this process, or not known.
     pub addresses: Vec<SocketAddr>,
@@ -79,12 +79,12 @@ impl fmt::Display for Explanation {
             Some(rule) if self.decided_by == Step::Rules.name() => write!(f, "the rule at {rule}")?,
             _ => write!(f, "the step {}", self.decided_by)?,
         }
+        if let Some(key) = self.own_key {
+            write!(f, "\nto a member chosen by its own key {key}")?;
+        }
         if !self.addresses.is_empty() {
             let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
             write!(f, "\nto {}", addresses.join(", "))?;
-        }
-        if let Some(key) = self.own_key {
-            write!(f, ", chosen by its own key {key}")?;
         }
         if let Some(bytes) = self.packet_holds {
             write!(f, "; a packet there holds {bytes} bytes")?;
@@ -207,7 +207,7 @@ struct Led {
     targets: Vec<Target>,
     addresses: Vec<SocketAddr>,
     refused: Option<String>,
-    /// Whether the event's own key chose the member.
+    /// Whether the event's own key chose a member.
     by_own_key: bool,
 }
 
@@ -231,8 +231,8 @@ impl Led {
                 return Self { refused, ..Self::default() };
             }
         };
-        let addresses: Vec<SocketAddr> = targets.iter().filter_map(Target::address).collect();
-        let by_own_key = target.of_own_key().is_some() && !addresses.is_empty();
+        let addresses = targets.iter().filter_map(Target::address).collect();
+        let by_own_key = asked.target.of_own_key().is_some() && decision.carrier != Carrier::Local;
         Self { targets, addresses, refused: None, by_own_key }
     }
 

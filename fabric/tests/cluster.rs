@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use wireloom::config::Config;
 use wireloom::events::{Heartbeat, ServiceAnnouncement};
 use wireloom::{
-    Change, Choice, Delivery, Event, Interface, MemberState, NoRoute, Node, NodeBuilder, Priority,
-    Ready, Refused, Target,
+    Change, Choice, Delivery, Event, FlowControl, Interface, MemberState, NoRoute, Node,
+    NodeBuilder, Priority, Ready, Refused, Target,
 };
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -445,6 +445,20 @@ fn events_of_one_key_go_to_one_member_and_those_without_are_refused_by_name() {
     assert_eq!(nodes[0].publisher::<Tick>(&target).map(drop), none);
     let bound = nodes[0].publisher::<Position>(&list).map(drop);
     assert_eq!(bound, Err(Refused::NoRoute(NoRoute::KeyForEach("place".into()))));
+}
+
+#[test]
+fn flow_control_is_that_of_the_one_member_a_target_means() {
+    let nodes = by_seed("flow", 2, |node| node);
+    let set = |target: &Target| nodes[0].set_flow_control(target, FlowControl::Off);
+    assert_eq!(set(&Target::named("flow-1")), Ok(()));
+    assert_eq!(set(&Target::machine(&nodes[1].address().to_string())), Ok(()));
+    let nobody = NoRoute::UnknownName("nobody".into());
+    assert_eq!(set(&Target::named("nobody")), Err(nobody.into()));
+    let by_key = "service:place?key".parse().expect("a target");
+    for many in [Target::Interested, Target::Auto, Target::fast(Target::Interested), by_key] {
+        assert_eq!(set(&many), Err(NoRoute::NotOne.into()), "{many}");
+    }
 }
 
 #[test]
