@@ -8,6 +8,7 @@ use wireloom_wire::EventTypeId;
 
 use crate::config::ServiceChoice;
 use crate::outcome::NoRoute;
+use crate::select::Asked;
 use crate::shared::Shared;
 use crate::target::Target;
 
@@ -26,6 +27,9 @@ pub enum Choice {
     /// The same one for the same key while it is up; when members come and go, as few keys as
     /// possible change theirs (rendezvous hashing, Thaler and Ravishankar 1998).
     Key(u64),
+    /// As by [`Choice::Key`], by the key that each event has by itself: that of the field which
+    /// `#[event(key = "…")]` names. An event without one is refused.
+    OwnKey,
 }
 
 /// The members that are up and offer a service, by address.
@@ -47,28 +51,42 @@ fn weight(address: &SocketAddr, key: u64) -> u64 {
 }
 
 /// One of `members`; `turn` counts the choices made before.
-fn choose(members: &[(SocketAddr, u32)], choice: Choice, turn: usize) -> Option<SocketAddr> {
+fn choose(members: &[(SocketAddr, u32)], choice: Told, turn: usize) -> Option<SocketAddr> {
     let chosen = match choice {
-        Choice::RoundRobin | Choice::Configured => members.get(turn % members.len().max(1)),
-        Choice::LeastLoaded => {
+        Told::RoundRobin => members.get(turn % members.len().max(1)),
+        Told::LeastLoaded => {
             let least = members.iter().map(|(_, load)| load).min()?;
             let idle: Vec<_> = members.iter().filter(|(_, load)| load == least).collect();
             idle.get(turn % idle.len().max(1)).copied()
         }
-        Choice::Key(key) => members.iter().max_by_key(|(address, _)| weight(address, key)),
+        Told::Key(key) => members.iter().max_by_key(|(address, _)| weight(address, key)),
     };
     chosen.map(|(address, _)| *address)
 }
 
-/// How a node chooses that was told nothing for this event. By hash, all events of one node go to
-/// one member.
-fn said(shared: &Shared, choice: Choice) -> Choice {
-    let configured = shared.cluster.joined().map(|joined| joined.choice);
-    match (choice, configured) {
-        (Choice::Configured, Some(ServiceChoice::LeastLoaded)) => Choice::LeastLoaded,
-        (Choice::Configured, Some(ServiceChoice::ConsistentHash)) => Choice::Key(shared.id().0),
-        (Choice::Configured, _) => Choice::RoundRobin,
-        (other, _) => other,
+/// A choice with nothing left open.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    RoundRobin,
+    LeastLoaded,
+    Key(u64),
+}
+
+/// How a member is chosen for an event of this key; `None` where that needs a key and there is
+/// none. A node that was told nothing chooses as it is set up: by hash, all its events go to one
+/// member.
+fn told(shared: &Shared, choice: Choice, own_key: Option<u64>) -> Option<Told> {
+    let configured = || match shared.cluster.joined().map(|joined| joined.choice) {
+        Some(ServiceChoice::LeastLoaded) => Told::LeastLoaded,
+        Some(ServiceChoice::ConsistentHash) => Told::Key(shared.id().0),
+        _ => Told::RoundRobin,
+    };
+    match choice {
+        Choice::Configured => Some(configured()),
+        Choice::RoundRobin => Some(Told::RoundRobin),
+        Choice::LeastLoaded => Some(Told::LeastLoaded),
+        Choice::Key(key) => Some(Told::Key(key)),
+        Choice::OwnKey => own_key.map(Told::Key),
     }
 }
 
@@ -108,19 +126,28 @@ impl Chooser {
         members.wrapping_add(shared.access.generation())
     }
 
-    /// Where events of a type for an open target go now: targets with an address.
+    /// Where what is asked goes now: targets with an address.
     pub(crate) fn aim(
         &mut self,
         shared: &Shared,
-        (target, event_type): (&Target, EventTypeId),
+        asked: &Asked<'_>,
         by_tcp: bool,
     ) -> Result<Aim, NoRoute> {
-        match target {
+        match asked.target {
             Target::Interested | Target::Auto => {
-                self.interested(shared, event_type, by_tcp).map(Aim::Each)
+                self.interested(shared, asked.id, by_tcp).map(Aim::Each)
             }
-            Target::Fast(target) => self.aim(shared, (target, event_type), false),
-            _ => self.single(shared, target, by_tcp).map(Aim::One),
+            Target::Fast(target) => self.aim(shared, &Asked { target, ..*asked }, false),
+            target => self.single(shared, target, (asked.own_key, by_tcp)).map(Aim::One),
+        }
+    }
+
+    /// The one target with an address that this one means now, for no event in particular: a node
+    /// by datagrams unless the target says otherwise.
+    pub(crate) fn one(&mut self, shared: &Shared, target: &Target) -> Result<Target, NoRoute> {
+        match target.of_own_key() {
+            Some(_) => Err(NoRoute::NotOne),
+            None => self.single(shared, target, (None, false)),
         }
     }
 
@@ -130,7 +157,7 @@ impl Chooser {
         &mut self,
         shared: &Shared,
         target: &Target,
-        by_tcp: bool,
+        (own_key, by_tcp): (Option<u64>, bool),
     ) -> Result<Target, NoRoute> {
         match target {
             Target::Machine(address) => Ok(carried(Target::Node(*address), by_tcp)),
@@ -142,18 +169,20 @@ impl Chooser {
             Target::Service(name, choice) => {
                 let members = offering(&self.table(shared)?, name);
                 self.turn = self.turn.wrapping_add(1);
-                let found = choose(&members, said(shared, *choice), self.turn);
+                let told = told(shared, *choice, own_key);
+                let told = told.ok_or_else(|| NoRoute::NoKey(name.clone()))?;
+                let found = choose(&members, told, self.turn);
                 let found = found.ok_or_else(|| NoRoute::UnknownService(name.clone()))?;
                 Ok(carried(Self::own_or_node(shared, found), by_tcp))
             }
-            Target::Reliably(wanted) => match self.single(shared, wanted, true) {
+            Target::Reliably(wanted) => match self.single(shared, wanted, (own_key, true)) {
                 Ok(Target::Node(address)) => Ok(Target::Reliable(address)),
                 Ok(found @ (Target::Reliable(_) | Target::Local)) => Ok(found),
                 Ok(_) | Err(NoRoute::NotOne) => Err(NoRoute::NotReliable),
                 Err(reason) => Err(reason),
             },
-            Target::Fast(wanted) => self.single(shared, wanted, false),
-            Target::AnyOf(targets) => self.first_of(shared, targets, by_tcp),
+            Target::Fast(wanted) => self.single(shared, wanted, (own_key, false)),
+            Target::AnyOf(targets) => self.first_of(shared, targets, (own_key, by_tcp)),
             Target::Interested | Target::Auto => Err(NoRoute::NotOne),
             fixed => Ok(fixed.clone()),
         }
@@ -164,7 +193,7 @@ impl Chooser {
         &mut self,
         shared: &Shared,
         targets: &[Target],
-        by_tcp: bool,
+        by: (Option<u64>, bool),
     ) -> Result<Target, NoRoute> {
         let mut last = NoRoute::NoTargets;
         self.turn = self.turn.wrapping_add(1);
@@ -173,7 +202,7 @@ impl Chooser {
             let found = match &targets[(turn + step) % targets.len()] {
                 // One list in another would have two turns.
                 Target::AnyOf(_) => Err(NoRoute::NoTargets),
-                one => self.single(shared, one, by_tcp).and_then(|found| self.up(shared, found)),
+                one => self.single(shared, one, by).and_then(|found| self.up(shared, found)),
             };
             match found {
                 Ok(found) => return Ok(found),
@@ -262,14 +291,14 @@ mod tests {
     #[test]
     fn members_take_turns_and_the_idle_ones_go_first() {
         let members = members(&[5, 1, 1]);
-        let round: Vec<_> = (0..4).map(|turn| choose(&members, Choice::RoundRobin, turn)).collect();
+        let round: Vec<_> = (0..4).map(|turn| choose(&members, Told::RoundRobin, turn)).collect();
         assert_eq!(round[0], round[3]);
         assert!(round[0] != round[1] && round[1] != round[2] && round[0] != round[2]);
         for turn in 0..4 {
-            let idle = choose(&members, Choice::LeastLoaded, turn);
+            let idle = choose(&members, Told::LeastLoaded, turn);
             assert_eq!(idle, Some(members[1 + turn % 2].0));
         }
-        for choice in [Choice::RoundRobin, Choice::LeastLoaded, Choice::Key(7)] {
+        for choice in [Told::RoundRobin, Told::LeastLoaded, Told::Key(7)] {
             assert_eq!(choose(&[], choice, 3), None);
         }
     }
@@ -277,7 +306,7 @@ mod tests {
     #[test]
     fn keys_stay_with_their_member_when_another_goes() {
         let members = members(&[0; 10]);
-        let owner = |of: &[(SocketAddr, u32)], key| choose(of, Choice::Key(key), 0);
+        let owner = |of: &[(SocketAddr, u32)], key| choose(of, Told::Key(key), 0);
         let mut counts = std::collections::HashMap::new();
         for key in 0..10_000 {
             let before = owner(&members, key).expect("somebody");

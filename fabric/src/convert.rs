@@ -19,7 +19,7 @@ use wireloom_wire::{Encoding, EventTypeId, Fingerprint, Frame, FrameFlags, Frame
 
 use crate::encode::{EncodeError, Scratch, encode_growing};
 use crate::event::{Event, Version, each_version, read, serves};
-use crate::intake::Intake;
+use crate::intake::{CYCLE_RECORDS, Intake};
 use crate::json::{JSON_BYTES_MAX, JsonCodec, JsonError};
 use crate::outcome::{Refused, SubscribeError};
 use crate::shared::Shared;
@@ -253,9 +253,6 @@ struct Converter {
     to: Back,
     clock: Clock,
 }
-
-/// Records converted in one cycle, at most.
-const CYCLE_RECORDS: usize = 4_096;
 
 impl Agent for Converter {
     fn name(&self) -> &'static str {

@@ -44,6 +44,8 @@ pub struct Explanation {
     pub rule: Option<String>,
     /// The transport.
     pub transport: &'static str,
+    /// The event's own key, where the target chooses the member of a service by it.
+    pub own_key: Option<u64>,
     /// Where it goes now; empty when that is this process, or not known.
     pub addresses: Vec<SocketAddr>,
     /// The largest payload that one packet to there holds, bytes; none where no packet is sent by
@@ -76,6 +78,9 @@ impl fmt::Display for Explanation {
         match &self.rule {
             Some(rule) if self.decided_by == Step::Rules.name() => write!(f, "the rule at {rule}")?,
             _ => write!(f, "the step {}", self.decided_by)?,
+        }
+        if let Some(key) = self.own_key {
+            write!(f, "\nto a member chosen by its own key {key}")?;
         }
         if !self.addresses.is_empty() {
             let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
@@ -118,6 +123,7 @@ impl Node {
             priority: question.priority,
             multicast: None,
             target: &question.target,
+            own_key: question.own_key,
         };
         explain(&self.shared, (&asked, question.bytes), rules, &mut Chooser::default())
     }
@@ -187,6 +193,7 @@ pub(crate) fn explain(
         decided_by: decision.step.name(),
         rule: decision.rule.and_then(|rule| rules.rule(rule)).map(|rule| rule.place.to_string()),
         transport: transport(&decision, &led.targets).name(),
+        own_key: asked.own_key.filter(|_| led.by_own_key),
         packet_holds: if spilled { None } else { limit.filter(|_| !decision.carrier.is_tcp()) },
         addresses: led.addresses,
         refused,
@@ -200,6 +207,8 @@ struct Led {
     targets: Vec<Target>,
     addresses: Vec<SocketAddr>,
     refused: Option<String>,
+    /// Whether the event's own key chose a member.
+    by_own_key: bool,
 }
 
 impl Led {
@@ -213,7 +222,8 @@ impl Led {
             let refused = Some(Refused::from(NoRoute::from(error.clone())).to_string());
             return Self { refused, ..Self::default() };
         }
-        let targets = match lead_to(shared, (target, asked.id), decision.carrier, chooser) {
+        let asked = Asked { target, ..*asked };
+        let targets = match lead_to(shared, &asked, decision.carrier, chooser) {
             Ok(Aim::One(target)) => vec![target],
             Ok(Aim::Each(targets)) => targets,
             Err(reason) => {
@@ -222,7 +232,8 @@ impl Led {
             }
         };
         let addresses = targets.iter().filter_map(Target::address).collect();
-        Self { targets, addresses, refused: None }
+        let by_own_key = asked.target.of_own_key().is_some() && decision.carrier != Carrier::Local;
+        Self { targets, addresses, refused: None, by_own_key }
     }
 
     /// The largest payload that a packet to all of them holds; none for this process alone and for
@@ -262,7 +273,7 @@ impl Router {
     pub fn explain<E: Event>(&mut self, event: &E, target: &Target) -> Explanation {
         let bytes = self.measure(event);
         let (_, rules) = self.shared.rules.current();
-        let asked = crate::router::asked_of::<E>(target);
+        let asked = Asked { own_key: event.key(), ..crate::router::asked_of::<E>(target) };
         explain(&self.shared, (&asked, Some(bytes)), &rules, &mut self.chooser)
     }
 }

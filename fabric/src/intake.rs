@@ -1,9 +1,12 @@
-//! How a ring subscriber takes its events: how large its ring is, and what gives way when it is
-//! slow.
+//! How a ring subscriber takes its events: how large its ring is, what gives way when it is slow,
+//! and how many the tasks of the control thread take in a turn.
 
 use wireloom_dataplane::inbound::{BLOCK_MAX, KEYS_MAX, SlowPolicy};
 
 use crate::outcome::SubscribeError;
+
+/// Records that a task of the control thread takes from one ring in a cycle, at most.
+pub(crate) const CYCLE_RECORDS: usize = 4_096;
 
 /// How a subscriber takes its events; see [`Node::subscribe_with`](crate::Node::subscribe_with).
 ///

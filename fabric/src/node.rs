@@ -16,6 +16,7 @@ use wireloom_dataplane::launch::simulate;
 use wireloom_wire::{Encoding, EventTypeId, NodeId};
 
 use crate::builder::{NodeBuilder, NodeError, Setup};
+use crate::choose::Chooser;
 use crate::event::Event;
 use crate::intake::Intake;
 use crate::json::JsonError;
@@ -192,12 +193,15 @@ impl Node {
 
     /// What happens to events for `target` that it does not take now; before the first call it is
     /// what [`NodeBuilder::flow_control`] said. Groups and broadcast stay without flow control,
-    /// and so does a target of the address family this node does not listen on.
+    /// and so does a target of the address family this node does not listen on. A name or service
+    /// means the member that it leads to now.
     ///
     /// # Errors
-    /// [`Refused::NoRoute`] when the target cannot be reached from this node, [`Refused::Closed`].
+    /// [`Refused::NoRoute`] when the target cannot be reached from this node, or may mean several
+    /// nodes ([`NoRoute::NotOne`](crate::NoRoute::NotOne)); [`Refused::Closed`].
     pub fn set_flow_control(&self, target: &Target, flow: FlowControl) -> Result<(), Refused> {
-        match way_of(&self.shared, target)? {
+        let one = Chooser::default().one(&self.shared, target)?;
+        match way_of(&self.shared, &one)? {
             Way::Link { id, .. } => self.shared.set_flow(id, flow),
             // TCP has a flow control of its own, and reliable events are held.
             Way::Reliable(_) | Way::Local(_) => Ok(()),

@@ -72,6 +72,9 @@ pub enum Refused {
         /// What is wrong, with line and column.
         reason: String,
     },
+    /// The JSON nests deeper than [`JSON_DEPTH_MAX`](crate::json::JSON_DEPTH_MAX).
+    #[error("the JSON nests deeper than {}: flatten the event", crate::json::JSON_DEPTH_MAX)]
+    TooDeep,
     /// The JSON is not as the schema of its type says ([`Node::json_schema`](crate::Node)).
     #[error(transparent)]
     Schema(Box<SchemaFault>),
@@ -96,6 +99,7 @@ impl Refused {
             Self::TooLarge { .. } => "too_large",
             Self::TooComplex => "too_complex",
             Self::Malformed { .. } => "malformed",
+            Self::TooDeep => "too_deep",
             Self::Schema(_) => "schema_validation_failed",
             Self::Unsigned => "unsigned",
             Self::Closed => "closed",
@@ -137,6 +141,18 @@ pub enum NoRoute {
     /// No member that is up offers this service.
     #[error("no member that is up offers the service {0:?}: see the table of members")]
     UnknownService(Box<str>),
+    /// The event's own key chooses the member of this service, and this event has none.
+    #[error(
+        "the event's own key chooses the member of the service {0:?}, and this event has none: \
+         name the field that is its key by #[event(key = \"…\")], or write ?key=TEXT"
+    )]
+    NoKey(Box<str>),
+    /// A publisher goes to one member, and each event's own key chooses one.
+    #[error(
+        "a publisher goes to one member, and each event's own key chooses another of the service \
+         {0:?}: route such events by a router"
+    )]
+    KeyForEach(Box<str>),
     /// The member at this address is down.
     #[error("the member at {0} is down")]
     MemberDown(std::net::SocketAddr),

@@ -121,6 +121,10 @@ struct PlansOfTarget {
 struct Plan {
     key: u64,
     target: usize,
+    /// Whether a service's member is chosen by each event's own key.
+    by_own_key: bool,
+    /// Whether anything of an event is to be known before its way is.
+    looks: bool,
     /// By the greatest size each is for, in order; the last has no end.
     cuts: Box<[Cut]>,
 }
@@ -217,15 +221,29 @@ impl Plans {
             let decision = decide(asked, size, configured, &self.rules, &mut |_, _| {});
             Cut { bytes_max, fits: Lead::new(decision), oversize: None }
         };
-        let cuts = self.rules.cuts(asked).into_iter().map(cut).collect();
+        let cuts: Box<[Cut]> = self.rules.cuts(asked).into_iter().map(cut).collect();
+        let targets = cuts.iter().map(|cut| cut.fits.decision.target.as_ref());
+        let mut targets = targets.map(|ruled| ruled.unwrap_or(asked.target));
+        let by_own_key = targets.any(|target| target.of_own_key().is_some());
+        let looks = by_own_key || cuts.len() > 1;
         let index = self.plans.len();
-        self.plans.push(Plan { key, target: self.last_target, cuts });
+        self.plans.push(Plan { key, target: self.last_target, by_own_key, looks, cuts });
         self.targets[self.last_target].by_type.insert(key, index);
         index
     }
 
-    /// Whether the way depends on how many bytes an event has.
+    /// Whether the way depends on the event: how many bytes it has, or its own key.
     #[inline]
+    pub(crate) fn looks_at_events(&self, plan: PlanIndex) -> bool {
+        self.plans[plan].looks
+    }
+
+    /// Whether it depends on the event's own key.
+    pub(crate) fn asks_for_key(&self, plan: PlanIndex) -> bool {
+        self.plans[plan].by_own_key
+    }
+
+    /// Whether it depends on how many bytes an event has.
     pub(crate) fn asks_for_size(&self, plan: PlanIndex) -> bool {
         self.plans[plan].cuts.len() > 1
     }
@@ -299,7 +317,8 @@ impl Lead {
             };
             Ok::<_, Refused>((way, spill))
         };
-        let ways = match lead_to(shared, (target, asked.id), self.decision.carrier, chooser)? {
+        let led = Asked { target, ..*asked };
+        let ways = match lead_to(shared, &led, self.decision.carrier, chooser)? {
             Aim::One(target) => {
                 let (way, spill) = way(&target)?;
                 Ways::One(way, spill)
@@ -313,10 +332,10 @@ impl Lead {
     }
 }
 
-/// Where a decision leads now.
+/// Where a decision on what is asked leads now.
 pub(crate) fn lead_to(
     shared: &Shared,
-    (target, event_type): (&Target, wireloom_wire::EventTypeId),
+    asked: &Asked<'_>,
     carrier: Carrier,
     chooser: &mut Chooser,
 ) -> Result<Aim, NoRoute> {
@@ -325,7 +344,7 @@ pub(crate) fn lead_to(
         Carrier::Multicast(group) => Ok(Aim::One(Target::Multicast(group))),
         Carrier::Broadcast(address) => Ok(Aim::One(Target::Broadcast(address))),
         Carrier::Udp | Carrier::Tcp | Carrier::Streaming => {
-            chooser.aim(shared, (target, event_type), carrier.is_tcp())
+            chooser.aim(shared, asked, carrier.is_tcp())
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::outcome::{Accepted, NoRoute, Place, Refused};
 use crate::plan::lead_to;
 use crate::receipt::Receipt;
 use crate::router::{asked_of, way_of};
-use crate::select::{Carrier, Size, decide};
+use crate::select::{Asked, Carrier, Size, decide};
 use crate::shared::Shared;
 use crate::target::Target;
 use crate::validation::{Signing, put};
@@ -25,7 +25,8 @@ use crate::writer::{Plain, RingWriter, Visible, Way, head, typed_header};
 ///
 /// By which transport, and to which member, is decided once, when the publisher is made: by the
 /// rules of then, without those that ask for a size unless the type's size is fixed, and without
-/// the step for what no packet holds. An event too large for the way chosen is refused; a
+/// the step for what no packet holds; [`Choice::OwnKey`](crate::Choice::OwnKey), which chooses for
+/// each event, is refused. An event too large for the way chosen is refused; a
 /// [`Router`](crate::Router) sends it by TCP.
 ///
 /// [`Publisher::publish`] stamps each event with its own reading of the clock (about 25 ns);
@@ -103,7 +104,12 @@ fn bind<E: Event>(shared: &Shared, target: &Target) -> Result<Option<Target>, Re
         }
         _ => {}
     }
-    match lead_to(shared, (target, E::TYPE_ID), decision.carrier, &mut Chooser::default())? {
+    if let Some(service) = target.of_own_key() {
+        let reason = if E::KEY.is_none() { NoRoute::NoKey } else { NoRoute::KeyForEach };
+        return Err(reason(service.into()).into());
+    }
+    let led = Asked { target, ..asked };
+    match lead_to(shared, &led, decision.carrier, &mut Chooser::default())? {
         Aim::One(target) => Ok(Some(target)),
         Aim::Each(_) => Err(NoRoute::NotOne.into()),
     }

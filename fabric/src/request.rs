@@ -237,12 +237,13 @@ impl Router {
         let shared = Arc::clone(self.shared());
         shared.attend_replies()?;
         let event_type = event_type_id(&request_name(Q::TYPE));
-        let targets = match self.targets_of(target.borrow(), (event_type, Q::PRIORITY)) {
-            Err(Refused::NoRoute(NoRoute::NobodyInterested)) => {
-                return Err(RequestError::NoResponder { request: Q::TYPE });
-            }
-            targets => targets?,
-        };
+        let targets =
+            match self.targets_of(target.borrow(), (event_type, Q::PRIORITY, request.key())) {
+                Err(Refused::NoRoute(NoRoute::NobodyInterested)) => {
+                    return Err(RequestError::NoResponder { request: Q::TYPE });
+                }
+                targets => targets?,
+            };
         let group = matches!(targets[..], [Target::Multicast(_) | Target::Broadcast(_)]);
         let many = group || targets.len() > 1;
         let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);

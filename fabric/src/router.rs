@@ -122,8 +122,14 @@ impl Router {
     fn route_open<E: Event>(&mut self, event: &E, target: &Target) -> Result<Accepted, Refused> {
         let asked = asked_of::<E>(target);
         let plan = self.plans.find(&self.shared, &asked);
+        if !self.plans.looks_at_events(plan) {
+            return self.by_plan(&asked, (plan, None), &mut |router, way| {
+                router.route_by(event, way, Visible::Now)
+            });
+        }
+        let own_key = if self.plans.asks_for_key(plan) { event.key() } else { None };
         let bytes = if self.plans.asks_for_size(plan) { Some(self.measure(event)) } else { None };
-        self.by_plan(&asked, (plan, bytes), &mut |router, way| {
+        self.by_plan(&Asked { own_key, ..asked }, (plan, bytes), &mut |router, way| {
             router.route_by(event, way, Visible::Now)
         })
     }
@@ -295,7 +301,8 @@ impl Router {
     /// Events of a [signed type](Event::SIGNED) are signed 64 at a time.
     ///
     /// A target that takes turns takes one for the whole batch. Where the way depends on the size
-    /// ([`RuleSet`](crate::RuleSet)), each event is routed by itself.
+    /// ([`RuleSet`](crate::RuleSet)) or on the event's own key
+    /// ([`Choice::OwnKey`](crate::Choice::OwnKey)), each event is routed by itself.
     pub fn route_batch<'a, E: Event>(
         &mut self,
         events: impl IntoIterator<Item = &'a E>,
@@ -304,10 +311,10 @@ impl Router {
         let mut batch = Batch { accepted: 0, last: None, refused: None };
         let asked = asked_of::<E>(target);
         let plan = (!target.is_fixed()).then(|| self.plans.find(&self.shared, &asked));
-        let by_size = plan.is_some_and(|plan| self.plans.asks_for_size(plan));
+        let apart = plan.is_some_and(|plan| self.plans.looks_at_events(plan));
         let size = Size { bytes: None, fits: true };
         let ways = match plan {
-            Some(_) if by_size => Ok(Ways::Each([].into())),
+            Some(_) if apart => Ok(Ways::Each([].into())),
             Some(plan) => {
                 let memory = (&mut self.chooser, &mut self.known);
                 self.plans.ways(&self.shared, &asked, (plan, size), memory)
@@ -321,13 +328,13 @@ impl Router {
         let by_tcp = ways.each().any(|way| matches!(way, Way::Reliable(_)));
         let unix_ns = self.shared.unix_ns();
         if E::SIGNED
-            && !by_size
+            && !apart
             && let Some(way) = ways.one()
             && !matches!(way, Way::Local(_))
         {
             return self.route_signed_batch(events.into_iter(), (way, target), unix_ns);
         }
-        let (short, mut is_last) = (ways.one().filter(|_| !by_size), false);
+        let (short, mut is_last) = (ways.one().filter(|_| !apart), false);
         for event in events {
             if let Some(way) = &short
                 && self.route_plain(event, way, (unix_ns, Visible::Later))
@@ -336,14 +343,14 @@ impl Router {
                 is_last = true;
                 continue;
             }
-            let outcome = if by_size {
+            let outcome = if apart {
                 self.route(event, target)
             } else {
                 let chosen = (&ways, plan.unwrap_or_default(), size);
                 self.by_ways(&asked, chosen, &mut |router, way| {
                     // What is too large for the batch's way has a ring that is not shown below.
-                    let apart = matches!(way, Way::Reliable(_)) && !by_tcp;
-                    let visible = if apart { Visible::Now } else { Visible::Later };
+                    let unshown = matches!(way, Way::Reliable(_)) && !by_tcp;
+                    let visible = if unshown { Visible::Now } else { Visible::Later };
                     router.route_at(event, way, (unix_ns, visible))
                 })
             };
@@ -371,8 +378,9 @@ impl Router {
     ///
     /// # Errors
     /// [`Refused::Malformed`] when `json` is not JSON (with line and column) or `event_type` is not
-    /// a type name; [`Refused::Schema`] when it is not as [the schema of its
-    /// type](crate::Node::json_schema) says; otherwise as [`Router::route`].
+    /// a type name; [`Refused::TooDeep`] beyond [`JSON_DEPTH_MAX`](json::JSON_DEPTH_MAX);
+    /// [`Refused::Schema`] when it is not as [the schema of its type](crate::Node::json_schema)
+    /// says; otherwise as [`Router::route`].
     pub fn route_json(
         &mut self,
         event_type: &str,
@@ -386,7 +394,7 @@ impl Router {
                 "{event_type:?} is not a type name: 1 to 255 of a-z, 0-9, '-', '.', '_'"
             )));
         }
-        json::check(json).map_err(malformed)?;
+        json::check(json)?;
         let id = event_type_id(event_type);
         let checked = self.shared.validation.schemas.check(id, json);
         checked.map_err(|fault| Refused::Schema(Box::new(fault)))?;
@@ -394,7 +402,7 @@ impl Router {
             let way = self.known.way(&self.shared, target)?;
             return self.route_json_by((event_type, priority), json, way);
         }
-        let asked = Asked { event_type, id, priority, multicast: None, target };
+        let asked = Asked { event_type, id, priority, multicast: None, target, own_key: None };
         let plan = self.plans.find(&self.shared, &asked);
         self.by_plan(&asked, (plan, Some(json.len() as u64)), &mut |router, way| {
             router.route_json_by((event_type, priority), json, way)
@@ -453,10 +461,12 @@ impl Router {
     pub(crate) fn targets_of(
         &mut self,
         target: &Target,
-        (event_type, priority): (EventTypeId, Priority),
+        (event_type, priority, own_key): (EventTypeId, Priority, Option<u64>),
     ) -> Result<Vec<Target>, Refused> {
         let by_tcp = priority == Priority::Critical;
-        match self.chooser.aim(&self.shared, (target, event_type), by_tcp)? {
+        let asked =
+            Asked { event_type: "", id: event_type, priority, multicast: None, target, own_key };
+        match self.chooser.aim(&self.shared, &asked, by_tcp)? {
             Aim::One(found) => Ok(vec![found]),
             Aim::Each(found) => Ok(found),
         }
@@ -490,6 +500,7 @@ pub(crate) const fn asked_of<E: Event>(target: &Target) -> Asked<'_> {
         priority: E::PRIORITY,
         multicast: E::MULTICAST,
         target,
+        own_key: None,
     }
 }
 
@@ -521,8 +532,7 @@ fn each_of<T>(
     outcome
 }
 
-/// The way to a target, asked of the node. One that leaves its transport open is taken to a node by
-/// datagrams.
+/// The way to a target with an address, asked of the node.
 pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
     match target {
         Target::Local => Ok(Way::Local(Origin {
@@ -534,16 +544,12 @@ pub(crate) fn way_of(shared: &Shared, target: &Target) -> Result<Way, Refused> {
         })),
         Target::Reliable(address) => Ok(Way::Reliable(shared.peer_at(*address)?)),
         Target::Unresolved(error) => Err(NoRoute::from(error.clone()).into()),
-        // Several ways: publishers and routers take each.
-        Target::Interested | Target::Auto => Err(NoRoute::NotOne.into()),
         Target::Node(address) | Target::Multicast(address) | Target::Broadcast(address) => {
             let group = !matches!(target, Target::Node(_));
             let Link { id, frame_bytes_max } = shared.link_to(*address, group)?;
             Ok(Way::Link { id, limit: frame_bytes_max, spills: false })
         }
-        open => match Chooser::default().aim(shared, (open, event_type_id("")), false)? {
-            Aim::One(found) if found.is_fixed() => way_of(shared, &found),
-            _ => Err(NoRoute::NotOne.into()),
-        },
+        // Those that are open lead to targets with an address, by `Chooser::aim`.
+        _ => Err(NoRoute::NotOne.into()),
     }
 }

@@ -136,6 +136,8 @@ pub(crate) struct Asked<'a> {
     /// The group the type itself names.
     pub(crate) multicast: Option<&'a str>,
     pub(crate) target: &'a Target,
+    /// The event's own key; asked for only where a service's member is chosen by it.
+    pub(crate) own_key: Option<u64>,
 }
 
 /// What of an event is known only when it is written, or never.

@@ -23,6 +23,7 @@ use crate::choose::Choice;
 /// | `node:10.0.0.7:9000`, `node:host:9000` | one node at its address, by what suits the event |
 /// | `service:NAME` | one of the members that offer a service, as the node is set up |
 /// | `service:NAME?round-robin`, `?least-loaded`, `?key=7`, `?key=TEXT` | one of them, chosen so |
+/// | `service:NAME?key` | one of them, by the own key of each event |
 /// | `A\|B\|C` | the first of a list of single nodes that can be reached, in turn |
 /// | `interested` | every member that has subscribed to the event's type |
 /// | `auto` | wherever rules and the table of types send the type; else as `interested` |
@@ -206,6 +207,16 @@ impl Target {
             Self::Multicast(_) | Self::Broadcast(_) | Self::Interested | Self::Auto => false,
             Self::Reliably(target) | Self::Fast(target) => target.is_single(),
             _ => true,
+        }
+    }
+
+    /// The service whose member each event's own key chooses, if there is one.
+    pub(crate) fn of_own_key(&self) -> Option<&str> {
+        match self {
+            Self::Service(name, Choice::OwnKey) => Some(name),
+            Self::AnyOf(targets) => targets.iter().find_map(Self::of_own_key),
+            Self::Reliably(target) | Self::Fast(target) => target.of_own_key(),
+            _ => None,
         }
     }
 

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use wireloom::config::Config;
 use wireloom::events::{Heartbeat, ServiceAnnouncement};
 use wireloom::{
-    Change, Choice, Delivery, Event, Interface, MemberState, NoRoute, Node, NodeBuilder, Ready,
-    Refused, Target,
+    Change, Choice, Delivery, Event, FlowControl, Interface, MemberState, NoRoute, Node,
+    NodeBuilder, Priority, Ready, Refused, Target,
 };
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -370,6 +370,95 @@ fn a_service_is_chosen_as_the_configuration_says_unless_the_target_does() {
         router.route(&Tick { number }, &turns).expect("two offer it");
     }
     wait_for("a target that says so has its way", || heard() == [before[0] + 4, before[1] + 4]);
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "cluster-test-position", key = "vehicle")]
+struct Position {
+    vehicle: String,
+    number: u64,
+}
+
+fn position(number: u64) -> Position {
+    Position { vehicle: format!("tram {}", number % 16), number }
+}
+
+/// What a member of the service has heard: vehicle and number, in order.
+fn positions(node: &Node) -> mpsc::Receiver<(String, u64)> {
+    let (heard, hears) = mpsc::channel();
+    let hear = move |of: &rkyv::Archived<Position>, _: &wireloom::Envelope<'_>| {
+        drop(heard.send((of.vehicle.to_string(), of.number.to_native())));
+    };
+    node.on::<Position>(hear).expect("it subscribes");
+    hears
+}
+
+#[test]
+fn events_of_one_key_go_to_one_member_and_those_without_are_refused_by_name() {
+    let nodes = by_seed("own-key", 3, |node| node);
+    let hears: Vec<_> = nodes[1..].iter().map(positions).collect();
+    for node in &nodes[1..] {
+        node.offer(&["place"]).expect("it fits");
+    }
+    let offered = || nodes[0].members().iter().filter(|of| of.offers("place")).count() == 2;
+    wait_for("both offer it", offered);
+    let mut router = nodes[0].router();
+    let target: Target = "service:place?key".parse().expect("a target");
+    assert_eq!(target.to_string(), "service:place?key");
+    let list = Target::AnyOf(vec![Target::reliably(target.clone())]);
+    for number in 0..64 {
+        router.route(&position(number), &target).expect("two offer it");
+        router.route(&position(number), &list).expect("the same one");
+    }
+    let batch: Vec<Position> = (64..128).map(position).collect();
+    let batch = router.route_batch(&batch, &target);
+    assert_eq!((batch.accepted, batch.refused), (64, None));
+    let mut heard: [Vec<(String, u64)>; 2] = Default::default();
+    wait_for("all of them", || {
+        for (heard, hears) in heard.iter_mut().zip(&hears) {
+            heard.extend(hears.try_iter());
+        }
+        heard.iter().map(Vec::len).sum::<usize>() == 192
+    });
+    let vehicles = heard.map(|heard| {
+        heard.into_iter().map(|(vehicle, _)| vehicle).collect::<std::collections::BTreeSet<_>>()
+    });
+    assert!(vehicles[0].is_disjoint(&vehicles[1]), "a key has one member: {vehicles:?}");
+    assert!(vehicles.iter().all(|of| !of.is_empty()), "not all have the same: {vehicles:?}");
+    // It is explained, by the key that decided.
+    let trams = &vehicles[0];
+    for number in 0..16 {
+        let explained = router.explain(&position(number), &target);
+        let member = usize::from(!trams.contains(&position(number).vehicle));
+        assert_eq!(explained.addresses, [nodes[1 + member].address()], "{explained}");
+        assert_eq!(explained.own_key, position(number).key());
+        assert!(explained.to_string().contains("chosen by its own key"), "{explained}");
+    }
+    let other = router.explain(&position(0), &Target::service("place"));
+    assert_eq!(other.own_key, None, "{other}");
+    // Without a key, and where there is no event yet to have one.
+    let none = Err(Refused::NoRoute(NoRoute::NoKey("place".into())));
+    assert_eq!(router.route(&Tick { number: 0 }, &target).map(drop), none);
+    let json = br#"{"vehicle":"tram 1","number":1}"#;
+    let untyped = router.route_json("cluster-test-position", Priority::Normal, json, &target);
+    assert_eq!(untyped.map(drop), none);
+    assert_eq!(nodes[0].publisher::<Tick>(&target).map(drop), none);
+    let bound = nodes[0].publisher::<Position>(&list).map(drop);
+    assert_eq!(bound, Err(Refused::NoRoute(NoRoute::KeyForEach("place".into()))));
+}
+
+#[test]
+fn flow_control_is_that_of_the_one_member_a_target_means() {
+    let nodes = by_seed("flow", 2, |node| node);
+    let set = |target: &Target| nodes[0].set_flow_control(target, FlowControl::Off);
+    assert_eq!(set(&Target::named("flow-1")), Ok(()));
+    assert_eq!(set(&Target::machine(&nodes[1].address().to_string())), Ok(()));
+    let nobody = NoRoute::UnknownName("nobody".into());
+    assert_eq!(set(&Target::named("nobody")), Err(nobody.into()));
+    let by_key = "service:place?key".parse().expect("a target");
+    for many in [Target::Interested, Target::Auto, Target::fast(Target::Interested), by_key] {
+        assert_eq!(set(&many), Err(NoRoute::NotOne.into()), "{many}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use wireloom_dataplane::dispatch::Wanted;
 use wireloom_dataplane::inbound::{Inbound, RingReader};
 use wireloom_wire::ExchangeKind;
 
-use crate::intake::Intake;
+use crate::intake::{CYCLE_RECORDS, Intake};
 use crate::outcome::SubscribeError;
 use crate::request::answers::read_denial;
 use crate::request::exchange::{DENIAL, Exchange, REPLY, lock};
@@ -21,9 +21,6 @@ struct Inbox {
     rings: Vec<RingReader>,
     clock: Clock,
 }
-
-/// Records taken from one ring in a cycle, at most.
-const CYCLE_RECORDS: usize = 4_096;
 
 impl Agent for Inbox {
     fn name(&self) -> &'static str {

@@ -18,6 +18,9 @@ pub struct Question {
     pub bytes: Option<u64>,
     /// Where it is to go.
     pub target: Target,
+    /// Its own key, for a service whose member is chosen by it
+    /// ([`Choice::OwnKey`](crate::Choice::OwnKey)).
+    pub own_key: Option<u64>,
 }
 
 impl Question {
@@ -25,7 +28,7 @@ impl Question {
     #[must_use]
     pub fn new(event_type: &str, target: Target) -> Self {
         let event_type = event_type.to_owned();
-        Self { event_type, priority: Priority::Normal, bytes: None, target }
+        Self { event_type, priority: Priority::Normal, bytes: None, target, own_key: None }
     }
 
     /// The same for another priority.
@@ -39,6 +42,13 @@ impl Question {
     #[must_use]
     pub const fn bytes(mut self, bytes: u64) -> Self {
         self.bytes = Some(bytes);
+        self
+    }
+
+    /// The same for an event of this [key](crate::Event::key).
+    #[must_use]
+    pub const fn own_key(mut self, key: u64) -> Self {
+        self.own_key = Some(key);
         self
     }
 }
@@ -60,6 +70,7 @@ impl Rule {
             priority: normal.or_else(first).unwrap_or_default(),
             bytes: Some(USUAL_BYTES.clamp(self.size.0, self.size.1)),
             target,
+            own_key: None,
         }
     }
 }

@@ -17,7 +17,14 @@ fn refused(text: &str) -> String {
 }
 
 fn asked<'a>(event_type: &'a str, priority: Priority, target: &'a Target) -> Asked<'a> {
-    Asked { event_type, id: event_type_id(event_type), priority, multicast: None, target }
+    Asked {
+        event_type,
+        id: event_type_id(event_type),
+        priority,
+        multicast: None,
+        target,
+        own_key: None,
+    }
 }
 
 /// The place of the first rule that applies.

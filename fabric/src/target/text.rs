@@ -199,6 +199,7 @@ impl fmt::Display for Choice {
             Self::RoundRobin => f.write_str("round-robin"),
             Self::LeastLoaded => f.write_str("least-loaded"),
             Self::Key(key) => write!(f, "key={key}"),
+            Self::OwnKey => f.write_str("key"),
         }
     }
 }
@@ -211,6 +212,7 @@ impl FromStr for Choice {
         match text {
             "round-robin" => Ok(Self::RoundRobin),
             "least-loaded" => Ok(Self::LeastLoaded),
+            "key" => Ok(Self::OwnKey),
             _ => match text.strip_prefix("key=") {
                 Some(key) if !key.is_empty() => Ok(Self::Key(
                     key.parse().unwrap_or_else(|_| xxhash_rust::xxh3::xxh3_64(key.as_bytes())),
@@ -251,7 +253,10 @@ pub enum TargetError {
     )]
     List(Box<str>),
     /// No way to choose a member of a service.
-    #[error("{0:?} chooses no member: write round-robin, least-loaded or key=TEXT behind the ?")]
+    #[error(
+        "{0:?} chooses no member: write round-robin, least-loaded, key (each event's own) or \
+         key=TEXT behind the ?"
+    )]
     Choice(Box<str>),
     /// A form of the design that this version does not route yet.
     #[error(
@@ -288,6 +293,7 @@ mod tests {
             ("fast:service:sum?key=7", Target::fast(Target::Service("sum".into(), Choice::Key(7)))),
             ("fast:interested", Target::fast(Target::Interested)),
             ("service:sum?key=7", Target::Service("sum".into(), Choice::Key(7))),
+            ("service:sum?key", Target::Service("sum".into(), Choice::OwnKey)),
             ("service:sum?round-robin", Target::Service("sum".into(), Choice::RoundRobin)),
             ("service:sum?least-loaded", Target::Service("sum".into(), Choice::LeastLoaded)),
             (
