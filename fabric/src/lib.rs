@@ -59,6 +59,7 @@ struct EventsPage;
 
 mod access;
 mod announce;
+mod attributes;
 mod audit;
 mod builder;
 mod choose;

@@ -17,7 +17,8 @@ fn refused(text: &str) -> String {
 }
 
 fn asked<'a>(event_type: &'a str, priority: Priority, target: &'a Target) -> Asked<'a> {
-    Asked { event_type, id: event_type_id(event_type), priority, multicast: None, target }
+    let id = event_type_id(event_type);
+    Asked { event_type, id, priority, multicast: None, by_name: true, target }
 }
 
 /// The place of the first rule that applies.
