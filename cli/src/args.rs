@@ -92,9 +92,10 @@ pub(crate) struct PublishArgs {
     /// Type name of the events: 1 to 255 of a-z, 0-9, '-', '.', '_'
     #[arg(long = "type", value_name = "NAME", value_parser = values::type_name)]
     pub(crate) event_type: String,
-    /// How urgent the events are; each priority has its own lane through the sender
-    #[arg(long, default_value = "normal", value_name = "PRIORITY", value_parser = priorities())]
-    pub(crate) priority: Priority,
+    /// How urgent the events are; each priority has its own lane through the sender [default: what a
+    /// ready-made type says ("wireloom schema"), else normal]
+    #[arg(long, value_name = "PRIORITY", value_parser = priorities())]
+    pub(crate) priority: Option<Priority>,
     /// Events per second, on average: 5000, 20k, 0.5. Without it, as fast as they are read and the
     /// other side takes them; a group has no flow control and may be overrun
     #[arg(long, value_name = "N", value_parser = values::rate)]
@@ -325,7 +326,7 @@ mod tests {
         let words =
             ["pub", "--to", "udp://127.0.0.1:9000", "--type", "a", "--rate", "5k", "--raw", "x"];
         let Command::Pub(args) = parse(&words).unwrap().command else { panic!("not pub") };
-        assert_eq!((args.rate, args.raw, args.priority), (Some(5e3), true, Priority::Normal));
+        assert_eq!((args.rate, args.raw, args.priority), (Some(5e3), true, None));
         assert_eq!(args.file, Some(PathBuf::from("x")));
     }
 

@@ -3,6 +3,7 @@
 //! The judging is the library's ([`wireloom::Node::explain_type`]); here a node is started that
 //! sends nothing, in a cluster only when one is named, so that the answer is that of a real node.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,9 +35,12 @@ pub(crate) struct ExplainArgs {
     /// Bytes of its payload: 64, 4KiB [default: not known]
     #[arg(long, value_name = "SIZE", value_parser = values::size)]
     bytes: Option<usize>,
-    /// How urgent it is
-    #[arg(long, default_value = "normal", value_name = "PRIORITY", value_parser = priorities())]
-    priority: Priority,
+    /// How urgent it is [default: what its type says, normal where the type is not known]
+    #[arg(long, value_name = "PRIORITY", value_parser = priorities())]
+    priority: Option<Priority>,
+    /// The group that a type of your own names (#[event(multicast = …)]); ready-made types are known
+    #[arg(long, value_name = "GROUP:PORT", value_parser = values::group)]
+    multicast: Option<SocketAddr>,
     /// Configuration of the node that would send it, with its rules
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
@@ -70,7 +74,9 @@ pub(crate) fn run(args: &ExplainArgs, output: &Output) -> Result<ExitCode> {
         Some(file) => RuleSet::load(file)?,
         None => config.rules().clone(),
     };
-    let mut question = Question::new(&args.event_type, args.to.clone()).priority(args.priority);
+    let mut question = Question::new(&args.event_type, args.to.clone());
+    question.priority = args.priority;
+    question.multicast = args.multicast.map(|group| group.to_string());
     question.bytes = args.bytes.map(|bytes| bytes as u64);
     let joins = args.cluster.is_said();
     let node = if joins { member(args, &config)? } else { alone(&config)? };

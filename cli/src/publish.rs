@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use wireloom::{Node, NodeBuilder, Refused, Router, Target};
+use wireloom::event::Priority;
+use wireloom::{Node, NodeBuilder, Refused, Router, Target, events};
 use wireloom_schema::{DOCUMENT_BYTES_MAX, Schema};
 
 use crate::args::PublishArgs;
@@ -71,6 +72,7 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
         output,
         stop: &stop,
         name: &name,
+        priority: priority(args),
         router: node.router(),
         patience: Patience::new(),
         summary: Summary::default(),
@@ -83,6 +85,12 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Result<ExitCode> {
     wait_for_delivery(&node, args.deadline, (&stop, output));
     let code = close(node, summary, &args.to, output)?;
     ended.map(|()| code)
+}
+
+/// What the words say, or the ready-made type with this name does.
+fn priority(args: &PublishArgs) -> Priority {
+    let own = || events::codecs().into_iter().find(|codec| codec.type_name() == args.event_type);
+    args.priority.or_else(|| Some(own()?.priority())).unwrap_or_default()
 }
 
 /// The node that holds its lines against a schema, if it was given one.
@@ -146,6 +154,7 @@ struct Publishing<'a> {
     stop: &'a Stop,
     /// The input's name in messages.
     name: &'a str,
+    priority: Priority,
     router: Router,
     patience: Patience,
     summary: Summary,
@@ -239,7 +248,7 @@ impl Publishing<'_> {
         } else {
             line
         };
-        let (name, priority, to) = (&self.args.event_type, self.args.priority, &self.args.to);
+        let (name, priority, to) = (&self.args.event_type, self.priority, &self.args.to);
         let router = &mut self.router;
         self.patience.attempt(self.stop, || router.route_json(name, priority, json, to)).map(drop)
     }

@@ -17,6 +17,7 @@ use wireloom_dataplane::dispatch::{Origin, Pumped, Subscriber, Verdict, Wanted};
 use wireloom_dataplane::inbound::{Inbound, RingReader, RingSubscriber};
 use wireloom_wire::{Encoding, EventTypeId, Fingerprint, Frame, FrameFlags, FrameHeader};
 
+use crate::attributes::Attributes;
 use crate::encode::{EncodeError, Scratch, encode_growing};
 use crate::event::{Event, Version, each_version, read, serves};
 use crate::intake::{CYCLE_RECORDS, Intake};
@@ -44,6 +45,8 @@ pub(crate) static CONVERSIONS_REFUSED: CounterMeaning = CounterMeaning {
 #[derive(Debug, Default)]
 pub(crate) struct Schemas {
     versions: HashMap<(EventTypeId, Fingerprint), Version>,
+    /// What the types this node has met say of the way of their events.
+    pub(crate) attributes: HashMap<EventTypeId, Attributes>,
     /// Types whose older versions are converted already.
     served: HashSet<EventTypeId>,
     /// What became of events that had to be converted, by type.
@@ -341,9 +344,13 @@ impl Back {
 }
 
 impl Shared {
-    /// Remembers what the versions of a type look like, for the reasons of refusals.
+    /// Remembers what the versions of a type look like, for the reasons of refusals, and what the
+    /// type says of the way of its events, for those of which only its name is known.
     pub(crate) fn know_versions<E: Event>(&self) {
-        let versions = &mut self.books().schemas.versions;
+        let Schemas { versions, attributes, .. } = &mut self.books().schemas;
+        if attributes.len() < VERSIONS_MAX {
+            attributes.insert(E::TYPE_ID, Attributes::of::<E>());
+        }
         each_version::<E>(&mut |version| {
             if versions.len() < VERSIONS_MAX {
                 versions.insert((E::TYPE_ID, version.fingerprint), version);

@@ -107,7 +107,10 @@ impl Node {
         self.router().explain(event, target)
     }
 
-    /// The same for an event of which only this is known.
+    /// The same for an event of which only this is known. What its type says of itself (priority,
+    /// multicast group) is added where this node has met the type (it publishes, subscribes or
+    /// registers it) or it is one of the [ready-made](crate::events) ones, so that the answer is
+    /// that of [`Node::explain`].
     #[must_use]
     pub fn explain_type(&self, question: &Question) -> Explanation {
         let (_, rules) = self.shared.rules.current();
@@ -117,11 +120,15 @@ impl Node {
     /// As [`Node::explain_type`], if the node had these rules.
     #[must_use]
     pub fn explain_by(&self, question: &Question, rules: &RuleSet) -> Explanation {
+        let id = event_type_id(&question.event_type);
+        let known = self.shared.attributes(id);
+        let own = known.and_then(|of| of.multicast);
         let asked = Asked {
             event_type: &question.event_type,
-            id: event_type_id(&question.event_type),
-            priority: question.priority,
-            multicast: None,
+            id,
+            priority: question.priority.or(known.map(|of| of.priority)).unwrap_or_default(),
+            multicast: question.multicast.as_deref().or(own),
+            by_name: false,
             target: &question.target,
             own_key: question.own_key,
         };

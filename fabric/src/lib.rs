@@ -59,6 +59,7 @@ struct EventsPage;
 
 mod access;
 mod announce;
+mod attributes;
 mod audit;
 mod builder;
 mod choose;
@@ -145,7 +146,9 @@ pub use router::{Batch, Router};
 pub use rules::{Question, RULES_MAX, Rule, RuleSet};
 pub use schema::Schema;
 pub use select::{DEBUG_GROUP, DEFAULT_GROUP, Step, Transport};
-pub use stream::{EventStream, Streamed};
+pub use stream::{
+    AnyEventStream, EventStream, OwnedAnyEvent, Streamed, StreamedAny, SubscriberStream,
+};
 pub use subscriber::{AnyEvent, AnySubscriber, Polled, PolledAny, Subscriber};
 pub use subscription::Subscription;
 pub use target::{Target, TargetError};

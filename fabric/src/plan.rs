@@ -169,8 +169,7 @@ impl Hasher for IdHasher {
 
 /// A type by name alone may stand beside the same type with its attributes.
 const fn key(asked: &Asked<'_>) -> u64 {
-    let by_name = asked.multicast.is_none() as u64;
-    (asked.id.0 as u64) << 8 | by_name << 7 | asked.priority as u64
+    (asked.id.0 as u64) << 8 | (asked.by_name as u64) << 7 | asked.priority as u64
 }
 
 impl Plans {
@@ -216,9 +215,10 @@ impl Plans {
     #[cold]
     fn compile(&mut self, shared: &Shared, asked: &Asked<'_>, key: u64) -> PlanIndex {
         let configured = shared.cluster.group_of(asked.id);
+        let complete = shared.complete(asked);
         let cut = |bytes_max| {
             let size = Size { bytes: Some(bytes_max), fits: true };
-            let decision = decide(asked, size, configured, &self.rules, &mut |_, _| {});
+            let decision = decide(&complete, size, configured, &self.rules, &mut |_, _| {});
             Cut { bytes_max, fits: Lead::new(decision), oversize: None }
         };
         let cuts: Box<[Cut]> = self.rules.cuts(asked).into_iter().map(cut).collect();
@@ -273,7 +273,8 @@ impl Plans {
             let size = Size { bytes: Some(cut.bytes_max), ..size };
             let rules = &self.rules;
             cut.oversize.get_or_insert_with(|| {
-                Lead::new(decide(asked, size, configured, rules, &mut |_, _| {}))
+                let complete = shared.complete(asked);
+                Lead::new(decide(&complete, size, configured, rules, &mut |_, _| {}))
             })
         };
         if let Some(ways) = &lead.ways

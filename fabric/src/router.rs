@@ -374,7 +374,9 @@ impl Router {
         batch
     }
 
-    /// Routes a dynamic event: a type name and a JSON text, which travels exactly as given.
+    /// Routes a dynamic event: a type name and a JSON text, which travels exactly as given. The
+    /// group that its Rust type names counts, where the node has met that type or it is one of the
+    /// [ready-made](crate::events) ones when this router first routes it.
     ///
     /// # Errors
     /// [`Refused::Malformed`] when `json` is not JSON (with line and column) or `event_type` is not
@@ -402,7 +404,8 @@ impl Router {
             let way = self.known.way(&self.shared, target)?;
             return self.route_json_by((event_type, priority), json, way);
         }
-        let asked = Asked { event_type, id, priority, multicast: None, target, own_key: None };
+        let (by_name, own_key) = (true, None);
+        let asked = Asked { event_type, id, priority, multicast: None, by_name, target, own_key };
         let plan = self.plans.find(&self.shared, &asked);
         self.by_plan(&asked, (plan, Some(json.len() as u64)), &mut |router, way| {
             router.route_json_by((event_type, priority), json, way)
@@ -464,8 +467,15 @@ impl Router {
         (event_type, priority, own_key): (EventTypeId, Priority, Option<u64>),
     ) -> Result<Vec<Target>, Refused> {
         let by_tcp = priority == Priority::Critical;
-        let asked =
-            Asked { event_type: "", id: event_type, priority, multicast: None, target, own_key };
+        let asked = Asked {
+            event_type: "",
+            id: event_type,
+            priority,
+            multicast: None,
+            by_name: false,
+            target,
+            own_key,
+        };
         match self.chooser.aim(&self.shared, &asked, by_tcp)? {
             Aim::One(found) => Ok(vec![found]),
             Aim::Each(found) => Ok(found),
@@ -499,6 +509,7 @@ pub(crate) const fn asked_of<E: Event>(target: &Target) -> Asked<'_> {
         id: E::TYPE_ID,
         priority: E::PRIORITY,
         multicast: E::MULTICAST,
+        by_name: false,
         target,
         own_key: None,
     }

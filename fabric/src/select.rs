@@ -135,6 +135,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) priority: Priority,
     /// The group the type itself names.
     pub(crate) multicast: Option<&'a str>,
+    /// Only the type's name is known here: what it says itself, the node is asked.
+    pub(crate) by_name: bool,
     pub(crate) target: &'a Target,
     /// The event's own key; asked for only where a service's member is chosen by it.
     pub(crate) own_key: Option<u64>,

@@ -432,6 +432,11 @@ impl AnySubscriber {
         })
     }
 
+    /// As [`Subscriber::poll_ready`].
+    pub(crate) fn poll_ready(&self, context: &Context<'_>) -> Poll<()> {
+        self.inlet.poll_ready(context, Inlet::is_ready)
+    }
+
     /// Whether nothing is there and nothing will come: the subscriber took its
     /// [`PolledAny::Disconnected`], or its node has ended.
     #[must_use]

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wireloom::event::Priority;
+use wireloom::events::{ServerCrash, SystemReady};
 use wireloom::{
     Batch, Delivery, Event, Explanation, Interface, NoRoute, Node, NodeBuilder, PolledAny,
-    Question, Ready, Refused, RuleSet, Target,
+    Question, Ready, Refused, Router, RuleSet, Target,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -133,8 +134,8 @@ const TABLE: &[Row] = {
     ("note", Critical, LARGE, "service:sum", "priority", "tcp reliable", ""),
     ("note", High, 10, "node:near", "default", "udp fast", ""),
     // 4. The table of types.
-    ("discovery", Normal, 10, "auto", "type table", "multicast", "224.1.1.1:9000"),
-    ("heartbeat", Low, 10, "auto", "type table", "multicast", "224.1.1.1:9000"),
+    ("discovery", Normal, 10, "auto", "type table", "multicast", "239.255.87.76:9076"),
+    ("heartbeat", Low, 10, "auto", "type table", "multicast", "239.255.87.76:9076"),
     ("trace", Background, 10, "auto", "type table", "multicast", "224.1.1.2:9000"),
     ("service-announcement", High, 10, "auto", "type table", "broadcast", "255.255.255.255:9000"),
     ("user-interaction", Normal, 10, "node:near", "type table", "udp fast", ""),
@@ -346,19 +347,72 @@ fn a_type_goes_to_its_group_when_nobody_says_more() {
     let explained = node.explain(&Tick { number: 7 }, &Target::Auto);
     assert_eq!((explained.decided_by, explained.transport), ("type table", "multicast"));
     assert_eq!(explained.addresses, [group.parse::<std::net::SocketAddr>().expect("an address")]);
-    node.router().route(&Tick { number: 7 }, Target::Auto).expect("it needs no cluster");
+    let mut router = node.router();
+    router.route(&Tick { number: 7 }, Target::Auto).expect("it needs no cluster");
     assert_eq!(hears.recv_timeout(PATIENCE), Ok(7));
+    // By its name alone the type has no group while the node has not met it, and does not take away
+    // the other's.
+    let by_name =
+        |mut router: Router| router.route_json(Tick::TYPE, Priority::Low, b"{}", &Target::Auto);
+    let unknown = Err(Refused::NoRoute(NoRoute::NoCluster));
+    assert_eq!(router.route_json(Tick::TYPE, Priority::Low, b"{}", &Target::Auto), unknown);
+    router.route(&Tick { number: 9 }, Target::Auto).expect("it needs no cluster");
+    assert_eq!(hears.recv_timeout(PATIENCE), Ok(9));
     let mut publisher = node.publisher::<Tick>(&Target::Auto).expect("a group");
     publisher.publish(&Tick { number: 8 }).expect("a way");
     assert_eq!(hears.recv_timeout(PATIENCE), Ok(8));
-    // The same type by its name alone has no group of its own, and does not take away the other's.
-    let mut router = node.router();
-    let by_name = router.route_json(Tick::TYPE, Priority::Normal, b"{}", &Target::Auto);
-    assert_eq!(by_name, Err(Refused::NoRoute(NoRoute::NoCluster)));
-    router.route(&Tick { number: 9 }, Target::Auto).expect("it needs no cluster");
-    assert_eq!(hears.recv_timeout(PATIENCE), Ok(9));
+    let mut json = listener.subscribe_any(&[Tick::TYPE]).expect("it subscribes");
+    by_name(node.router()).expect("it goes to the group");
+    assert!(json.wait(PATIENCE), "it has come there");
     let refused = node.router().route(&note(10), Target::Auto);
     assert_eq!(refused, Err(Refused::NoRoute(NoRoute::NoCluster)));
+}
+
+/// What is said of an event, and of one of which only name and size are known.
+fn both<E: Event>(node: &Node, event: &E, target: &Target) -> [Explanation; 2] {
+    let typed = node.explain(event, target);
+    let mut question = Question::new(E::TYPE, target.clone());
+    question.bytes = typed.bytes;
+    let by_name = node.explain_type(&question);
+    [typed, by_name]
+}
+
+#[test]
+fn by_the_name_of_a_known_type_the_explanation_is_that_of_the_type() {
+    let node = Node::builder("knows").start().expect("it starts");
+    let target = Target::Auto;
+    let ready = SystemReady {
+        version: String::new(),
+        context: String::new(),
+        timestamp: String::new(),
+        components: Vec::new(),
+    };
+    let crash = ServerCrash {
+        node: "desk".into(),
+        node_id: 7,
+        reason: "killed".into(),
+        exit_code: None,
+        signal: Some(9),
+        uptime_ms: 0,
+        timestamp_ns: 0,
+    };
+    for [typed, by_name] in [both(&node, &ready, &target), both(&node, &crash, &target)] {
+        assert_eq!(typed, by_name, "a ready-made type");
+    }
+    // A type of the program's own: as soon as the node has met it.
+    let (tick, alarm) = (Tick { number: 1 }, Alarm { number: 1 });
+    let differs = |[typed, by_name]: [Explanation; 2]| typed != by_name;
+    assert!(differs(both(&node, &tick, &target)) && differs(both(&node, &alarm, &target)));
+    let group = Question::new(Tick::TYPE, Target::Auto).multicast("239.255.87.81:9001").bytes(8);
+    assert_eq!(node.explain_type(&group), node.explain(&tick, &target), "it was told");
+    let _on = node.on::<Tick>(|_, _| ()).expect("it subscribes");
+    let _taker = node.subscribe::<Alarm>().expect("it subscribes");
+    for [typed, by_name] in [both(&node, &tick, &target), both(&node, &alarm, &target)] {
+        assert_eq!(typed, by_name, "a type the node has met");
+    }
+    // What is said counts more than what is known.
+    let low = Question::new(Alarm::TYPE, Target::named("near")).priority(Priority::Low);
+    assert_eq!(node.explain_type(&low).transport, "udp fast");
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //! is woken, so that a wake-up that is lost is a test that fails.
 #![forbid(unsafe_code)]
 
+#[path = "stream/any.rs"]
+mod any;
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;

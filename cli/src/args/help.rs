@@ -98,6 +98,9 @@ Examples:
     wireloom explain --type error --to service:log --rules rules.toml
     wireloom explain --type error --to service:log --config node.toml
 
+  A type of your own that names a group:
+    wireloom explain --type tick --to auto --multicast 239.1.2.3:9000
+
   Which member of a running cluster that is now:
     wireloom explain --type note --to node:desk --seed 10.0.0.7:9000 --insecure
 

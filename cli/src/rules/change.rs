@@ -80,12 +80,12 @@ pub(super) fn changes(config: &Config, before: &RuleSet, after: &RuleSet) -> Res
     }
     let mut changes = Vec::new();
     for question in questions {
-        let way = |rules| Way::of(&node.explain_by(&question, rules));
-        let (old, new) = (way(before), way(after));
+        let explained = node.explain_by(&question, before);
+        let (old, new) = (Way::of(&explained), Way::of(&node.explain_by(&question, after)));
         if !old.leads_as(&new) {
             changes.push(Change {
                 event_type: question.event_type.clone(),
-                priority: question.priority.name(),
+                priority: explained.priority,
                 bytes: question.bytes,
                 to: question.target.to_string(),
                 before: old,

@@ -31,6 +31,19 @@ fn an_event_is_explained_with_the_rule_that_decides() {
     assert_eq!(json["decided_by"], "size");
     assert_eq!(json["transport"], "tcp streaming");
     assert_eq!(json["addresses"][0], "127.0.0.1:9");
+    for (words, told) in [
+        // What a ready-made type says of itself is known, of another what the words say.
+        (&["system-ready", "--to", "auto"][..], "high, to auto\ngoes by multicast"),
+        (&["system-ready", "--to", "auto"], "\nto 224.1.1.1:9000;"),
+        (&["heartbeat", "--to", "auto"], "\nto 239.255.87.76:9076;"),
+        (&["server-crash", "--to", "node:127.0.0.1:9"], "decided by the step priority"),
+        (&["server-crash", "--to", "auto", "--priority", "low"], "server-crash, low, to auto"),
+        (&["mine", "--to", "auto", "--multicast", "239.1.2.3:9"], "\nto 239.1.2.3:9;"),
+        (&["mine", "--to", "auto"], "goes by udp fast"),
+    ] {
+        let explained = text(&run(&[&["explain", "--type"], words].concat()).stdout);
+        assert!(explained.contains(told), "{words:?}: without {told}: {explained}");
+    }
     let refused = run(&["explain", "--type", "a", "--to", "udp://127.0.0.1:9", "--bytes", "1MiB"]);
     assert_eq!(refused.status.code(), Some(1), "no packet holds it, and a packet was demanded");
     assert!(text(&refused.stdout).contains("refused: the event does not fit"));

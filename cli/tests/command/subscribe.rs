@@ -56,6 +56,21 @@ fn an_event_is_printed_with_everything_that_travelled_with_it() {
 }
 
 #[test]
+fn a_ready_made_type_says_how_urgent_its_events_are_unless_somebody_does() {
+    let subscriber = Subscriber::start(&["--count", "3", "--timeout", "30s"]);
+    for words in [&["debug"][..], &["debug", "--priority", "high"], &["mine"]] {
+        let target = subscriber.target();
+        let words = [&["pub", "--to", &target, "--type"], words].concat();
+        assert!(run_with(&words, b"{}\n").status.success());
+    }
+    let ended = subscriber.end();
+    let mut told: Vec<String> =
+        events(&ended.stdout).iter().map(|event| event["priority"].to_string()).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["\"background\"", "\"high\"", "\"normal\""], "{}", ended.stderr);
+}
+
+#[test]
 fn only_the_types_asked_for_are_printed_and_the_rest_is_accounted_for() {
     let words = ["--type", "b", "--type", "c", "--type", "b", "--count", "3", "--timeout", "30s"];
     let subscriber = Subscriber::start(&words);

@@ -11,8 +11,10 @@ use crate::target::Target;
 pub struct Question {
     /// The name of the event's type.
     pub event_type: String,
-    /// Its priority; normal unless told.
-    pub priority: Priority,
+    /// Its priority; unless told that of its type, else normal.
+    pub priority: Option<Priority>,
+    /// The group its type names (`group:port`); unless told what the node knows of the type.
+    pub multicast: Option<String>,
     /// The bytes of its payload. Without them, no rule that asks for a size applies, and a packet
     /// is taken to hold it.
     pub bytes: Option<u64>,
@@ -24,17 +26,25 @@ pub struct Question {
 }
 
 impl Question {
-    /// A question about a normal event of unknown size.
+    /// A question about an event of unknown size, of which its type says the rest.
     #[must_use]
     pub fn new(event_type: &str, target: Target) -> Self {
         let event_type = event_type.to_owned();
-        Self { event_type, priority: Priority::Normal, bytes: None, target, own_key: None }
+        let (priority, multicast, bytes, own_key) = (None, None, None, None);
+        Self { event_type, priority, multicast, bytes, target, own_key }
     }
 
-    /// The same for another priority.
+    /// The same for this priority.
     #[must_use]
     pub const fn priority(mut self, priority: Priority) -> Self {
-        self.priority = priority;
+        self.priority = Some(priority);
+        self
+    }
+
+    /// The same for a type that names this group.
+    #[must_use]
+    pub fn multicast(mut self, group: &str) -> Self {
+        self.multicast = Some(group.to_owned());
         self
     }
 
@@ -67,7 +77,8 @@ impl Rule {
         let target = asked.and_then(|to| to.parse().ok()).unwrap_or(Target::Auto);
         Question {
             event_type,
-            priority: normal.or_else(first).unwrap_or_default(),
+            priority: normal.or_else(first),
+            multicast: None,
             bytes: Some(USUAL_BYTES.clamp(self.size.0, self.size.1)),
             target,
             own_key: None,

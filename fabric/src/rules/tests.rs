@@ -17,14 +17,8 @@ fn refused(text: &str) -> String {
 }
 
 fn asked<'a>(event_type: &'a str, priority: Priority, target: &'a Target) -> Asked<'a> {
-    Asked {
-        event_type,
-        id: event_type_id(event_type),
-        priority,
-        multicast: None,
-        target,
-        own_key: None,
-    }
+    let (id, by_name, own_key) = (event_type_id(event_type), true, None);
+    Asked { event_type, id, priority, multicast: None, by_name, target, own_key }
 }
 
 /// The place of the first rule that applies.
