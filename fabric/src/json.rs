@@ -170,8 +170,8 @@ impl JsonCodec {
     ///
     /// # Errors
     ///
-    /// [`JsonError::TooLong`], [`JsonError::TooDeep`], [`JsonError::Text`] with line and column (text
-    /// behind the event is such an error too), or [`JsonError::Encode`].
+    /// [`JsonError::TooLong`], [`JsonError::TooDeep`], [`JsonError::Text`] with line and column
+    /// (text behind the event is such an error too), or [`JsonError::Encode`].
     pub fn archive_from_json(
         &self,
         json: &[u8],

@@ -1,6 +1,6 @@
 //! How deep and how full a JSON text is, from one look at its bytes: before anything is read or
-//! allocated. It knows brackets, commas and strings, and leaves it to the reader whether the rest is
-//! JSON.
+//! allocated. It knows brackets, commas and strings, and leaves it to the reader whether the rest
+//! is JSON. Plain functions over bytes.
 
 /// What a text has more of than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
