@@ -8,6 +8,7 @@
 //! | `pack` | whole frames chosen for a packet, its checksum, its header |
 //! | `decode` | a datagram checked, its frames walked, an archive checked |
 //! | `dispatch` | an event published and handled in one process, or taken from a ring |
+//! | `inbound` | an event put into a subscriber's ring that has room, or is full, by policy |
 //! | `access` | packets of another node received and handled, with a policy and without |
 //! | `route` | an event routed, beside one published, with 1 and 1,000 rules and types |
 

@@ -152,6 +152,13 @@ fn read_inbound(record: &[u8]) -> Option<Inbound<'_>> {
     }
 }
 
+/// Writes an event with its origin into a record of just that length.
+#[inline]
+fn put_event(into: &mut [u8], frame: &Frame<'_>, origin: &Origin) {
+    put_origin(into, EVENT, origin);
+    into[ORIGIN_BYTES..].copy_from_slice(frame.bytes());
+}
+
 /// Writes an event with its origin into a ring, staged.
 ///
 /// # Errors
@@ -164,8 +171,7 @@ fn stage_event(
 ) -> Result<(), ClaimError> {
     let length = ORIGIN_BYTES + frame.bytes().len();
     let mut claim = producer.claim(length)?;
-    put_origin(&mut claim, EVENT, origin);
-    claim[ORIGIN_BYTES..length].copy_from_slice(frame.bytes());
+    put_event(&mut claim, frame, origin);
     claim.stage(length);
     Ok(())
 }

@@ -71,14 +71,20 @@ macro_rules! kernel_conformance {
 
 mod mio {
     kernel_conformance!(mio);
-    suite! { mio, cases: packets_that_came_together_are_shown_by_lane }
+    suite! { mio, cases:
+        packets_that_came_together_are_shown_by_lane,
+        an_urgent_packet_goes_before_those_that_wait_for_a_long_one,
+    }
 }
 mod mio_without_gso {
     conformance!(mio_without_gso);
 }
 mod mio_without_gro {
     conformance!(mio_without_gro);
-    suite! { mio_without_gro, cases: packets_that_came_together_are_shown_by_lane }
+    suite! { mio_without_gro, cases:
+        packets_that_came_together_are_shown_by_lane,
+        an_urgent_packet_goes_before_those_that_wait_for_a_long_one,
+    }
 }
 mod mio_plain {
     conformance!(mio_plain);

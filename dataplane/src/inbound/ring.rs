@@ -14,8 +14,7 @@ use super::latest::{Latest, Put};
 use super::policy::{BLOCK_MAX, ShedReason, SlowPolicy};
 use super::reader::RingReader;
 use super::{
-    EVENT, LOST, NOTICE_BYTES, ORIGIN_BYTES, REASON_OFFSET, SHED, put_notice, put_origin,
-    stage_event,
+    LOST, NOTICE_BYTES, ORIGIN_BYTES, REASON_OFFSET, SHED, put_event, put_notice, stage_event,
 };
 use crate::dispatch::{Lost, Origin, Pumped, Subscriber, Verdict};
 use crate::wake::Wake;
@@ -200,8 +199,8 @@ impl RingSubscriber {
 
     /// An event that found the ring full.
     fn take_full(&mut self, frame: &Frame<'_>, origin: &Origin) -> Verdict {
-        let mut head = [0; ORIGIN_BYTES];
-        put_origin(&mut head, EVENT, origin);
+        let length = ORIGIN_BYTES + frame.bytes().len();
+        let write = |record: &mut [u8]| put_event(record, frame, origin);
         match &mut self.store {
             Store::Nothing | Store::Latest(_) => self.shed(ShedReason::RingFull),
             Store::Cut => {
@@ -213,14 +212,14 @@ impl RingSubscriber {
                 Verdict::Disconnected
             }
             Store::Block(backlog, patience) => {
-                if patience.left_ns > 0 && backlog.push(&head, frame.bytes()) {
+                if patience.left_ns > 0 && backlog.push(length, write) {
                     return Verdict::Delivered;
                 }
                 self.shed(ShedReason::RingFull)
             }
             Store::Oldest(backlog) => {
                 let mut dropped = 0;
-                while !backlog.push(&head, frame.bytes()) {
+                while !backlog.push(length, write) {
                     let Some(is_event) = backlog.drop_first() else { break };
                     dropped += u64::from(is_event);
                 }
@@ -352,9 +351,8 @@ impl Subscriber for RingSubscriber {
         if let Store::Oldest(backlog) | Store::Block(backlog, _) = &mut self.store
             && !backlog.is_empty()
         {
-            let mut notice = [0; NOTICE_BYTES];
-            put_notice(&mut notice, LOST, &lost.origin, (lost.from, lost.to));
-            if backlog.push(&notice, &[]) {
+            let about = (lost.from, lost.to);
+            if backlog.push(NOTICE_BYTES, |into| put_notice(into, LOST, &lost.origin, about)) {
                 return;
             }
         }

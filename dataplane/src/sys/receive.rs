@@ -67,7 +67,10 @@ pub(crate) struct ReceiveBatch {
     vectors: RawArray<libc::iovec>,
     headers: RawArray<libc::mmsghdr>,
     slot_lines: usize,
+    /// The first so many headers have an arrival, in the order of arrival; the others are armed.
     filled: usize,
+    /// The slot of each header.
+    slot_of: Vec<usize>,
 }
 
 // SAFETY: the batch owns everything its headers point at, and its methods need `&mut self` to let
@@ -94,7 +97,9 @@ impl ReceiveBatch {
         let no_vector = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
         let vectors = RawArray::new(no_vector, slots);
         let headers = RawArray::new(empty_message(), slots);
-        let batch = Self { bytes, names, controls, vectors, headers, slot_lines, filled: 0 };
+        let slot_of = (0..slots).collect();
+        let filled = 0;
+        let batch = Self { bytes, names, controls, vectors, headers, slot_lines, filled, slot_of };
         for index in 0..slots {
             batch.lay_out(index);
         }
@@ -138,17 +143,27 @@ impl ReceiveBatch {
         self.slot_lines * 64
     }
 
+    /// Arrivals that are here.
+    #[inline]
+    pub(crate) const fn filled(&self) -> usize {
+        self.filled
+    }
+
     pub(crate) const fn slots(&self) -> usize {
         self.headers.0.len()
     }
 
-    /// Fills the slots from the front with what is there; returns how many. Fewer than all of them
-    /// means that the socket was empty then. An empty socket is the error `WouldBlock`.
+    /// Slots without an arrival.
+    #[inline]
+    pub(crate) const fn free(&self) -> usize {
+        self.slots() - self.filled
+    }
+
+    /// Fills free slots, of which there must be one, with what is there; returns how many. Fewer
+    /// than all of them means that the socket was empty then. An empty socket is the error
+    /// `WouldBlock`.
     #[inline]
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        for index in 0..std::mem::take(&mut self.filled) {
-            self.arm(index);
-        }
         // recvmmsg(2): "The msgvec argument is a pointer to an array of mmsghdr structures. The
         // size of this array is specified in vlen." "A nonblocking call reads as many messages as
         // are available (up to the limit specified by vlen) and returns immediately." "If timeout
@@ -158,24 +173,22 @@ impl ReceiveBatch {
         let result = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                self.headers.at(0),
-                small(self.headers.0.len()),
+                self.headers.at(self.filled),
+                small(self.free()),
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
         };
-        self.filled = checked(result.into())?.min(self.slots());
-        Ok(self.filled)
+        let filled = checked(result.into())?.min(self.free());
+        self.filled += filled;
+        Ok(filled)
     }
 
-    /// Fills the first slot alone. An empty socket is the error `WouldBlock`.
+    /// Fills one free slot, which there must be. An empty socket is the error `WouldBlock`.
     #[inline]
     pub(crate) fn receive_one(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        for index in 0..std::mem::take(&mut self.filled) {
-            self.arm(index);
-        }
         // SAFETY: the element exists and nobody else refers to it.
-        let header = unsafe { &mut *self.headers.at(0) };
+        let header = unsafe { &mut *self.headers.at(self.filled) };
         // recvmsg(2): the call "uses a msghdr structure to minimize the number of directly supplied
         // arguments"; "all receive calls return the length of the message on successful
         // completion". SAFETY: as for `receive`, of one header.
@@ -184,27 +197,43 @@ impl ReceiveBatch {
         };
         let length = checked(libc::c_long::try_from(result).unwrap_or(-1))?;
         header.msg_len = small(length);
-        self.filled = 1;
+        self.filled += 1;
         Ok(1)
     }
 
-    /// What arrived in slot `index`; it must be below what the last [`Self::receive`] returned.
+    /// Gives the slot of arrival `index` back to the kernel; those behind it move up.
+    #[inline]
+    pub(crate) fn give_back(&mut self, index: usize) {
+        assert!(index < self.filled, "arrival {index} of {}", self.filled);
+        self.filled -= 1;
+        for at in index..self.filled {
+            let (one, next) = (self.headers.at(at), self.headers.at(at + 1));
+            // SAFETY: both elements exist and nobody else refers to them. A header may lie
+            // anywhere: what it points at stays where it is.
+            unsafe { one.swap(next) };
+            self.slot_of.swap(at, at + 1);
+        }
+        self.arm(self.filled);
+    }
+
+    /// Arrival `index`, below [`Self::filled`], in the order of arrival.
     #[inline]
     pub(crate) fn arrived(&self, index: usize) -> Arrived<'_> {
-        assert!(index < self.filled, "slot {index} of {} filled", self.filled);
+        assert!(index < self.filled, "arrival {index} of {}", self.filled);
+        let slot = self.slot_of[index];
         // SAFETY: the element exists; the kernel is done with it and wrote only integers.
         let message = unsafe { *self.headers.at(index) };
         let (length, header) = (message.msg_len as usize, message.msg_hdr);
-        let pointer = self.bytes.at(index * (self.slot_lines + 1)).cast::<u8>();
+        let pointer = self.bytes.at(slot * (self.slot_lines + 1)).cast::<u8>();
         // SAFETY: the slot is that long, initialised, and not written before `self` is borrowed
         // mutably again.
         let bytes = unsafe { std::slice::from_raw_parts(pointer, length.min(self.slot_bytes())) };
-        let pointer = self.controls.at(index).cast::<u8>();
+        let pointer = self.controls.at(slot).cast::<u8>();
         let length = header.msg_controllen.min(CONTROL_BYTES);
         // SAFETY: as for the bytes.
         let control = unsafe { std::slice::from_raw_parts(pointer, length) };
         // SAFETY: the element exists; the kernel is done with it and any bytes are an address.
-        let mut source = unsafe { *self.names.at(index) };
+        let mut source = unsafe { *self.names.at(slot) };
         source.length = header.msg_namelen;
         Arrived { bytes, source, control, truncated: header.msg_flags & libc::MSG_TRUNC != 0 }
     }

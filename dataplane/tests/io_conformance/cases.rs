@@ -8,7 +8,7 @@ use wireloom_wire::{
     FRAME_HEADER_BYTES, NodeId, PACKET_HEADER_BYTES, PacketFlags, PacketHeader, SessionId,
 };
 
-use crate::rig::{Backend, pattern};
+use crate::rig::{Backend, Rig, pattern};
 
 pub(crate) fn single_datagrams_of_every_length(backend: &Backend) {
     let mut rig = backend.rig(1);
@@ -126,25 +126,26 @@ pub(crate) fn runs_beyond_every_limit_are_cut_smaller(backend: &Backend) {
     }
 }
 
+fn packet(lane: u8, frames: usize) -> Vec<u8> {
+    let bytes = PACKET_HEADER_BYTES + frames * FRAME_HEADER_BYTES;
+    let header = PacketHeader {
+        flags: PacketFlags::SEQUENCED,
+        lane,
+        frame_count: frames as u16,
+        length: bytes as u32,
+        session: SessionId(1),
+        source: NodeId(1),
+        sequence: 0,
+        first_event: 0,
+    };
+    let mut packet = header.encode(None).to_vec();
+    packet.resize(bytes, 0);
+    packet
+}
+
 /// Of packets that lie in the socket together, those of more urgent lanes come first.
 pub(crate) fn packets_that_came_together_are_shown_by_lane(backend: &Backend) {
     let mut rig = backend.rig(1);
-    let packet = |lane, frames: usize| {
-        let bytes = PACKET_HEADER_BYTES + frames * FRAME_HEADER_BYTES;
-        let header = PacketHeader {
-            flags: PacketFlags::SEQUENCED,
-            lane,
-            frame_count: frames as u16,
-            length: bytes as u32,
-            session: SessionId(1),
-            source: NodeId(1),
-            sequence: 0,
-            first_event: 0,
-        };
-        let mut packet = header.encode(None).to_vec();
-        packet.resize(bytes, 0);
-        packet
-    };
     // Of unlike lengths, so that the kernel joins none.
     let sent = [packet(3, 1), packet(1, 4), packet(0, 2), packet(1, 3)];
     for packet in &sent {
@@ -157,6 +158,40 @@ pub(crate) fn packets_that_came_together_are_shown_by_lane(backend: &Backend) {
         rig.send_bytes(0, packet, 0);
     }
     rig.expect(0, &sent);
+}
+
+/// A packet that comes while a long one is handled does not wait for those behind that one.
+pub(crate) fn an_urgent_packet_goes_before_those_that_wait_for_a_long_one(backend: &Backend) {
+    let mut rig = backend.rig(1);
+    let (long, urgent) = ([700, 701, 702].map(|frames| packet(4, frames)), packet(0, 1));
+    for packet in &long {
+        rig.send_bytes(0, packet, 0);
+    }
+    let Rig { transmit, receivers, destinations, .. } = &mut rig;
+    let mut shown = Vec::new();
+    for _ in 0..4 {
+        receivers[0].receive(&mut |arrival| {
+            if shown.is_empty() {
+                let slices = [IoSlice::new(&urgent)];
+                let sent = transmit.send(&[Message::single(&destinations[0], &slices)]);
+                assert_eq!((sent.messages, sent.failed_datagrams), (1, 0));
+            }
+            shown.push(arrival.bytes.to_vec());
+        });
+    }
+    let lengths: Vec<usize> = shown.iter().map(Vec::len).collect();
+    let expected = [&long[0], &urgent, &long[1], &long[2]];
+    assert_eq!(lengths, expected.map(|packet| packet.len()));
+    assert_eq!(shown.iter().collect::<Vec<_>>(), expected);
+    // Between short ones nobody looks. The first is asked for alone.
+    for frames in [2, 3, 4] {
+        rig.send_bytes(0, &packet(4, frames), 0);
+    }
+    let receiver = &mut rig.receivers[0];
+    assert_eq!(receiver.receive(&mut |_| ()).datagrams, 1);
+    let calls = receiver.counters().calls;
+    assert_eq!(receiver.receive(&mut |_| ()).datagrams, 2);
+    assert_eq!(receiver.counters().calls, calls + 1);
 }
 
 pub(crate) fn order_holds_across_kinds_and_calls(backend: &Backend) {

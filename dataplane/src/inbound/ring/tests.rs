@@ -31,6 +31,10 @@ fn ends_of(policy: SlowPolicy, receiver: Option<Arc<Wake>>) -> (RingSubscriber, 
 }
 
 fn put(subscriber: &mut RingSubscriber, number: u64) -> Verdict {
+    put_long(subscriber, number, 16)
+}
+
+fn put_long(subscriber: &mut RingSubscriber, number: u64, payload_bytes: usize) -> Verdict {
     let encoder = FrameEncoder::new(FrameHeader {
         length: 0,
         event_type: EventTypeId(1),
@@ -41,8 +45,9 @@ fn put(subscriber: &mut RingSubscriber, number: u64) -> Verdict {
         sequence: number,
         timestamp_ns: 0,
     });
-    let mut bytes = [0; 64];
-    let length = encoder.write(&[7; 16], &mut bytes).expect("it fits");
+    let mut bytes = [0; 512];
+    let payload = &[7; 400][..payload_bytes];
+    let length = encoder.write(payload, &mut bytes).expect("it fits");
     let frame = Frames::new(&bytes[..length]).next().expect("one").expect("a frame");
     subscriber.take(&frame, &origin(1))
 }
@@ -105,6 +110,38 @@ fn a_gap_stands_behind_the_events_that_wait_before_it() {
         let waited = [format!("e{}", next - 1), format!("e{next}"), "l5-7".to_owned()];
         assert_eq!(told, waited, "{policy:?}");
     }
+}
+
+#[test]
+fn what_gives_way_is_counted_to_the_event_and_the_newest_are_kept() {
+    let (mut subscriber, mut reader) = ends(SlowPolicy::DropOldest);
+    for number in 0..1_000 {
+        // A long one takes the place of several.
+        let payload_bytes = if number % 10 == 0 { 400 } else { 16 };
+        assert_eq!(put_long(&mut subscriber, number, payload_bytes), Verdict::Delivered);
+        if number % 5 == 0 {
+            subscriber.pump(1);
+            subscriber.end_cycle();
+        }
+    }
+    // First the ring, then what waits beside it, behind the word of what does not.
+    let mut words = taken(&mut subscriber, &mut reader);
+    while subscriber.pump(2) != Pumped::Done {
+        words.extend(taken(&mut subscriber, &mut reader));
+    }
+    words.extend(taken(&mut subscriber, &mut reader));
+    let numbers = |kind| {
+        let of_kind = words.iter().filter_map(|word| word.strip_prefix(kind));
+        of_kind.map(|number| number.parse().expect("a number")).collect::<Vec<u64>>()
+    };
+    let (events, told) = (numbers("e"), numbers("s").iter().sum::<u64>());
+    let kept = events.len() as u64;
+    assert_eq!(events, (1_000 - kept..1_000).collect::<Vec<_>>());
+    assert_eq!(kept + told, 1_000);
+    // Ten records take 1,184 bytes; the ring's size is 4,096, and dead space less than the longest.
+    assert!((26..=36).contains(&kept), "{kept} are kept");
+    let oldest = ShedReason::Oldest;
+    assert_eq!(subscriber.counters().shed(oldest) + reader.taken().shed(oldest), told);
 }
 
 /// A receiver that sleeps: how often it was woken.

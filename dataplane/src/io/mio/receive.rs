@@ -17,14 +17,14 @@ const COALESCING_SLOTS: usize = 4;
 /// fills is touched. More would save a few percent (the call costs 110 ns, a datagram 1 µs).
 const PLAIN_SLOTS: usize = 7;
 
-/// The most of both.
-const SLOTS_MAX: usize =
-    if COALESCING_SLOTS > PLAIN_SLOTS { COALESCING_SLOTS } else { PLAIN_SLOTS };
-
-/// Calls in a row that leave full slots before the other sockets and agents get their turn.
-const COALESCING_ROUNDS: u32 = 2;
+/// Slots filled and shown before the other sockets and agents get their turn, in batches.
+const COALESCING_ROUNDS: usize = 2;
 /// As above, without GRO.
-const PLAIN_ROUNDS: u32 = 4;
+const PLAIN_ROUNDS: usize = 4;
+
+/// Handling an arrival of so many bytes takes longer (from 3 µs on) than to look at the socket
+/// again (a third of one).
+const LONG_BYTES: usize = 16 << 10;
 
 /// UDP sockets as a way in.
 #[derive(Debug)]
@@ -55,7 +55,8 @@ impl Direct {
 #[derive(Debug)]
 struct Slots {
     batch: ReceiveBatch,
-    rounds: u32,
+    /// Arrivals of one look, at most.
+    arrivals_max: usize,
     counters: ReceiveCounters,
 }
 
@@ -90,7 +91,7 @@ impl MioReceive {
         };
         let slots = Slots {
             batch: ReceiveBatch::new(slots, options.slot_bytes),
-            rounds,
+            arrivals_max: rounds * slots,
             counters: ReceiveCounters::default(),
         };
         Ok(Self { sockets, direct: None, slots, coalescing })
@@ -118,26 +119,55 @@ impl MioReceive {
 }
 
 impl Slots {
-    /// The filled slots in the order in which they are shown: that of arrival, but packets of more
-    /// urgent lanes first, so that they wait for one batch and not for what came before them.
+    /// Which of the arrivals at hand is shown next: of the most urgent lane the first, so that an
+    /// urgent packet waits for the one being handled and not for all that came before it. In the
+    /// order of arrival where one does not look like a packet.
     #[inline]
-    fn order(&self, filled: usize) -> [usize; SLOTS_MAX] {
-        let mut order = std::array::from_fn(|slot| slot);
-        if filled > 1 {
-            let mut lanes = [0; SLOTS_MAX];
-            for (slot, lane) in lanes.iter_mut().enumerate().take(filled) {
-                match lane_of(self.batch.arrived(slot).bytes) {
-                    Some(own) => *lane = own,
-                    None => return order,
+    fn next(&self) -> usize {
+        let (mut next, mut most_urgent) = (0, Lane::MAX);
+        if self.batch.filled() > 1 {
+            for at in 0..self.batch.filled() {
+                match lane_of(self.batch.arrived(at).bytes) {
+                    Some(lane) if lane < most_urgent => (next, most_urgent) = (at, lane),
+                    Some(_) => {}
+                    None => return 0,
                 }
             }
-            order[..filled].sort_by_key(|slot| lanes[*slot]);
         }
-        order
+        next
     }
 
-    /// Takes what is at one socket, at most `rounds` full batches; returns the datagrams and
-    /// whether the socket was seen empty.
+    /// Fills free slots from one socket; whether it was seen empty.
+    #[inline]
+    fn fill(&mut self, source: &mut Source, alone: bool) -> bool {
+        self.counters.calls += 1;
+        let free = self.batch.free();
+        let filled = if alone {
+            self.batch.receive_one(source.socket.as_fd())
+        } else {
+            self.batch.receive(source.socket.as_fd())
+        };
+        match filled {
+            Ok(filled) => !alone && filled < free,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => {
+                    if self.batch.filled() == 0 {
+                        source.was_empty(&mut self.counters);
+                    }
+                    true
+                }
+                // Of a datagram sent earlier, at a connected socket: the way out counts it.
+                io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => false,
+                _ => {
+                    self.counters.errors += 1;
+                    false
+                }
+            },
+        }
+    }
+
+    /// Takes what is at one socket, up to a bound; returns the datagrams and whether the socket was
+    /// seen empty.
     #[inline]
     fn look(
         &mut self,
@@ -145,45 +175,34 @@ impl Slots {
         index: usize,
         sink: &mut dyn FnMut(&Arrival<'_>),
     ) -> (usize, bool) {
-        let mut datagrams = 0;
-        for _ in 0..self.rounds {
-            self.counters.calls += 1;
-            // A socket that was empty is asked for one arrival: whoever waits for it gets it half a
-            // microsecond sooner than if the call also looked for a second. While arrivals follow
-            // each other it is asked for all slots.
-            let alone = source.is_quiet();
-            let filled = if alone {
-                self.batch.receive_one(source.socket.as_fd())
-            } else {
-                self.batch.receive(source.socket.as_fd())
-            };
-            let filled = match filled {
-                Ok(filled) => filled,
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => {
-                        source.was_empty(&mut self.counters);
-                        return (datagrams, true);
-                    }
-                    // Of a datagram sent earlier, at a connected socket: the way out counts it.
-                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionRefused => continue,
-                    _ => {
-                        self.counters.errors += 1;
-                        continue;
-                    }
-                },
-            };
-            for slot in self.order(filled).into_iter().take(filled) {
-                let arrived = self.batch.arrived(slot);
-                datagrams += source.show(index, &arrived, &mut self.counters, sink);
+        // A socket that was empty is asked for one arrival: whoever waits for it gets it half a
+        // microsecond sooner than if the call also looked for a second. While arrivals follow
+        // each other it is asked for all slots.
+        let alone = source.is_quiet();
+        let mut seen_empty = self.fill(source, alone);
+        let (mut datagrams, mut left) = (0, self.arrivals_max);
+        loop {
+            // As many again are within the bound.
+            let goes_on = left >= self.batch.slots();
+            if self.batch.filled() == 0 {
+                if seen_empty || !goes_on || (alone && datagrams > 0) {
+                    return (datagrams, seen_empty);
+                }
+                seen_empty = self.fill(source, false);
+                left -= usize::from(self.batch.filled() == 0);
+                continue;
             }
-            if alone {
-                break;
-            }
-            if filled < self.batch.slots() {
-                return (datagrams, true);
+            let next = self.next();
+            let arrived = self.batch.arrived(next);
+            let is_long = arrived.bytes.len() >= LONG_BYTES;
+            datagrams += source.show(index, &arrived, &mut self.counters, sink);
+            self.batch.give_back(next);
+            left = left.saturating_sub(1);
+            // While a long one was handled, a more urgent one may have come than those that wait.
+            if is_long && goes_on && self.batch.filled() > 0 {
+                seen_empty = self.fill(source, false);
             }
         }
-        (datagrams, false)
     }
 }
 
