@@ -3,7 +3,8 @@
 //!
 //! It owns the outbound rings' consumers, the links and their sequences. The way through it:
 //! `tend_held` (who may go on) → `gather` (rings → plan) → `form_runs`, `write_packets` (plan →
-//! headers, or sealed packets, in runs) → `transmit` (runs → kernel) → `release`.
+//! headers, or sealed packets, in runs) → `transmit` (runs → kernel), for what is urgent and then
+//! for the rest → `release`.
 
 mod direct;
 mod emit;
@@ -13,6 +14,7 @@ mod sealed;
 mod stash;
 mod tails;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use wireloom_wire::LANES;
@@ -73,6 +75,9 @@ pub struct Sender<T> {
     retry_ns: u64,
     clock: Clock,
 }
+
+/// The lanes of critical and high events.
+const URGENT_LANES: usize = 2;
 
 /// How long a full socket buffer is left alone before the stash is offered again: the time a 1 Gb/s
 /// device takes for about 10 kB.
@@ -183,13 +188,13 @@ impl<T: Transmit> Sender<T> {
         COMMANDS_PER_CYCLE
     }
 
-    /// Rings → plan: higher lanes first, each lower lane at least a packet, rings in turn.
-    fn gather(&mut self, now_ns: u64) {
+    /// Rings of these lanes → plan: higher lanes first, each lower lane at least a packet, rings in
+    /// turn. Takes the bytes that other lanes have packed in this cycle; returns those of all.
+    fn gather(&mut self, lanes: Range<usize>, mut packed: usize, now_ns: u64) -> usize {
         self.plan.clear();
-        self.turn = self.turn.wrapping_add(1);
         let now_unix_ns = self.clock.unix_ns(now_ns);
-        let mut packed = 0;
-        for (lane, rings) in self.lanes.iter_mut().enumerate() {
+        for lane in lanes {
+            let rings = &mut self.lanes[lane];
             let mut budget = CYCLE_BYTES.saturating_sub(packed).max(LANE_BYTES_MIN);
             let count = rings.len();
             for step in 0..count {
@@ -211,6 +216,7 @@ impl<T: Transmit> Sender<T> {
             self.counters.add(Counter::WindowsUsedUp, self.plan.held.len() as u64);
             self.held.extend(&self.plan.held);
         }
+        packed
     }
 
     /// Gives the packed and shed bytes back to their publishers; drops rings that have ended.
@@ -258,8 +264,16 @@ impl<T: Transmit> Agent for Sender<T> {
         }
         self.direct.settle(&mut self.links);
         let asked = if self.held.is_empty() { 0 } else { self.tend_held(now_ns) };
-        self.gather(now_ns);
-        let sent = if self.plan.is_empty() { 0 } else { self.send_plan(now_ns) };
+        self.turn = self.turn.wrapping_add(1);
+        let (mut packed, mut sent) = (0, 0);
+        // What is urgent is in the kernel before the rest is hashed.
+        for lanes in [0..URGENT_LANES, URGENT_LANES..LANES] {
+            packed = self.gather(lanes, packed, now_ns);
+            sent += if self.plan.is_empty() { 0 } else { self.send_plan(now_ns) };
+            if !self.stash.is_empty() {
+                break;
+            }
+        }
         let released = self.release();
         let marked = if self.tails.is_due(now_ns) { self.mark_tails(now_ns) } else { 0 };
         if sent + marked + asked > 0 {

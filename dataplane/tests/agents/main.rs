@@ -160,6 +160,34 @@ fn what_the_way_out_does_not_take_stays_in_order_and_nothing_is_sent_twice() {
 }
 
 #[test]
+fn what_is_urgent_is_sent_before_the_rest_is_taken_from_its_rings() {
+    for priority in [Priority::Critical, Priority::High] {
+        let mut pair = Pair::new();
+        let link = pair.link(0, 1_400, 1_400);
+        let (mut bulk, mut urgent) = (pair.attach(Priority::Normal), pair.attach(priority));
+        for producer in [&mut bulk, &mut urgent] {
+            mark(producer, link).expect("room");
+        }
+        for sequence in 0..100 {
+            put(&mut bulk, sequence, 64);
+        }
+        put(&mut urgent, 100, 64);
+        pair.network.set_send_limit(host(1), Some(0));
+        pair.sending.do_work();
+        // The kernel has not taken the one, so nobody looks at the others.
+        assert!(urgent.consumed_position() > 0);
+        assert_eq!(bulk.consumed_position(), 0, "{priority:?}");
+        pair.network.set_send_limit(host(1), None);
+        pair.clock.advance(std::time::Duration::from_millis(1));
+        pair.sending.do_work();
+        assert!(bulk.consumed_position() > 0);
+        pair.settle();
+        let numbers: Vec<u64> = pair.events().iter().map(|event| event.1).collect();
+        assert_eq!(numbers, std::iter::once(100).chain(0..100).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn a_blocked_sender_asks_to_be_run_again_soon_and_marks_no_tail_past_what_waits() {
     let mut pair = Pair::new();
     let link = pair.link(0, 512, 512);
