@@ -5,9 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::task::Waker;
 
 use wireloom_ring::{RingConfig, ring};
-use wireloom_wire::{
-    Encoding, EventTypeId, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, Frames, Priority,
-};
+use wireloom_wire::{EventTypeId, FrameEncoder, FrameHeader, Frames, Priority};
 
 use super::*;
 use crate::inbound::Inbound;
@@ -32,14 +30,8 @@ fn ends_of(policy: SlowPolicy, receiver: Option<Arc<Wake>>) -> (RingSubscriber, 
 
 fn put(subscriber: &mut RingSubscriber, number: u64) -> Verdict {
     let encoder = FrameEncoder::new(FrameHeader {
-        length: 0,
-        event_type: EventTypeId(1),
-        fingerprint: Fingerprint::NONE,
-        priority: Priority::Normal,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
         sequence: number,
-        timestamp_ns: 0,
+        ..FrameHeader::bare(EventTypeId(1), Priority::Normal)
     });
     let mut bytes = [0; 64];
     let length = encoder.write(&[7; 16], &mut bytes).expect("it fits");
