@@ -11,8 +11,8 @@ use futures_core::Stream;
 use futures_core::stream::FusedStream;
 use wireloom::event::Priority;
 use wireloom::{
-    AnyEventStream, Encoding, Event, Intake, Node, OwnedAnyEvent, PayloadSchema, SchemaFault, SlowPolicy,
-    StreamedAny, Target,
+    AnyEventStream, Encoding, Event, Intake, Node, OwnedAnyEvent, PayloadSchema, SchemaFault,
+    SlowPolicy, StreamedAny, Target,
 };
 
 use crate::{PATIENCE, Task, Tick, block_on, driven, start, tell};
