@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use wireloom::simulated::{LinkModel, SimulatedNetwork, SimulatedTransmit};
 use wireloom::{Clock, Invoker, Node, Policy};
-use wireloom_bench::{Flat, datagram};
+use wireloom_bench::{datagram, handled};
 use wireloom_dataplane::io::{Destination, Message, Transmit as _};
 
 /// Packets that wait for a turn: as many as a receiver takes in one look.
@@ -48,13 +48,7 @@ impl Guarded {
         let from = "10.0.0.2:7000".parse().expect("an address");
         let builder = Node::builder("guarded").listen("10.0.0.1:7000");
         let (node, mut invoker) = builder.start_simulated(&network, clock.clone()).expect("starts");
-        let handled = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&handled);
-        let subscribed = node.on::<Flat>(move |event, _envelope| {
-            let sum = count.load(Ordering::Relaxed).wrapping_add(1 + (event.sequence >> 63));
-            count.store(sum, Ordering::Relaxed);
-        });
-        subscribed.expect("a handler");
+        let handled = handled(&node);
         invoker.drain(10_000);
         let (verbs, limit) = match verbs.split_once("\nlimit") {
             Some((verbs, _)) => (verbs, "[[limit]]\nnode=\"*\"\ntypes=\"**\"\nrate=10000000\n"),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group};
 use wireloom::{AnySubscriber, Invoker, Node, Polled, Publisher, Subscriber, Target};
-use wireloom_bench::Flat;
+use wireloom_bench::{Flat, handled};
 
 const BURST_EVENTS: u64 = 256;
 /// An event may cost this much more with 1,000 types than with one.
@@ -31,13 +31,7 @@ impl Loop {
     fn with_types(types: usize) -> Self {
         let builder = Node::builder("dispatch").ring_bytes(256 << 10, 4 << 10);
         let (node, mut invoker) = builder.start_invoker().expect("a node on loopback");
-        let handled = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&handled);
-        let subscribed = node.on::<Flat>(move |event, _envelope| {
-            let sum = count.load(Ordering::Relaxed).wrapping_add(1 + (event.sequence >> 63));
-            count.store(sum, Ordering::Relaxed);
-        });
-        subscribed.expect("a handler");
+        let handled = handled(&node);
         let names: Vec<String> = (1..types).map(|index| format!("other-{index}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let others = (!names.is_empty()).then(|| node.subscribe_any(&names).expect("subscribers"));

@@ -14,8 +14,11 @@
 
 #![forbid(unsafe_code)]
 
-use wireloom::Event;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use wireloom::encode::{Scratch, encode};
+use wireloom::{Event, Node};
 use wireloom_wire::{
     FrameEncoder, FrameFlags, FrameHeader, NodeId, PACKET_HEADER_BYTES, PacketFlags, PacketHeader,
     Priority, SessionId, align_up, body_hash,
@@ -38,6 +41,22 @@ impl Flat {
     pub const fn new(sequence: u64) -> Self {
         Self { sequence, values: [sequence, 1, 2, 3, 4, 5, 6] }
     }
+}
+
+/// A handler of [`Flat`] that reads a field and counts: how often it has run, from now on.
+///
+/// # Panics
+/// When the node takes no more handlers.
+#[must_use]
+pub fn handled(node: &Node) -> Arc<AtomicU64> {
+    let handled = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&handled);
+    let subscribed = node.on::<Flat>(move |event, _envelope| {
+        let sum = count.load(Ordering::Relaxed).wrapping_add(1 + (event.sequence >> 63));
+        count.store(sum, Ordering::Relaxed);
+    });
+    subscribed.expect("a handler");
+    handled
 }
 
 /// An event with text and a list: what an application says of a user's action.

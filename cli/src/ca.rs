@@ -145,8 +145,9 @@ fn good(output: &Output, word: &str, text: &str) -> Result<()> {
 
 fn init(args: &InitArgs, output: &Output) -> Result<()> {
     let dir = &args.authority.dir;
-    let authority = Authority::create(dir, &args.cluster, now_unix_s()?)?;
-    let days = days_left(authority.certificate().expires_unix_s, now_unix_s()?);
+    let now = now_unix_s()?;
+    let authority = Authority::create(dir, &args.cluster, now)?;
+    let days = days_left(authority.certificate().expires_unix_s, now);
     let shown = dir.display();
     let cluster = authority.cluster();
     good(output, "begun:", &format!("the authority of cluster {cluster}, for {days} days"))?;
@@ -171,7 +172,9 @@ fn issue(args: &IssueArgs, output: &Output) -> Result<()> {
         keep_names(&mut request, &folder)?;
     }
     let out = OutDir { folder, replace: args.replace };
-    let files = authority.issue(&request, &out, now_unix_s()?).map_err(|error| match error {
+    // One reading: with the next second it would be a day less.
+    let now = now_unix_s()?;
+    let files = authority.issue(&request, &out, now).map_err(|error| match error {
         IdentityError::Exists(path) => anyhow::anyhow!(
             "{} is there already, and nothing was issued: --replace renews it",
             path.display()
@@ -179,7 +182,7 @@ fn issue(args: &IssueArgs, output: &Output) -> Result<()> {
         error => error.into(),
     })?;
     let Issued { serial, node, expires_unix_s, .. } = &files.issued;
-    let days = days_left(*expires_unix_s, now_unix_s()?);
+    let days = days_left(*expires_unix_s, now);
     good(output, "issued:", &format!("{serial} for {node}, for {days} days"))?;
     for (what, names) in [("roles", &request.roles), ("services", &request.services)] {
         if !names.is_empty() {

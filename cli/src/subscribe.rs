@@ -173,27 +173,23 @@ fn builder(args: &SubscribeArgs, config: &Config) -> Result<NodeBuilder> {
     })
 }
 
-/// Tells a person where it listens; a script too when the system chose the port.
+/// Says where it receives, now that whatever comes is printed: in one line that begins with `ready:`
+/// for scripts to wait for. A person is told more.
 fn greet(config: &Config, node: &Node, output: &Output) {
     for note in node.notes() {
         output.hint(format_args!("note: {note}"));
     }
-    match config.listen() {
-        Some(listen) if listen.ends_with(":0") => {
-            output.report(format_args!("listening on udp://{}", node.address()));
-        }
-        Some(listen) => output.hint(format_args!("listening on udp://{listen}; Ctrl-C ends")),
-        None if config.groups().is_empty() => {
-            output.report(format_args!("listening on udp://{}", node.address()));
-        }
-        None => {}
-    }
+    let groups = config.groups();
+    // Who only joins groups is bound to a port that nobody is to know.
+    let listens = config.listen().is_some() || groups.is_empty();
+    let listening = listens.then(|| format!("listening on udp://{}", node.address()));
+    let joined = groups.iter().map(|group| format!("joined udp://{group}"));
+    let places: Vec<String> = listening.into_iter().chain(joined).collect();
+    output.report(format_args!("ready: {}", places.join(", ")));
     for (address, reason) in node.announced() {
         output.hint(format_args!("known to the cluster as {} at {address}: {reason}", node.name()));
     }
-    for group in config.groups() {
-        output.hint(format_args!("joined udp://{group}; Ctrl-C ends"));
-    }
+    output.hint(format_args!("Ctrl-C ends"));
 }
 
 /// What the loop needs.
@@ -306,5 +302,56 @@ fn tell_shed(shed: Shed, output: &Output) {
             "shed {events}: printing was slower than they came; a larger --ring-bytes holds more"
         )),
         reason => output.report(format_args!("shed {events}: {reason}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+    use std::time::SystemTime;
+
+    use wireloom::event::Priority;
+    use wireloom::{Intake, Invoker, Target};
+
+    use super::*;
+    use crate::args::Format;
+
+    static OUTPUT: LazyLock<Output> = LazyLock::new(Output::detect);
+
+    /// A subscriber of a node that has ended, which read `read` events before; in its ring lie 20
+    /// that are expired soon and 5 that never are.
+    fn ended(read: usize) -> Printing<'static> {
+        let (node, mut turns): (Node, Invoker) =
+            Node::builder("driven").start_invoker().expect("it starts");
+        let intake = Intake::of(SlowPolicy::DropNewest).ring_bytes(4_096);
+        let mut subscriber = node.subscribe_any_with(&["a"], intake).expect("it subscribes");
+        let mut router = node.router();
+        let unix = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+        let soon = u64::try_from(unix.as_nanos()).expect("before 2554") + 200_000_000;
+        for (events, deadline) in [(read, None), (20, Some(soon)), (5, None)] {
+            router.set_deadline_ns(deadline);
+            for _ in 0..events {
+                let routed = router.route_json("a", Priority::Normal, b"1", &Target::Local);
+                routed.expect("there is room");
+            }
+            turns.drain(100);
+            if deadline.is_none() && events == read {
+                assert_eq!(subscriber.poll(read, |_| ()), read);
+            }
+        }
+        let printer = Printer::new(Format::Payload, &["a"], false);
+        let losses = Losses::default();
+        let (printed, unread, is_cut) = (0, 0, false);
+        Printing { subscriber, printer, losses, printed, unread, is_cut, output: &OUTPUT }
+    }
+
+    /// What lies before the end of the ring's memory is one batch, what follows at its front the
+    /// next: a batch of expired events alone gives nothing, and is not the end.
+    #[test]
+    fn what_is_behind_a_batch_that_gives_nothing_is_counted_too() {
+        let mut all: Vec<_> = (0..=24).step_by(2).map(ended).collect();
+        std::thread::sleep(Duration::from_millis(300));
+        let unread: Vec<u64> = all.iter_mut().map(Printing::count_unread).collect();
+        assert_eq!(unread, [5; 13]);
     }
 }

@@ -37,6 +37,7 @@ pub use credentials::{Credentials, IdentityError, PeerIdentity, Trust};
 pub use distrust::Distrust;
 use gate::Gate;
 pub use gate::HandshakeLimits;
+pub(crate) use session::SESSION_BYTES_MAX;
 use session::{Fault, Session, Stage, Way};
 
 /// Bytes read from a socket at a time: four records.

@@ -25,8 +25,8 @@ use wireloom_dataplane::outbound::{Outbound, mark};
 use wireloom_ring::{Producer, RingConfig, ring};
 use wireloom_seal::{Cipher, Direction, Mode, OpeningKey, PHASE_NS, SealingKey, Secret};
 use wireloom_wire::{
-    Encoding, EventTypeId, Fingerprint, Frame, FrameEncoder, FrameFlags, FrameHeader, KeySetId,
-    LANES, NodeId, PacketFlags, PacketHeader, Priority, SessionId, Status, body_hash, gossip,
+    EventTypeId, Frame, FrameEncoder, FrameHeader, KeySetId, LANES, NodeId, PacketFlags,
+    PacketHeader, Priority, SessionId, Status, body_hash, gossip,
 };
 
 const SET: KeySetId = KeySetId(7);
@@ -148,14 +148,8 @@ impl Source {
         for _ in 0..events {
             let mut claim = self.producer.claim(96).unwrap();
             let frame = FrameEncoder::new(FrameHeader {
-                length: 0,
-                event_type: EventTypeId(77),
-                fingerprint: Fingerprint::NONE,
-                priority: Priority::Normal,
-                encoding: Encoding::Raw,
-                flags: FrameFlags::empty(),
                 sequence: self.sequence,
-                timestamp_ns: 0,
+                ..FrameHeader::bare(EventTypeId(77), Priority::Normal)
             });
             frame.write(&[9; 64], &mut claim).unwrap();
             claim.commit(96);

@@ -2,6 +2,7 @@
 //! and what was made so far where that is by request. Read on the cold path only.
 
 use wireloom_control::membership::{MEMBERS_MAX, RECORD_BYTES_MAX};
+use wireloom_control::tls::HandshakeLimits;
 use wireloom_dataplane::keyring::KEYRING_BYTES;
 use wireloom_dataplane::limits::{
     ACCESS_CELLS_MAX, DATAGRAM_BYTES_MAX, LINKS_MAX, SEALED_BYTES, STASH_BYTES, SUBSCRIPTIONS_MAX,
@@ -11,6 +12,7 @@ use wireloom_wire::LANES;
 
 use crate::large::EVENTS_PER_PEER;
 use crate::shared::Shared;
+use crate::trace::waiting_bytes_max;
 
 impl Shared {
     /// What the node can come to use, by reason.
@@ -47,6 +49,15 @@ impl Shared {
             "reliable links: large events on their way to each peer so far",
             peers * EVENTS_PER_PEER * self.reliable.event_bytes_max(),
         ));
+        if self.keys.is_some() {
+            terms.push((
+                "TLS: handshakes at a time, and lines that are being left, at most",
+                HandshakeLimits::default().bytes_max(),
+            ));
+        }
+        if let Some(bytes) = waiting_bytes_max(self) {
+            terms.push(("tracer: spans that wait to be told, with their texts, at most", bytes));
+        }
         if self.cluster.joined().is_some() {
             terms.push((
                 "cluster: the members, twice, when as many as can be say all they may",

@@ -69,6 +69,7 @@ pub use layer::TraceLayer;
 #[doc(hidden)]
 pub use span::{Fields, Site, Span, call, call_future};
 pub use traceparent::{Traceparent, TraceparentError};
+pub(crate) use tracer::waiting_bytes_max;
 pub use tracer::{TraceCounts, TraceSettings, Tracer, TracerError};
 
 // Together they let every trace fit a packet of 1,400 bytes.

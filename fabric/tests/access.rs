@@ -1,12 +1,16 @@
 //! A policy in force between real nodes: what a receiver lets in by either way, what it lets out,
 //! and what is told of the rest.
 
+mod loopback;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use wireloom::{Event, Node, NodeId, Policy, Roles, Target};
+
+use loopback::{node, taken, until};
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 #[event(type = "metric.cpu")]
@@ -28,32 +32,9 @@ fn policy(text: &str) -> Option<Policy> {
     Some(Policy::parse("p.toml", text).expect("a policy"))
 }
 
-fn node(name: &str) -> Node {
-    Node::builder(name).start().expect("a node on loopback")
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 fn count(node: &Node, name: &str) -> u64 {
     let counters = node.counters();
     counters.iter().find(|(meaning, _)| meaning.name == name).map_or(0, |(_, value)| *value)
-}
-
-/// Counts the events of a type.
-fn taken<E: Event>(node: &Node) -> Arc<AtomicU64> {
-    let taken = Arc::new(AtomicU64::new(0));
-    let count = Arc::clone(&taken);
-    node.on::<E>(move |_, _| {
-        count.fetch_add(1, Ordering::Relaxed);
-    })
-    .expect("a handler");
-    taken
 }
 
 #[test]

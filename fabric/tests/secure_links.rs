@@ -76,6 +76,19 @@ fn events_small_and_large_go_both_ways_over_tls() {
     }
     let handshakes = counted(&desk, "tls_handshakes") + counted(&feed, "tls_handshakes");
     assert!(handshakes >= 2, "{handshakes}: both ends of a line count one");
+    let plain = Node::builder("plain").start().expect("starts");
+    for (reason, least) in [("TLS: handshakes", 64 * (64 << 10)), ("what TLS holds", 64 << 10)] {
+        let bytes = |node: &Node| {
+            let terms = node.memory();
+            terms
+                .iter()
+                .filter(|(of, _)| of.contains(reason))
+                .map(|(_, bytes)| bytes)
+                .sum::<usize>()
+        };
+        assert!(bytes(&desk) >= least && bytes(&feed) >= least, "{reason}: {:?}", desk.memory());
+        assert_eq!(bytes(&plain), 0, "{reason}");
+    }
 }
 
 #[test]

@@ -401,7 +401,7 @@ fn who_makes_room_wakes_a_sleeping_worker() {
     let block = SlowPolicy::Block(Duration::from_millis(100));
     for policy in [SlowPolicy::DropOldest, SlowPolicy::Latest { keys: 40 }, block] {
         let node = Node::builder("node").idle(idle).start().expect("starts");
-        let intake = Intake::of(policy).ring_bytes(2 * RING_BYTES);
+        let intake = Intake::of(policy).ring_bytes(RING_BYTES);
         let mut slow = node.subscribe_any_with(&[], intake).expect("subscribes");
         let mut router = node.router();
         let begun = Instant::now();

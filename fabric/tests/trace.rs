@@ -288,6 +288,31 @@ fn a_process_has_one_tracer_and_without_one_nothing_is_traced() {
 }
 
 #[test]
+fn what_waits_for_the_tracer_is_memory_of_the_node_that_tells_it() {
+    let _alone = alone();
+    let (node, other) = (builder("a").start().expect("starts"), builder("b").start());
+    let other = other.expect("starts");
+    let waiting = |node: &Node| {
+        let terms = node.memory();
+        terms.iter().find(|(of, _)| of.contains("tracer: spans that wait")).map(|(_, bytes)| *bytes)
+    };
+    assert_eq!(waiting(&node), None);
+    let install = |queue_spans| {
+        let settings = TraceSettings { queue_spans, ..TraceSettings::default() };
+        node.install_tracer(settings).expect("there is none")
+    };
+    let tracer = install(1);
+    let two = waiting(&node).expect("a term");
+    // A span with its message and eight values, twice: failed ones have a queue of their own.
+    assert!((2 * 900..2 * 2_000).contains(&two), "{two}");
+    drop(tracer);
+    let tracer = install(1_000);
+    assert_eq!((waiting(&node), waiting(&other)), (Some(1_000 * two), None));
+    drop(tracer);
+    assert_eq!(waiting(&node), None);
+}
+
+#[test]
 fn a_full_queue_is_counted_and_nobody_waits() {
     let _alone = alone();
     let viewer = Viewer::new();

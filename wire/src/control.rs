@@ -18,10 +18,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::bytes::{all_zero, put, u16_at, u32_at, u64_at};
 use crate::checksum::body_hash;
 use crate::extension::NAME_BYTES_MAX;
-use crate::flags::{FrameFlags, PacketFlags};
+use crate::flags::PacketFlags;
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::frame_encoder::FrameEncoder;
-use crate::ids::{EventTypeId, Fingerprint, NodeId, SessionId, event_type_id};
+use crate::ids::{EventTypeId, NodeId, SessionId, event_type_id};
 use crate::packet::{PACKET_HEADER_BYTES, Packet, PacketHeader};
 use crate::priority::{Encoding, LANES, Lane, Priority};
 use crate::{ALIGNMENT, align_up};
@@ -222,16 +222,7 @@ impl<'a> Control<'a> {
                 (REFUSAL, REFUSAL_BYTES)
             }
         };
-        let encoder = FrameEncoder::new(FrameHeader {
-            length: 0,
-            event_type,
-            fingerprint: Fingerprint::NONE,
-            priority: Priority::Critical,
-            encoding: Encoding::Raw,
-            flags: FrameFlags::empty(),
-            sequence: 0,
-            timestamp_ns: 0,
-        });
+        let encoder = FrameEncoder::new(FrameHeader::bare(event_type, Priority::Critical));
         let (head, body) = into.split_at_mut(PACKET_HEADER_BYTES);
         let payload = payload.get(..bytes).unwrap_or_default();
         // There is room for the longest: the sum is made of the same parts.

@@ -62,6 +62,22 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
+    /// The header of a frame of raw bytes of which no more is said: no shape, number or time; its
+    /// encoder says how long it is.
+    #[must_use]
+    pub const fn bare(event_type: EventTypeId, priority: Priority) -> Self {
+        Self {
+            length: 0,
+            event_type,
+            fingerprint: Fingerprint::NONE,
+            priority,
+            encoding: Encoding::Raw,
+            flags: FrameFlags::empty(),
+            sequence: 0,
+            timestamp_ns: 0,
+        }
+    }
+
     /// The header's bytes. About 1 ns.
     #[inline]
     #[must_use]

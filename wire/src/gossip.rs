@@ -8,12 +8,12 @@
 
 use crate::align_up;
 use crate::checksum::body_hash;
-use crate::flags::{FrameFlags, PacketFlags};
+use crate::flags::PacketFlags;
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use crate::frame_encoder::FrameEncoder;
-use crate::ids::{EventTypeId, Fingerprint, NodeId, SessionId, event_type_id};
+use crate::ids::{EventTypeId, NodeId, SessionId, event_type_id};
 use crate::packet::{PACKET_HEADER_BYTES, PacketHeader};
-use crate::priority::{Encoding, Priority};
+use crate::priority::Priority;
 
 /// Longest control packet, bytes: what every ordinary path takes. A longer one is refused.
 pub const CONTROL_PACKET_BYTES_MAX: usize = 1_400;
@@ -95,16 +95,7 @@ impl<'a> ControlPacket<'a> {
         if payload.len() > self.room() {
             return false;
         }
-        let encoder = FrameEncoder::new(FrameHeader {
-            length: 0,
-            event_type,
-            fingerprint: Fingerprint::NONE,
-            priority: Priority::Normal,
-            encoding: Encoding::Raw,
-            flags: FrameFlags::empty(),
-            sequence: 0,
-            timestamp_ns: 0,
-        });
+        let encoder = FrameEncoder::new(FrameHeader::bare(event_type, Priority::Normal));
         let Ok(taken) = encoder.write(payload, &mut self.bytes[self.used..]) else { return false };
         let end = self.used + align_up(taken);
         self.bytes[self.used + taken..end].fill(0);

@@ -16,9 +16,9 @@ use crate::checksum::body_hash;
 use crate::control::link_header;
 use crate::flags::{FrameFlags, PacketFlags};
 use crate::frame::{FRAME_HEADER_BYTES, FrameHeader};
-use crate::ids::{EventTypeId, Fingerprint, NodeId, event_type_id};
+use crate::ids::{EventTypeId, NodeId, event_type_id};
 use crate::packet::{PACKET_HEADER_BYTES, Packet};
-use crate::priority::{Encoding, Priority};
+use crate::priority::Priority;
 use crate::{ALIGNMENT, align_up};
 
 /// The longest note.
@@ -80,13 +80,7 @@ impl<'a> NoteCut<'a> {
     fn head(&self, frame_bytes: usize) -> [u8; CUT_HEAD_BYTES] {
         let frame = FrameHeader {
             length: u32::try_from(frame_bytes).unwrap_or(0),
-            event_type: NOTE,
-            fingerprint: Fingerprint::NONE,
-            priority: Priority::Critical,
-            encoding: Encoding::Raw,
-            flags: FrameFlags::empty(),
-            sequence: 0,
-            timestamp_ns: 0,
+            ..FrameHeader::bare(NOTE, Priority::Critical)
         };
         let mut head = [0; CUT_HEAD_BYTES];
         put(&mut head, 0, frame.encode());

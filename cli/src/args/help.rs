@@ -262,7 +262,7 @@ Examples:
     wireloom sub --join 224.1.1.1:9000 --insecure --timeout 1m
 
   See how things stand now, however slow the terminal:
-    wireloom sub --join 224.1.1.1:9000 --policy latest
+    wireloom sub --join 224.1.1.1:9000 --insecure --policy latest
 
   Be a member of a cluster that events reach by name, type or service:
     wireloom sub --name desk --type note --seed 10.0.0.7:9000 --insecure
@@ -274,9 +274,11 @@ Formats:
 A typed event whose Rust type this command does not know is shown as
 {\"encoding\":\"rkyv\",\"bytes\":N,\"hex\":…} with its first 64 bytes.
 
-Losses are told on standard error when they are noticed. At the end (the count,
-the time, Ctrl-C) the ledger stands there as one JSON object: what was received,
-printed, lost, shed, and datagrams dropped by reason.
+On standard error a line that begins with \"ready: \" says that from now on what
+comes is printed, and where it receives: a script waits for it. Losses are told
+there when they are noticed. At the end (the count, the time, Ctrl-C) the ledger
+stands there as one JSON object: what was received, printed, lost, shed, and
+datagrams dropped by reason.
 
 Exit status:
   0  --count was reached; or the time was over and no --count was given

@@ -155,7 +155,8 @@ impl Subscriber {
         let err = BufReader::new(err.expect("piped"));
         std::thread::spawn(move || err.lines().map_while(Result::ok).try_for_each(|l| to.send(l)));
         let first = stderr.recv_timeout(PATIENCE).expect("it says where it listens");
-        let address = first.strip_prefix("listening on udp://").expect("an address");
+        let address = first.strip_prefix("ready: listening on udp://").expect("an address");
+        let (address, _joined) = address.split_once(',').unwrap_or((address, ""));
         Self { child, stdout, stderr, address: address.parse().expect("an address") }
     }
 

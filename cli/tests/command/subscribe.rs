@@ -138,7 +138,7 @@ fn an_event_is_printed_when_it_arrives_not_when_a_block_is_full() {
         line
     };
     let told = read_line(child.stderr.as_mut().expect("piped"));
-    let target = told.trim().strip_prefix("listening on ").expect("where").to_owned();
+    let target = told.trim().strip_prefix("ready: listening on ").expect("where").to_owned();
     publish(&target, "a", "7\n");
     assert!(read_line(child.stdout.as_mut().expect("piped")).ends_with("\"payload\":7}\n"));
     // Whoever read it goes: the next event ends it, quietly.
@@ -302,7 +302,7 @@ fn a_slow_reader_finds_what_its_policy_says() {
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
         let mut told = String::new();
         stderr.read_line(&mut told).expect("text");
-        let target = told.trim().strip_prefix("listening on ").expect("where");
+        let target = told.trim().strip_prefix("ready: listening on ").expect("where");
         // What it prints is read by nobody until all have come.
         publish(target, "a", &input);
         std::thread::sleep(Duration::from_millis(300));

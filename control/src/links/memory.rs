@@ -13,6 +13,7 @@ use crate::compression::COMPRESSION_BYTES;
 use crate::incoming::reassembly::EVENTS_PER_NODE;
 use crate::outgoing::{FIRST_WINDOW_BYTES, FORMED_BYTES_MAX};
 use crate::settings::ReliableSettings;
+use crate::tls::SESSION_BYTES_MAX;
 
 /// Notes of one line: one begun, those that one cycle's reads bring whole, those that wait.
 const NOTES_BYTES_MAX: usize = NOTE_BYTES_MAX + READS_PER_CYCLE * SCRATCH_BYTES + WAITING_BYTES_MAX;
@@ -40,7 +41,7 @@ impl AcceptedMost {
     /// time, can come to hold: a reason and bytes each. What an accepted link keeps is bounded by
     /// one read of its socket.
     #[must_use]
-    pub fn memory(&self, settings: &ReliableSettings, peers: usize) -> [(&'static str, usize); 8] {
+    pub fn memory(&self, settings: &ReliableSettings, peers: usize) -> [(&'static str, usize); 9] {
         let accepted = self.accepted.load(Ordering::Relaxed);
         let authenticated = self.authenticated.load(Ordering::Relaxed);
         let inbox = if settings.listens { INBOX_BYTES } else { 0 };
@@ -75,6 +76,10 @@ impl AcceptedMost {
                 "reliable links: notes begun, told and waiting of each authenticated one",
                 authenticated * NOTES_BYTES_MAX,
             ),
+            (
+                "reliable links: what TLS holds of what each authenticated one says and hears",
+                authenticated * SESSION_BYTES_MAX,
+            ),
         ]
     }
 }
@@ -105,7 +110,8 @@ mod tests {
         let links = 2 * (SCRATCH_BYTES + words + LANES * (128 << 10));
         assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES + large + links);
         most.note_authenticated(3);
-        assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES + large + links + 3 * NOTES_BYTES_MAX);
+        let line = NOTES_BYTES_MAX + SESSION_BYTES_MAX;
+        assert_eq!(sum(0), SCRATCH_BYTES + INBOX_BYTES + large + links + 3 * line);
         let deaf = ReliableSettings { listens: false, ..settings.clone() };
         let deaf: usize = most.memory(&deaf, 0).iter().map(|(_, of)| of).sum();
         assert_eq!(sum(0) - deaf, INBOX_BYTES + large);

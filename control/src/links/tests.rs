@@ -18,8 +18,8 @@ use wireloom_dataplane::launch::ReceiverPort;
 use wireloom_dataplane::wake::Wake;
 use wireloom_ring::{ClaimError, Producer, Records, Retained, record_spacing};
 use wireloom_wire::{
-    CONTROL_PACKET_BYTES_MAX, Control, Encoding, Fingerprint, FrameEncoder, FrameFlags,
-    FrameHeader, Frames, NodeId, Priority, Refusal, event_type_id,
+    CONTROL_PACKET_BYTES_MAX, Control, FrameEncoder, FrameHeader, Frames, Hello, LINK_PROTOCOL,
+    NodeId, Priority, Refusal, event_type_id,
 };
 
 use super::*;
@@ -37,6 +37,22 @@ const STEP_NS: u64 = 50_000;
 
 fn address(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, u8::try_from(index + 1).expect("few")], 7_000))
+}
+
+/// What a peer of the test's own making says of itself, of no stream yet.
+fn hello_of(node: NodeId, cluster: u64) -> Hello<'static> {
+    Hello {
+        protocol: LINK_PROTOCOL,
+        cluster,
+        node,
+        incarnation: 1,
+        listens: address(5),
+        event_bytes_max: 1 << 20,
+        compresses: false,
+        streams: Default::default(),
+        stream_count: 0,
+        name: "liar",
+    }
 }
 
 /// What an event carries: half of it nothing that could be compressed.
@@ -235,14 +251,8 @@ impl Side {
         let Some(producer) = &mut self.publisher else { return 0 };
         for done in 0..count {
             let encoder = FrameEncoder::new(FrameHeader {
-                length: 0,
-                event_type: event_type_id("numbered"),
-                fingerprint: Fingerprint::NONE,
-                priority: Priority::Normal,
-                encoding: Encoding::Raw,
-                flags: FrameFlags::empty(),
                 sequence: self.published,
-                timestamp_ns: 0,
+                ..FrameHeader::bare(event_type_id("numbered"), Priority::Normal)
             });
             match producer.claim(bytes + 64) {
                 Ok(mut claim) => {

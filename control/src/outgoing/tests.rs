@@ -1,10 +1,7 @@
 //! The sending side of a stream, without a socket: numbering, acknowledgement, resumption, failure.
 
 use wireloom_ring::{Producer, RingConfig, ring};
-use wireloom_wire::{
-    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, Priority, decode_packet,
-    event_type_id,
-};
+use wireloom_wire::{FrameEncoder, FrameHeader, Priority, decode_packet, event_type_id};
 
 use super::*;
 use crate::tally::Delivery;
@@ -20,14 +17,8 @@ fn fed() -> (Outgoing, Producer, Arc<Tally>) {
 
 fn publish(producer: &mut Producer, sequence: u64) -> bool {
     let encoder = FrameEncoder::new(FrameHeader {
-        length: 0,
-        event_type: event_type_id("numbered"),
-        fingerprint: Fingerprint::NONE,
-        priority: Priority::Normal,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
         sequence,
-        timestamp_ns: 0,
+        ..FrameHeader::bare(event_type_id("numbered"), Priority::Normal)
     });
     let Ok(mut claim) = producer.claim(96) else { return false };
     let length = encoder.write(&[7; 64], &mut claim).expect("it fits");

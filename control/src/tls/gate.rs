@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use super::{LEAVING_MAX, SCRATCH_BYTES, SESSION_BYTES_MAX};
 use crate::quota::Quota;
 
 /// Addresses that are remembered; each has 32 bytes.
@@ -30,6 +31,16 @@ pub struct HandshakeLimits {
 impl Default for HandshakeLimits {
     fn default() -> Self {
         Self { at_a_time: 64, deadline: Duration::from_secs(5), per_second: 20, burst: 5 }
+    }
+}
+
+impl HandshakeLimits {
+    /// The most that lines hold which are no links: those whose handshakes go on, and those that are
+    /// being left; with what all read into. Bytes waiting alone: the state of each connection (keys,
+    /// certificates) is `rustls`' own and not counted.
+    #[must_use]
+    pub const fn bytes_max(&self) -> usize {
+        SCRATCH_BYTES + (self.at_a_time + LEAVING_MAX) * SESSION_BYTES_MAX
     }
 }
 

@@ -24,6 +24,14 @@ const HANDSHAKE_BYTES_MAX: usize = 16 << 10;
 /// Ciphertext that waits for room in the socket, before more is taken: four records.
 const WAITING_BYTES_MAX: usize = 64 << 10;
 
+/// A record at its largest, as `rustls` takes it (RFC 8446, 5.2, and TLS 1.2's more).
+const RECORD_BYTES_MAX: usize = (16 << 10) + 2_048 + 5;
+
+/// The most that one connection holds of what was written and read: ciphertext that waits for room
+/// (the last record may go beyond the bound by its head and tag), a record that has not come whole,
+/// and one that was opened and not taken.
+pub(crate) const SESSION_BYTES_MAX: usize = WAITING_BYTES_MAX + 3 * RECORD_BYTES_MAX;
+
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {

@@ -3,7 +3,7 @@
 use super::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use wireloom_wire::{Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, Priority};
+use wireloom_wire::{FrameEncoder, FrameHeader, Priority};
 
 struct Counting(Arc<AtomicU64>);
 
@@ -36,16 +36,7 @@ fn types(ids: &[u32]) -> Wanted {
 }
 
 fn deliver(dispatch: &mut Dispatch, event_type: u32) -> Counter {
-    let header = FrameHeader {
-        length: 0,
-        event_type: EventTypeId(event_type),
-        fingerprint: Fingerprint::NONE,
-        priority: Priority::Normal,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
-        sequence: 0,
-        timestamp_ns: 0,
-    };
+    let header = FrameHeader::bare(EventTypeId(event_type), Priority::Normal);
     let mut bytes = [0; 48];
     FrameEncoder::new(header).write(b"x", &mut bytes).expect("fits");
     let outcome = dispatch.deliver(&Frame::parse(&bytes).expect("a frame"), &ORIGIN);
@@ -151,14 +142,8 @@ fn frames(types: &[u32]) -> Vec<u8> {
     let mut bytes = vec![0; types.len() * 48];
     for ((sequence, event_type), into) in (0..).zip(types).zip(bytes.chunks_exact_mut(48)) {
         let header = FrameHeader {
-            length: 0,
-            event_type: EventTypeId(*event_type),
-            fingerprint: Fingerprint::NONE,
-            priority: Priority::Normal,
-            encoding: Encoding::Raw,
-            flags: FrameFlags::empty(),
             sequence,
-            timestamp_ns: 0,
+            ..FrameHeader::bare(EventTypeId(*event_type), Priority::Normal)
         };
         FrameEncoder::new(header).write(b"0123456789abcdef", into).expect("fits");
     }

@@ -26,6 +26,18 @@ fn fill(producer: &mut Producer, mut sequence: u64) -> u64 {
 }
 
 impl Pair {
+    /// A stream that has carried one event, and whose peer has spoken: it takes what its buffer
+    /// holds.
+    fn acquainted() -> (Self, Producer) {
+        let mut pair = Self::new();
+        let link = pair.link(0, 1_400, 1_400);
+        let mut producer = pair.attach(Priority::Normal);
+        mark(&mut producer, link).expect("room");
+        put(&mut producer, 0, 64);
+        pair.run(1, true);
+        (pair, producer)
+    }
+
     /// Runs the sending side for a while, the receiving side only when it is `awake`.
     fn run(&mut self, millis: u64, awake: bool) {
         for _ in 0..millis * 10 {
@@ -41,13 +53,7 @@ impl Pair {
 
 #[test]
 fn a_held_stream_waits_for_a_sleeping_peer_and_loses_nothing() {
-    let mut pair = Pair::new();
-    let link = pair.link(0, 1_400, 1_400);
-    let mut producer = pair.attach(Priority::Normal);
-    mark(&mut producer, link).expect("room");
-    put(&mut producer, 0, 64);
-    // The peer has spoken: it takes what its buffer holds.
-    pair.run(1, true);
+    let (mut pair, mut producer) = Pair::acquainted();
     assert!(pair.sent(Counter::EventsSent) == 1 && pair.events().len() == 1);
     assert!(pair.received(Counter::StatusesSent) > 0);
     // It sleeps, with a queue that overflows if more than a window comes.
@@ -77,12 +83,7 @@ fn a_held_stream_waits_for_a_sleeping_peer_and_loses_nothing() {
 /// F32 by datagram.
 #[test]
 fn words_on_what_was_never_sent_open_no_window_and_close_none() {
-    let mut pair = Pair::new();
-    let link = pair.link(0, 1_400, 1_400);
-    let mut producer = pair.attach(Priority::Normal);
-    mark(&mut producer, link).expect("room");
-    put(&mut producer, 0, 64);
-    pair.run(1, true);
+    let (mut pair, mut producer) = Pair::acquainted();
     let lie = |next_sequence| {
         let (source, session) = (NodeId(11), SessionId(100));
         Status { source, session, lane: 2, next_sequence, window_bytes: u64::MAX }.encode()

@@ -18,8 +18,7 @@ use wireloom_dataplane::link::{Link, LinkConfig, LinkId};
 use wireloom_dataplane::outbound::Outbound;
 use wireloom_ring::{ClaimError, Producer, RingConfig, ring};
 use wireloom_wire::{
-    Encoding, EventTypeId, Fingerprint, Frame, FrameEncoder, FrameFlags, FrameHeader, LANES,
-    NodeId, Priority, SessionId,
+    EventTypeId, Frame, FrameEncoder, FrameHeader, LANES, NodeId, Priority, SessionId,
 };
 
 /// (lane, sequence, payload length) of each event, and the gaps.
@@ -162,16 +161,8 @@ impl Pair {
 }
 
 pub(crate) fn encoder<'a>(sequence: u64, priority: Priority) -> FrameEncoder<'a> {
-    FrameEncoder::new(FrameHeader {
-        length: 0,
-        event_type: EventTypeId(77),
-        fingerprint: Fingerprint::NONE,
-        priority,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
-        sequence,
-        timestamp_ns: 0,
-    })
+    let bare = FrameHeader::bare(EventTypeId(77), priority);
+    FrameEncoder::new(FrameHeader { sequence, ..bare })
 }
 
 /// Publishes an event, or says why the ring does not take it.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,9 @@ use crate::trace::anchor::Anchor;
 use crate::trace::failure::cut_text;
 use crate::trace::span::ALL_OF_IT;
 use crate::trace::traceparent::Hex;
-use crate::trace::{OPERATION_BYTES_MAX, ids};
+use crate::trace::{
+    KEY_BYTES_MAX, MESSAGE_BYTES_MAX, OPERATION_BYTES_MAX, PAIRS_MAX, VALUE_BYTES_MAX, ids,
+};
 
 /// How the process's spans are sampled and published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub struct TraceSettings {
     /// it there, it goes to the group, and is counted.
     pub collector: Target,
     /// Spans that may wait for the tracer's thread; as many failed ones beside them. Default 4,096,
-    /// about 160 bytes each and what their texts have.
+    /// about 160 bytes each and what their texts have ([`Node::memory`] has the sum, at most).
     pub queue_spans: usize,
     /// How often the tracer's thread looks; default 10 ms. A look at nothing takes some µs.
     pub flush: Duration,
@@ -128,9 +130,18 @@ pub(crate) struct Report {
     pub(crate) at: Instant,
 }
 
+/// The most a span that waits has with its texts, bytes: its place in the queue, its words, its
+/// values.
+const WAITING_BYTES_MAX: usize = size_of::<usize>()
+    + size_of::<Failed>()
+    + MESSAGE_BYTES_MAX
+    + PAIRS_MAX * (size_of::<(String, String)>() + KEY_BYTES_MAX + VALUE_BYTES_MAX);
+
 /// What those who end spans share with the tracer's thread.
 #[derive(Debug)]
 struct Queues {
+    /// The node that tells them.
+    node: Weak<Shared>,
     spans: ArrayQueue<Finished>,
     failed: ArrayQueue<Failed>,
     recorded: AtomicU64,
@@ -164,6 +175,13 @@ pub(crate) fn record(span: Finished) {
 #[cfg(feature = "tracing")]
 pub(crate) fn record_report(report: Report) {
     put(|queues| queues.failed.push(Failed::Report(report)).is_ok());
+}
+
+/// What the queues of the process's tracer can come to hold, bytes, if this node tells its spans.
+pub(crate) fn waiting_bytes_max(node: &Shared) -> Option<usize> {
+    let queues = QUEUES.read().unwrap_or_else(PoisonError::into_inner);
+    let queues = queues.as_ref().filter(|queues| std::ptr::eq(queues.node.as_ptr(), node))?;
+    Some((queues.spans.capacity() + queues.failed.capacity()) * WAITING_BYTES_MAX)
 }
 
 fn put(push: impl FnOnce(&Queues) -> bool) {
@@ -222,6 +240,7 @@ impl Tracer {
             return Err(TracerError::Installed);
         }
         let queues = Arc::new(Queues {
+            node: Arc::downgrade(shared),
             spans: ArrayQueue::new(settings.queue_spans.max(1)),
             failed: ArrayQueue::new(settings.queue_spans.max(1)),
             recorded: AtomicU64::new(0),

@@ -164,16 +164,7 @@ fn gap(node: &Node) {
     use wireloom_wire::*;
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
     for sequence in [1, 3] {
-        let header = FrameHeader {
-            length: 0,
-            event_type: event_type_id("tick"),
-            fingerprint: Fingerprint::NONE,
-            priority: Priority::Normal,
-            encoding: Encoding::Raw,
-            flags: FrameFlags::empty(),
-            sequence: 0,
-            timestamp_ns: 0,
-        };
+        let header = FrameHeader::bare(event_type_id("tick"), Priority::Normal);
         let mut body = [0; 48];
         FrameEncoder::new(header).write(b"0123456789abcdef", &mut body).expect("fits");
         let bytes = packet(sequence, &body);

@@ -6,9 +6,9 @@ use std::net::TcpStream;
 
 use wireloom::{Delivery, Node, ReliableSettings, Target};
 use wireloom_wire::{
-    CONTROL_PACKET_BYTES_MAX, Control, Encoding, Fingerprint, FrameFlags, FrameHeader,
-    HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL, NodeId, PacketFlags, PacketHeader, Piece, Priority,
-    SessionId, StreamPoint, body_hash, event_type_id,
+    CONTROL_PACKET_BYTES_MAX, Control, FrameHeader, HELLO_STREAMS_MAX, Hello, LINK_PROTOCOL,
+    NodeId, PacketFlags, PacketHeader, Piece, Priority, SessionId, StreamPoint, body_hash,
+    event_type_id,
 };
 
 use crate::large::{Blob, Blobs};
@@ -48,16 +48,8 @@ fn stranger(to: &Node, id: u64, pieces: bool) -> TcpStream {
 
 /// A packet of such a stream: a piece of an event of `total` bytes.
 fn piece(id: u64, sequence: u64, (total, offset, bytes): (u32, u32, u32)) -> Vec<u8> {
-    let whole = FrameHeader {
-        length: total,
-        event_type: event_type_id("blob"),
-        fingerprint: Fingerprint::NONE,
-        priority: Priority::Normal,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
-        sequence: 0,
-        timestamp_ns: 0,
-    };
+    let whole =
+        FrameHeader { length: total, ..FrameHeader::bare(event_type_id("blob"), Priority::Normal) };
     let mut body = Piece::head(&whole, offset, bytes).to_vec();
     body.resize(body.len() + (bytes as usize).next_multiple_of(16), 0);
     let header = PacketHeader {

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use wireloom::{Event, Policy, Priority, Reason, Target, ValidationResult};
 
-use crate::support::{entry, node, refused, taken, until};
+use crate::loopback::{node, taken, until};
+use crate::support::{entry, refused};
 
 #[derive(
     Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, serde::Serialize, serde::Deserialize,

@@ -13,8 +13,9 @@ use wireloom::{
 };
 use wireloom_wire::{PacketHeader, body_hash, decode_packet};
 
+use crate::loopback::{node, taken, until};
 use crate::secured::Cluster;
-use crate::support::{entry, node, refused, taken, until};
+use crate::support::{entry, refused};
 
 #[derive(
     Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, serde::Serialize, serde::Deserialize,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use wireloom::{Node, ReliableSettings};
 use wireloom_wire::{
-    Encoding, Fingerprint, FrameFlags, FrameHeader, NodeId, PacketFlags, PacketHeader, Piece,
-    Priority, SessionId, Status, body_hash, event_type_id,
+    FrameHeader, NodeId, PacketFlags, PacketHeader, Piece, Priority, SessionId, Status, body_hash,
+    event_type_id,
 };
 
 use crate::rig::{
@@ -51,16 +51,7 @@ fn packet(number: u32, (session, sequence): (u32, u64), body: &[u8]) -> Vec<u8> 
 }
 
 fn frame(length: u32) -> FrameHeader {
-    FrameHeader {
-        length,
-        event_type: event_type_id("blob"),
-        fingerprint: Fingerprint::NONE,
-        priority: Priority::Normal,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
-        sequence: 0,
-        timestamp_ns: 0,
-    }
+    FrameHeader { length, ..FrameHeader::bare(event_type_id("blob"), Priority::Normal) }
 }
 
 /// The first kilobyte of an event of `total` bytes.

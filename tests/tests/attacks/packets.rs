@@ -11,9 +11,9 @@ use wireloom_wire::gossip::{
     SUSPECT, SWIM, WELCOME,
 };
 use wireloom_wire::{
-    Correlation, Encoding, EventTypeId, ExchangeKind, Fingerprint, FrameEncoder, FrameFlags,
-    FrameHeader, KeySetId, NodeId, PACKET_HEADER_BYTES, PacketFlags, PacketHeader, Priority,
-    ReplyWay, SessionId, Status, align_up, body_hash, decode_packet, event_type_id,
+    Correlation, EventTypeId, ExchangeKind, FrameEncoder, FrameHeader, KeySetId, NodeId,
+    PACKET_HEADER_BYTES, PacketFlags, PacketHeader, Priority, ReplyWay, SessionId, Status,
+    align_up, body_hash, decode_packet, event_type_id,
 };
 
 /// Whom the packets are about.
@@ -206,16 +206,7 @@ fn put(into: &mut Vec<u8>, identity: Identity) {
 }
 
 fn frame(event_type: &str, correlation: Option<&Correlation>) -> Vec<u8> {
-    let header = FrameHeader {
-        length: 0,
-        event_type: event_type_id(event_type),
-        fingerprint: Fingerprint::NONE,
-        priority: Priority::Normal,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
-        sequence: 0,
-        timestamp_ns: 0,
-    };
+    let header = FrameHeader::bare(event_type_id(event_type), Priority::Normal);
     let mut encoder = FrameEncoder::new(header);
     if let Some(correlation) = correlation {
         encoder = encoder.with_correlation(correlation);

@@ -401,16 +401,7 @@ fn a_large_event_for_who_cannot_be_dialled_is_given_up_while_small_ones_go_by_it
 }
 
 fn large_event(account: &Arc<Tally>) -> Large {
-    let encoder = FrameEncoder::new(FrameHeader {
-        length: 0,
-        event_type: event_type_id("large"),
-        fingerprint: Fingerprint::NONE,
-        priority: Priority::Normal,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
-        sequence: 0,
-        timestamp_ns: 0,
-    });
+    let encoder = FrameEncoder::new(FrameHeader::bare(event_type_id("large"), Priority::Normal));
     let mut frame = vec![0; (300_000 + encoder.payload_offset()).next_multiple_of(16)];
     encoder.write(&vec![7; 300_000], &mut frame).expect("it fits");
     let share = Arc::<LargeRoom>::default().take(1, 1).expect("room");

@@ -3,8 +3,8 @@
 use std::io::IoSlice;
 
 use wireloom_wire::{
-    CONTROL_PACKET_BYTES_MAX, Control, Hello, LINK_PROTOCOL, PACKET_HEADER_BYTES, PacketFlags,
-    PacketHeader, SessionId, Status, StreamPoint, body_hash, decode_packet,
+    CONTROL_PACKET_BYTES_MAX, Control, Hello, PACKET_HEADER_BYTES, PacketFlags, PacketHeader,
+    SessionId, Status, StreamPoint, body_hash, decode_packet,
 };
 
 use super::*;
@@ -67,18 +67,7 @@ impl Scene {
 
     fn greeting_for(cluster: u64, session: u32, lanes: std::ops::Range<Lane>) -> Vec<u8> {
         let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
-        let mut hello = Hello {
-            protocol: LINK_PROTOCOL,
-            cluster,
-            node: LIAR,
-            incarnation: 1,
-            listens: address(5),
-            event_bytes_max: 1 << 20,
-            compresses: false,
-            streams: Default::default(),
-            stream_count: lanes.len(),
-            name: "liar",
-        };
+        let mut hello = Hello { stream_count: lanes.len(), ..hello_of(LIAR, cluster) };
         for (point, lane) in hello.streams.iter_mut().zip(lanes) {
             *point = StreamPoint { lane, pieces: false, session, sequence: 0 };
         }
@@ -89,14 +78,8 @@ impl Scene {
     /// A packet of one event, of about so many bytes.
     fn packet(session: u32, sequence: u64, bytes: usize) -> Vec<u8> {
         let encoder = FrameEncoder::new(FrameHeader {
-            length: 0,
-            event_type: event_type_id("numbered"),
-            fingerprint: Fingerprint::NONE,
-            priority: Priority::Normal,
-            encoding: Encoding::Raw,
-            flags: FrameFlags::empty(),
             sequence,
-            timestamp_ns: 0,
+            ..FrameHeader::bare(event_type_id("numbered"), Priority::Normal)
         });
         let mut frame = vec![0; bytes + 64];
         let length = encoder.write(&content(sequence, bytes), &mut frame).expect("it fits");
@@ -296,18 +279,7 @@ fn words_that_nobody_asked_for_end_the_link_or_are_counted() {
     let hello = decode_packet(&scene.heard[..], true).ok();
     assert!(hello.is_none(), "hello and events");
     let mut packet = [0; CONTROL_PACKET_BYTES_MAX];
-    let welcome = Hello {
-        protocol: LINK_PROTOCOL,
-        cluster: 1,
-        node: LIAR,
-        incarnation: 1,
-        listens: address(5),
-        event_bytes_max: 1 << 20,
-        compresses: false,
-        streams: Default::default(),
-        stream_count: 0,
-        name: "liar",
-    };
+    let welcome = hello_of(LIAR, 1);
     let length = Control::Welcome(welcome).encode(LIAR, &mut packet);
     scene.say(&packet[..length]);
     scene.run(5);

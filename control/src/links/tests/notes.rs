@@ -3,8 +3,7 @@
 use std::sync::Mutex;
 
 use wireloom_wire::{
-    Hello, LINK_PROTOCOL, NOTE_BYTES_MAX, NOTE_PACKET_BYTES_MAX, NoteCut, StreamPoint,
-    decode_packet,
+    Hello, NOTE_BYTES_MAX, NOTE_PACKET_BYTES_MAX, NoteCut, StreamPoint, decode_packet,
 };
 
 use super::*;
@@ -251,18 +250,7 @@ impl Scene {
 }
 
 fn hello() -> Vec<u8> {
-    let mut hello = Hello {
-        protocol: LINK_PROTOCOL,
-        cluster: 1,
-        node: LIAR,
-        incarnation: 1,
-        listens: address(5),
-        event_bytes_max: 1 << 20,
-        compresses: false,
-        streams: Default::default(),
-        stream_count: 5,
-        name: "liar",
-    };
+    let mut hello = Hello { stream_count: 5, ..hello_of(LIAR, 1) };
     for (lane, point) in (0..5).zip(&mut hello.streams) {
         *point = StreamPoint { lane, pieces: false, session: 7, sequence: 0 };
     }

@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use wireloom_wire::{
-    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, Priority, decode_packet,
-    event_type_id,
-};
+use wireloom_wire::{FrameEncoder, FrameHeader, Priority, decode_packet, event_type_id};
 
 use super::*;
 use crate::outgoing::large::LargeRoom;
@@ -17,14 +14,8 @@ const TAKES: usize = 1 << 20;
 /// The padded frame of an event.
 fn frame(sequence: u64, payload_bytes: usize) -> Vec<u8> {
     let encoder = FrameEncoder::new(FrameHeader {
-        length: 0,
-        event_type: event_type_id("large"),
-        fingerprint: Fingerprint::NONE,
-        priority: Priority::Normal,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
         sequence,
-        timestamp_ns: 0,
+        ..FrameHeader::bare(event_type_id("large"), Priority::Normal)
     });
     let payload: Vec<u8> =
         (0..payload_bytes as u64).map(|at| (at + sequence).to_le_bytes()[0]).collect();

@@ -144,16 +144,8 @@ fn a_type_without_a_subscriber_of_its_own_has_its_own_grant() {
 fn asked() -> Vec<u8> {
     let mut bytes = frames(&[7]);
     for kind in [ExchangeKind::Request, ExchangeKind::Reply] {
-        let header = FrameHeader {
-            length: 0,
-            event_type: EventTypeId(7),
-            fingerprint: Fingerprint::NONE,
-            priority: Priority::Normal,
-            encoding: Encoding::Raw,
-            flags: FrameFlags::empty(),
-            sequence: 1,
-            timestamp_ns: 0,
-        };
+        let header =
+            FrameHeader { sequence: 1, ..FrameHeader::bare(EventTypeId(7), Priority::Normal) };
         let correlation = Correlation {
             id: 1,
             kind,

@@ -5,9 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::task::Waker;
 
 use wireloom_ring::{RingConfig, ring};
-use wireloom_wire::{
-    Encoding, EventTypeId, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, Frames, Priority,
-};
+use wireloom_wire::{EventTypeId, FrameEncoder, FrameHeader, Frames, Priority};
 
 use super::*;
 use crate::inbound::Inbound;
@@ -36,14 +34,8 @@ fn put(subscriber: &mut RingSubscriber, number: u64) -> Verdict {
 
 fn put_long(subscriber: &mut RingSubscriber, number: u64, payload_bytes: usize) -> Verdict {
     let encoder = FrameEncoder::new(FrameHeader {
-        length: 0,
-        event_type: EventTypeId(1),
-        fingerprint: Fingerprint::NONE,
-        priority: Priority::Normal,
-        encoding: Encoding::Raw,
-        flags: FrameFlags::empty(),
         sequence: number,
-        timestamp_ns: 0,
+        ..FrameHeader::bare(EventTypeId(1), Priority::Normal)
     });
     let mut bytes = [0; 512];
     let payload = &[7; 400][..payload_bytes];

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use wireloom_ring::{Producer, Retained, RingConfig, ring};
-use wireloom_wire::{
-    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, NodeId, Priority, event_type_id,
-};
+use wireloom_wire::{FrameEncoder, FrameHeader, NodeId, Priority, event_type_id};
 
 use super::*;
 use crate::outgoing::Feed;
@@ -13,16 +11,7 @@ use crate::outgoing::large::LargeRoom;
 use crate::settings::ReliableSettings;
 use crate::tally::Tally;
 
-const HEADER: FrameHeader = FrameHeader {
-    length: 0,
-    event_type: event_type_id("planned"),
-    fingerprint: Fingerprint::NONE,
-    priority: Priority::Normal,
-    encoding: Encoding::Raw,
-    flags: FrameFlags::empty(),
-    sequence: 0,
-    timestamp_ns: 0,
-};
+const HEADER: FrameHeader = FrameHeader::bare(event_type_id("planned"), Priority::Normal);
 
 /// A link of all lanes whose peer takes whatever comes, and a ring of its lane 2.
 fn link() -> (Dialled, Producer) {
