@@ -4,22 +4,29 @@
 //! the event's type is known and used where only its name is. It allocates (an owned event stands
 //! between the two forms), so it belongs on control threads and in tools, never on a worker.
 
+pub(crate) mod extent;
+
 use std::io;
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use wireloom_wire::Encoding;
+
+use self::extent::within;
 
 use crate::decode::{DecodeError, access, to_owned};
 use crate::encode::{EncodeError, Scratch, encode};
 use crate::event::{Event, EventTypeId, Fingerprint, Priority, Version};
+use crate::outcome::Refused;
 
 /// Longest JSON text of one event, read or written, in bytes: 1 MiB.
 ///
 /// With [`JSON_DEPTH_MAX`] it bounds what one event from outside can cost.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
 
-/// How deep JSON may nest: serde_json's own limit, which this codec relies on and a test holds.
-pub const JSON_DEPTH_MAX: usize = 127;
+/// How deep JSON may nest, in brackets within brackets. Looked at before anything is read, so that
+/// no reader behind it meets more, whatever its own way through a text is.
+pub const JSON_DEPTH_MAX: usize = 128;
 
 /// Longest reason kept from the JSON reader, in bytes: it may quote the text it read.
 const REASON_BYTES_MAX: usize = 200;
@@ -42,6 +49,9 @@ pub enum JsonError {
     /// The text is, or would be, longer than [`JSON_BYTES_MAX`].
     #[error("the JSON text is longer than {JSON_BYTES_MAX} bytes: split the event")]
     TooLong,
+    /// The text nests deeper than [`JSON_DEPTH_MAX`].
+    #[error("the JSON nests deeper than {JSON_DEPTH_MAX}: flatten the event")]
+    TooDeep,
     /// The event read from the text could not be archived.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -160,17 +170,15 @@ impl JsonCodec {
     ///
     /// # Errors
     ///
-    /// [`JsonError::TooLong`], [`JsonError::Text`] with line and column (nesting deeper than
-    /// [`JSON_DEPTH_MAX`] and text behind the event are such errors too), or [`JsonError::Encode`].
+    /// [`JsonError::TooLong`], [`JsonError::TooDeep`], [`JsonError::Text`] with line and column
+    /// (text behind the event is such an error too), or [`JsonError::Encode`].
     pub fn archive_from_json(
         &self,
         json: &[u8],
         into: &mut [u8],
         scratch: &mut Scratch,
     ) -> Result<usize, JsonError> {
-        if json.len() > JSON_BYTES_MAX {
-            return Err(JsonError::TooLong);
-        }
+        bounded(json)?;
         (self.archive)(json, into, scratch)
     }
 
@@ -219,23 +227,33 @@ pub fn serialize<E: Event + Serialize>(event: &E, out: &mut Vec<u8>) -> Result<(
     result
 }
 
-/// Whether `json` is one JSON text in UTF-8; why not, with line and column or the place. A type is
-/// not asked for.
-pub(crate) fn check(json: &[u8]) -> Result<(), String> {
+/// Whether `json` is one JSON text in UTF-8 that nests no deeper than [`JSON_DEPTH_MAX`]; why not,
+/// with line and column or the place. A type is not asked for, nor a length.
+pub(crate) fn check(json: &[u8]) -> Result<(), Refused> {
+    let malformed = |reason| Refused::Malformed { encoding: Encoding::Json, reason };
+    within(json, JSON_DEPTH_MAX, usize::MAX).map_err(|_| Refused::TooDeep)?;
     let text = std::str::from_utf8(json)
-        .map_err(|error| format!("invalid UTF-8 after {} bytes", error.valid_up_to()))?;
-    serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| error.to_string())
+        .map_err(|error| malformed(format!("invalid UTF-8 after {} bytes", error.valid_up_to())))?;
+    let read = serde_json::from_str::<IgnoredAny>(text);
+    read.map(drop).map_err(|error| malformed(error.to_string()))
+}
+
+/// Whether a text is short and flat enough to be read.
+fn bounded(json: &[u8]) -> Result<(), JsonError> {
+    if json.len() > JSON_BYTES_MAX {
+        return Err(JsonError::TooLong);
+    }
+    within(json, JSON_DEPTH_MAX, usize::MAX).map_err(|_| JsonError::TooDeep)
 }
 
 /// Reads an event from its JSON: at most [`JSON_BYTES_MAX`] long and [`JSON_DEPTH_MAX`] deep.
 ///
 /// # Errors
 ///
-/// [`JsonError::TooLong`] or [`JsonError::Text`], with the field that is wrong.
+/// [`JsonError::TooLong`], [`JsonError::TooDeep`], or [`JsonError::Text`] with the field that is
+/// wrong.
 pub fn deserialize<E: Event + DeserializeOwned>(json: &[u8]) -> Result<E, JsonError> {
-    if json.len() > JSON_BYTES_MAX {
-        return Err(JsonError::TooLong);
-    }
+    bounded(json)?;
     event_of(json)
 }
 
@@ -263,8 +281,17 @@ fn archive_of<E: Event + DeserializeOwned>(
     Ok(encode(&event_of::<E>(json)?, into, scratch)?)
 }
 
+/// A reader of a text that is [`bounded`]: its own limit, one less than ours, is not asked for.
+fn reader(json: &[u8]) -> serde_json::Deserializer<serde_json::de::SliceRead<'_>> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    reader.disable_recursion_limit();
+    reader
+}
+
 fn event_of<E: DeserializeOwned>(json: &[u8]) -> Result<E, JsonError> {
-    serde_json::from_slice(json).map_err(|error| JsonError::Text {
+    let mut reader = reader(json);
+    let event = E::deserialize(&mut reader);
+    event.and_then(|event| reader.end().map(|()| event)).map_err(|error| JsonError::Text {
         field: field_of::<E>(json),
         line: error.line(),
         column: error.column(),
@@ -275,7 +302,7 @@ fn event_of<E: DeserializeOwned>(json: &[u8]) -> Result<E, JsonError> {
 /// The field that `json` is wrong at: it is read once more, by a reader that keeps the path.
 #[cold]
 fn field_of<E: DeserializeOwned>(json: &[u8]) -> String {
-    let mut reader = serde_json::Deserializer::from_slice(json);
+    let mut reader = reader(json);
     match serde_path_to_error::deserialize::<_, E>(&mut reader) {
         Err(error) if error.path().iter().next().is_some() => plain(&error.path().to_string()),
         _ => String::new(),

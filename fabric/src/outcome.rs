@@ -72,6 +72,9 @@ pub enum Refused {
         /// What is wrong, with line and column.
         reason: String,
     },
+    /// The JSON nests deeper than [`JSON_DEPTH_MAX`](crate::json::JSON_DEPTH_MAX).
+    #[error("the JSON nests deeper than {}: flatten the event", crate::json::JSON_DEPTH_MAX)]
+    TooDeep,
     /// The JSON is not as the schema of its type says ([`Node::json_schema`](crate::Node)).
     #[error(transparent)]
     Schema(Box<SchemaFault>),
@@ -96,6 +99,7 @@ impl Refused {
             Self::TooLarge { .. } => "too_large",
             Self::TooComplex => "too_complex",
             Self::Malformed { .. } => "malformed",
+            Self::TooDeep => "too_deep",
             Self::Schema(_) => "schema_validation_failed",
             Self::Unsigned => "unsigned",
             Self::Closed => "closed",

@@ -378,8 +378,9 @@ impl Router {
     ///
     /// # Errors
     /// [`Refused::Malformed`] when `json` is not JSON (with line and column) or `event_type` is not
-    /// a type name; [`Refused::Schema`] when it is not as [the schema of its
-    /// type](crate::Node::json_schema) says; otherwise as [`Router::route`].
+    /// a type name; [`Refused::TooDeep`] beyond [`JSON_DEPTH_MAX`](json::JSON_DEPTH_MAX);
+    /// [`Refused::Schema`] when it is not as [the schema of its type](crate::Node::json_schema)
+    /// says; otherwise as [`Router::route`].
     pub fn route_json(
         &mut self,
         event_type: &str,
@@ -393,7 +394,7 @@ impl Router {
                 "{event_type:?} is not a type name: 1 to 255 of a-z, 0-9, '-', '.', '_'"
             )));
         }
-        json::check(json).map_err(malformed)?;
+        json::check(json)?;
         let id = event_type_id(event_type);
         let checked = self.shared.validation.schemas.check(id, json);
         checked.map_err(|fault| Refused::Schema(Box::new(fault)))?;

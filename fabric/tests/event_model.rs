@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wireloom::decode::{DecodeError, deserialize};
 use wireloom::encode::{EncodeError, serialize};
 use wireloom::events::{Exception, Heartbeat, PerformanceMetric, UserInteraction};
-use wireloom::json::{self, JSON_BYTES_MAX, JsonError};
+use wireloom::json::{self, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError};
 use wireloom::{Delivery, Event, Node, Priority, Refused, Router, Target, TraceContext};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -192,20 +192,24 @@ fn malformed(result: Result<wireloom::Accepted, Refused>) -> String {
 fn what_is_no_json_is_refused_at_the_call_and_costs_nothing_beside_it() {
     let mut dynamic = dynamic();
     let deep = [vec![b'['; 10_000], vec![b']'; 10_000]].concat();
-    let cut = vec![b'['; 10_000];
+    let deepest = [vec![b'['; JSON_DEPTH_MAX], vec![b']'; JSON_DEPTH_MAX]].concat();
+    let deeper = [b"[", &deepest[..], b"]"].concat();
     for (json, part) in [
         (&b"{\"node\":\"\xff\xfe\"}"[..], "invalid UTF-8 after 9 bytes"),
         (b"{\"node\":\"\x1b[2J\"}", "control character"),
         (b"", "EOF"),
         (b"{} {}", "trailing"),
-        (&cut, "EOF"),
+        (b"[[[", "EOF"),
     ] {
         let text = malformed(dynamic.send("heartbeat", json));
         assert!(text.contains(part), "{text}");
     }
-    // Deep, but JSON: it may travel; whoever reads it has a bound of its own.
-    dynamic.send("heartbeat", &deep).expect("JSON");
-    let huge = [b"\"".as_slice(), &vec![b'x'; 10_000_000], b"\""].concat();
+    for deep in [&deep, &deeper] {
+        assert_eq!(dynamic.send("heartbeat", deep), Err(Refused::TooDeep));
+    }
+    // As deep as may be, it travels; and a long text of brackets is no deep one.
+    dynamic.send("heartbeat", &deepest).expect("JSON");
+    let huge = [b"\"".as_slice(), &vec![b'['; 10_000_000], b"\""].concat();
     dynamic.send("heartbeat", &huge).expect("within what a stream carries");
     dynamic.goes_on();
     for name in ["", "a b", "heart\x1b[2Jbeat", "Heartbeat", "ümlaut", &"x".repeat(256)] {
@@ -226,7 +230,7 @@ fn what_does_not_fit_its_type_is_counted_there_with_the_field() {
     let mut json = Vec::new();
     json::serialize(&good, &mut json).expect("writes");
     let good = String::from_utf8(json).expect("text");
-    let deep = format!("[{}{}]", "[".repeat(10_000), "]".repeat(10_000));
+    let deep = format!("[{}{}]", "[".repeat(100), "]".repeat(100));
     for (bad, parts) in [
         (good.replace("\"node_id\":1", "\"node_id\":-1"), &["node_id: ", "integer `-1`"][..]),
         (good.replace("\"services\":[]", "\"services\":[\"a\",7]"), &["services[1]: ", "`7`"]),

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::json::extent::{Beyond, within};
 use crate::json::{JSON_DEPTH_MAX, reason};
 
 /// Longest legacy message, in bytes: 10 MB. What the legacy system sends at most is a screenshot.
@@ -10,7 +11,7 @@ pub const MESSAGE_BYTES_MAX: usize = 10_000_000;
 
 /// How deep a legacy message may nest. A little less than [`JSON_DEPTH_MAX`], because an event
 /// travels inside a message inside the wrapper.
-pub const MESSAGE_DEPTH_MAX: usize = JSON_DEPTH_MAX - 7;
+pub const MESSAGE_DEPTH_MAX: usize = JSON_DEPTH_MAX - 8;
 
 /// How many JSON values a legacy message may have: each costs up to 160 bytes once it is read, so
 /// this many are 16 MB. A screenshot is one value.
@@ -92,30 +93,11 @@ pub(super) fn checked(text: &[u8]) -> Result<&str, MessageError> {
     if text.len() > MESSAGE_BYTES_MAX {
         return Err(MessageError::TooLong(text.len()));
     }
-    let checked = str::from_utf8(text).map_err(|error| MessageError::NotUtf8(error.valid_up_to()));
-    let (mut depth, mut values) = (0_usize, 1_usize);
-    let (mut in_string, mut escaped) = (false, false);
-    for &byte in text {
-        if in_string {
-            in_string = escaped || byte != b'"';
-            escaped = !escaped && byte == b'\\';
-            continue;
-        }
-        match byte {
-            b'"' => in_string = true,
-            b'{' | b'[' => (depth, values) = (depth + 1, values + 1),
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b',' => values += 1,
-            _ => {}
-        }
-        if depth > MESSAGE_DEPTH_MAX {
-            return Err(MessageError::TooDeep);
-        }
-        if values > MESSAGE_VALUES_MAX {
-            return Err(MessageError::TooManyValues);
-        }
-    }
-    checked
+    within(text, MESSAGE_DEPTH_MAX, MESSAGE_VALUES_MAX).map_err(|beyond| match beyond {
+        Beyond::Depth => MessageError::TooDeep,
+        Beyond::Values => MessageError::TooManyValues,
+    })?;
+    str::from_utf8(text).map_err(|error| MessageError::NotUtf8(error.valid_up_to()))
 }
 
 /// The same bounds for a value that a program made, which no text has been looked at for. Does not
