@@ -81,6 +81,8 @@ pub enum Verdict {
     KeysFull,
     /// The subscriber's ring is full, and its policy ends the subscription.
     Disconnected,
+    /// Nobody waits for what would become of it any more: its time is over.
+    Expired,
     /// An event of this subscriber's type in another form than it reads (dynamic, or of an older
     /// version): those who asked for what is [unread](Wanted::Unread) make the right one of it.
     Unconverted,
@@ -198,10 +200,12 @@ pub(crate) struct Dispatch {
     now_unix_ns: u64,
 }
 
-/// Whether an event's deadline is over. A look at its flags, where it has none.
+/// Whether an event's deadline is over. A look at its flags, where it has none. A request's is
+/// judged by whoever answers it, who asks no other clock than its own.
 #[inline]
 fn is_expired(frame: &Frame<'_>, now_unix_ns: u64) -> bool {
     frame.deadline().is_some_and(|deadline_ns| deadline_ns < now_unix_ns)
+        && !frame.header.flags.contains(FrameFlags::CORRELATION)
 }
 
 fn index_of(length: usize) -> u32 {

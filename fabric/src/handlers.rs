@@ -15,7 +15,6 @@ use crate::event::Event;
 use crate::handler::{HandlerCounters, Panics};
 use crate::node::Node;
 use crate::outcome::SubscribeError;
-use crate::request::answers::AnswerWriter;
 use crate::request::exchange::lock;
 use crate::request::responder::{Answer, Answering};
 use crate::shared::Shared;
@@ -119,9 +118,8 @@ impl<T: Handlers> Methods<'_, T> {
     ) -> Result<(), SubscribeError> {
         let event_type = self.shared.claim_requests::<Q>(self.id)?;
         let counters = self.counters::<Q>();
-        let answers = AnswerWriter::of_responder(self.shared)?;
         let panics = Panics::new::<Q>(&counters, &self.shared.reports);
-        let mut answering = Answering::new(answers, counters);
+        let mut answering = Answering::new(self.shared, counters)?;
         let call = Box::new(move |object: &mut T, frame: &Frame<'_>, origin: &Origin| {
             answering.answer::<Q, A>(frame, origin, |request, envelope| {
                 method(object, request, envelope)

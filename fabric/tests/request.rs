@@ -1,10 +1,14 @@
 //! Requests and replies between nodes on loopback: every way they go, and every way they end.
 #![forbid(unsafe_code)]
 
+#[path = "request/clocks.rs"]
+mod clocks;
 #[path = "request/ends.rs"]
 mod ends;
 #[path = "request/hostile.rs"]
 mod hostile;
+#[path = "request/peer.rs"]
+mod peer;
 #[path = "request/ways.rs"]
 mod ways;
 

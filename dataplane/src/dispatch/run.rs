@@ -122,6 +122,7 @@ pub(super) const fn counter_of(verdict: Verdict) -> Option<Counter> {
         Verdict::TooLarge => Some(Counter::EventsShedTooLarge),
         Verdict::KeysFull => Some(Counter::EventsShedKeysFull),
         Verdict::Disconnected => Some(Counter::EventsShedDisconnected),
+        Verdict::Expired => Some(Counter::EventsExpired),
         Verdict::Unconverted => Some(Counter::EventsUnconverted),
         Verdict::Passed => None,
     }

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use rkyv::Archived;
+use wireloom_dataplane::clock::Clock;
 use wireloom_dataplane::dispatch::{Origin, Subscriber, SubscriptionId, Verdict, Wanted};
 use wireloom_wire::{EventTypeId, Frame, event_type_id};
 
@@ -55,26 +56,48 @@ impl<R: Event, F: Display> Answer for Result<R, F> {
 pub(crate) struct Answering {
     answers: AnswerWriter,
     counters: Arc<HandlerCounters>,
+    clock: Clock,
 }
 
 impl Answering {
-    pub(crate) const fn new(answers: AnswerWriter, counters: Arc<HandlerCounters>) -> Self {
-        Self { answers, counters }
+    pub(crate) fn new(
+        shared: &Shared,
+        counters: Arc<HandlerCounters>,
+    ) -> Result<Self, SubscribeError> {
+        let (answers, clock) = (AnswerWriter::of_responder(shared)?, shared.clock().clone());
+        Ok(Self { answers, counters, clock })
     }
 
-    /// Answers one request with what `handler` gives. A panic in it is told to the requester, and
-    /// goes on.
+    /// Whether whoever asked waits no longer: the request has been here for as long as it was given
+    /// when it was made. Neither clock is held against the other's, and what it took on its way
+    /// counts for nothing. A reading of the clock (25 ns) for each request with a deadline, since
+    /// those before it in the cycle may have taken their time.
+    fn is_over(&self, frame: &Frame<'_>, origin: &Origin) -> bool {
+        let Some(deadline_ns) = frame.deadline() else { return false };
+        let made_ns = frame.header.timestamp_ns;
+        let given_ns = deadline_ns.saturating_sub(made_ns);
+        // One of this process was received when it was made.
+        let since_ns = Some(origin.received_unix_ns).filter(|at| *at > 0).unwrap_or(made_ns);
+        self.clock.unix_ns(self.clock.now_ns()).saturating_sub(since_ns) >= given_ns
+    }
+
+    /// Answers one request with what `handler` gives, unless its time is over. A panic in it is
+    /// told to the requester, and goes on.
     pub(crate) fn answer<Q: Event, A: Answer>(
         &mut self,
         frame: &Frame<'_>,
         origin: &Origin,
         handler: impl FnOnce(&Archived<Q>, &Envelope<'_>) -> Result<A, DecodeError>,
     ) -> Verdict {
-        let Self { answers, counters } = self;
+        let is_over = self.is_over(frame, origin);
+        let Self { answers, counters, .. } = self;
         let Some(to) = frame.correlation() else { return counters.count(Verdict::WrongEncoding) };
         if to.subject != A::Reply::TYPE_ID {
             answers.deny(&to, Failure::OtherReply, A::Reply::TYPE);
             return counters.count(Verdict::WrongSchema);
+        }
+        if is_over {
+            return Verdict::Expired;
         }
         let mut seen = false;
         let verdict = counters.take::<Q>((frame, origin), |request| {
@@ -149,7 +172,9 @@ impl Shared {
 impl Node {
     /// Answers requests of type `Q` with what `handler` gives: a reply, or a `Result` whose error
     /// the requester reads. It runs on the receiving worker, with the request in place, and must
-    /// return quickly; the reply is routed by the control thread, the way the request came.
+    /// return quickly; the reply is routed by the control thread, the way the request came. A
+    /// request that has waited here for as long as its asker does is not answered, but counted as
+    /// `events_expired`.
     ///
     /// One responder of a type for each node; on a node of several receivers it is a method of an
     /// object ([`Node::install`]). Handlers of the event `Q` do not meet requests, and a
@@ -195,8 +220,7 @@ impl Node {
         let event_type = shared.claim_requests::<Q>(id)?;
         let counters = Arc::new(HandlerCounters::default());
         let panics = Panics::new::<Q>(&counters, &shared.reports);
-        let answers = AnswerWriter::of_responder(shared)?;
-        let answering = Answering::new(answers, Arc::clone(&counters));
+        let answering = Answering::new(shared, Arc::clone(&counters))?;
         let responder = Responder::<Q, A, _> { handler, answering, panics, types: PhantomData };
         shared.subscribe(id, (0, Wanted::Types(vec![event_type])), Box::new(responder))?;
         shared.account(Q::TYPE, counters);

@@ -1,79 +1,14 @@
 //! A peer that answers wrongly, twice, or what nobody asked, and one that asks in the name of
 //! others: everything is counted, and the right reply still comes.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use wireloom::{Failure, Node, RequestError, Target};
 use wireloom_wire::*;
 
+use crate::peer::Peer;
 use crate::{PATIENCE, Product, SumRequest, adds, asks, counter, eventually, start};
-
-/// A socket that speaks as a node.
-struct Peer {
-    socket: UdpSocket,
-    sequence: u64,
-}
-
-impl Peer {
-    fn new() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        Self { socket, sequence: 0 }
-    }
-
-    fn target(&self) -> Target {
-        Target::Node(self.socket.local_addr().expect("an address"))
-    }
-
-    /// The next request's correlation.
-    fn hears(&self) -> Correlation {
-        loop {
-            let mut bytes = vec![0; 2048];
-            let (length, _) = self.socket.recv_from(&mut bytes).expect("something comes");
-            let Ok(packet) = decode_packet(&bytes[..length], true) else { continue };
-            let asked = packet.frames().filter_map(Result::ok).find_map(|one| one.correlation());
-            if let Some(asked) = asked {
-                return asked;
-            }
-        }
-    }
-
-    fn says(
-        &mut self,
-        to: SocketAddr,
-        event_type: &str,
-        (correlation, payload): (&Correlation, &[u8]),
-    ) {
-        let header = FrameHeader {
-            length: 0,
-            event_type: event_type_id(event_type),
-            fingerprint: <Product as wireloom::Event>::FINGERPRINT32,
-            priority: Priority::Normal,
-            encoding: Encoding::Rkyv,
-            flags: FrameFlags::empty(),
-            sequence: 0,
-            timestamp_ns: 0,
-        };
-        let mut body = vec![0; 512];
-        let encoder = FrameEncoder::new(header).with_correlation(correlation);
-        let length = encoder.write(payload, &mut body).expect("fits");
-        body.truncate(length);
-        let header = PacketHeader {
-            flags: PacketFlags::SEQUENCED,
-            lane: Priority::Normal.lane(),
-            frame_count: 1,
-            length: u32::try_from(PACKET_HEADER_BYTES + body.len()).expect("short"),
-            session: SessionId(7),
-            source: NodeId(9),
-            sequence: self.sequence,
-            first_event: self.sequence,
-        };
-        self.sequence += 1;
-        let bytes = [&header.encode(Some(body_hash(&body)))[..], &body].concat();
-        self.socket.send_to(&bytes, to).expect("sent");
-    }
-}
 
 fn answer(to: &Correlation) -> Correlation {
     let subject = <Product as wireloom::Event>::TYPE_ID;
