@@ -153,6 +153,13 @@ pub enum NoRoute {
          {0:?}: route such events by a router"
     )]
     KeyForEach(Box<str>),
+    /// A request was for one node, and a rule leads events of its type to this target, which may
+    /// mean many: who answers would be chance.
+    #[error(
+        "the request is for one node, and a rule leads its type to {0}, which may mean many: let \
+         the rule name one node, or ask `auto`, which takes the first reply"
+    )]
+    RequestToMany(Box<str>),
     /// The member at this address is down.
     #[error("the member at {0} is down")]
     MemberDown(std::net::SocketAddr),

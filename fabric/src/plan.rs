@@ -9,7 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use wireloom_wire::Priority;
+use wireloom_wire::{EventTypeId, Priority};
 
 use crate::choose::{Aim, Chooser};
 use crate::outcome::{NoRoute, Refused};
@@ -254,9 +254,35 @@ impl Plans {
         &mut self,
         shared: &Shared,
         asked: &Asked<'_>,
-        (plan, size): (PlanIndex, Size),
+        of: (PlanIndex, Size),
         memory: (&mut Chooser, &mut Known),
     ) -> Result<Ways, Refused> {
+        let lead = self.lead(shared, asked, of);
+        if let Some(ways) = &lead.ways
+            && lead.members == Chooser::generation(shared)
+        {
+            return Ok(ways.clone());
+        }
+        lead.look(shared, asked, memory)
+    }
+
+    /// What a plan has decided of what is asked, of this size.
+    pub(crate) fn decision(
+        &mut self,
+        shared: &Shared,
+        asked: &Asked<'_>,
+        of: (PlanIndex, Size),
+    ) -> &Decision {
+        &self.lead(shared, asked, of).decision
+    }
+
+    #[inline]
+    fn lead(
+        &mut self,
+        shared: &Shared,
+        asked: &Asked<'_>,
+        (plan, size): (PlanIndex, Size),
+    ) -> &mut Lead {
         let cuts = &mut self.plans[plan].cuts;
         let bytes = size.bytes.unwrap_or(0);
         let cut = match &mut **cuts {
@@ -266,22 +292,34 @@ impl Plans {
                 &mut many[at]
             }
         };
-        let lead = if size.fits {
-            &mut cut.fits
-        } else {
-            let configured = shared.cluster.group_of(asked.id);
-            let size = Size { bytes: Some(cut.bytes_max), ..size };
-            let rules = &self.rules;
-            cut.oversize.get_or_insert_with(|| {
-                Lead::new(decide(asked, size, configured, rules, &mut |_, _| {}))
-            })
-        };
-        if let Some(ways) = &lead.ways
-            && lead.members == Chooser::generation(shared)
-        {
-            return Ok(ways.clone());
+        if size.fits {
+            return &mut cut.fits;
         }
-        lead.look(shared, asked, memory)
+        let configured = shared.cluster.group_of(asked.id);
+        let size = Size { bytes: Some(cut.bytes_max), ..size };
+        let rules = &self.rules;
+        cut.oversize.get_or_insert_with(|| {
+            Lead::new(decide(asked, size, configured, rules, &mut |_, _| {}))
+        })
+    }
+}
+
+impl Decision {
+    /// Where a request that travels as `answered` is led to. One node that was asked for is one
+    /// node: a request that a rule turned to many would be answered by whoever is first.
+    pub(crate) fn ask(
+        &self,
+        shared: &Shared,
+        asked: &Asked<'_>,
+        answered: EventTypeId,
+        chooser: &mut Chooser,
+    ) -> Result<Aim, NoRoute> {
+        let target = self.target.as_ref().unwrap_or(asked.target);
+        if asked.target.is_single() && !target.is_single() {
+            return Err(NoRoute::RequestToMany(target.to_string().into()));
+        }
+        let led = Asked { target, id: answered, ..*asked };
+        lead_to(shared, &led, self.carrier, chooser)
     }
 }
 

@@ -222,8 +222,14 @@ impl Router {
     /// request or reply may be lost like every event, and then it times out; asked reliably, both
     /// go reliably. A request to a group, or to whoever is interested, takes the first reply.
     ///
-    /// `timeout` travels as the request's deadline. Costs a lock and a waking of the control thread
-    /// beside the routing.
+    /// By which transport it goes, and where to, the target says, or the rules, its priority, its
+    /// type, its size, as for an event of its type ([`Router::explain`] tells). One for a single
+    /// node stays with a single node: a rule that leads to many is refused
+    /// ([`NoRoute::RequestToMany`]). What no packet to a node holds goes there by TCP unless a
+    /// datagram was demanded; to a group it is refused.
+    ///
+    /// `timeout` travels as the request's deadline; the responder counts it by its own clock, from
+    /// when it has the request. Costs a lock and a waking of the control thread beside the routing.
     ///
     /// # Errors
     /// [`RequestError::Refused`], [`RequestError::Exhausted`], [`RequestError::Subscribe`];
@@ -237,13 +243,13 @@ impl Router {
         let shared = Arc::clone(self.shared());
         shared.attend_replies()?;
         let event_type = event_type_id(&request_name(Q::TYPE));
-        let targets =
-            match self.targets_of(target.borrow(), (event_type, Q::PRIORITY, request.key())) {
-                Err(Refused::NoRoute(NoRoute::NobodyInterested)) => {
-                    return Err(RequestError::NoResponder { request: Q::TYPE });
-                }
-                targets => targets?,
-            };
+        let asking = match self.asking(request, target.borrow(), event_type) {
+            Err(Refused::NoRoute(NoRoute::NobodyInterested)) => {
+                return Err(RequestError::NoResponder { request: Q::TYPE });
+            }
+            asking => asking?,
+        };
+        let targets = &asking.targets;
         let group = matches!(targets[..], [Target::Multicast(_) | Target::Broadcast(_)]);
         let many = group || targets.len() > 1;
         let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
@@ -265,9 +271,18 @@ impl Router {
         let kind = if many { ExchangeKind::Query } else { ExchangeKind::Request };
         let asked = Asked { event_type, id, kind, reply: R::TYPE_ID, deadline_ns };
         let mut sent = Err(Refused::from(NoRoute::NoTargets));
-        for target in &targets {
+        for target in targets {
             // Each of them is asked; one that was reached is enough.
-            let one = self.ask(request, target, &asked);
+            let by_tcp = match target {
+                Target::Node(address) if asking.may_stream => Some(Target::Reliable(*address)),
+                _ => None,
+            };
+            let one = match (self.ask(request, (target, by_tcp.is_some()), &asked), by_tcp) {
+                (Err(Refused::TooLarge { .. }), Some(by_tcp)) => {
+                    self.ask(request, (&by_tcp, false), &asked)
+                }
+                (one, _) => one,
+            };
             sent = sent.or(one);
         }
         // Refused, it is dropped, and out of the table.
@@ -277,7 +292,7 @@ impl Router {
     fn ask<Q: Event>(
         &mut self,
         request: &Q,
-        target: &Target,
+        (target, spills): (&Target, bool),
         asked: &Asked,
     ) -> Result<(), Refused> {
         let shared = Arc::clone(self.shared());
@@ -297,7 +312,7 @@ impl Router {
         let deadline_ns = Some(asked.deadline_ns);
         let part = Part { header, correlation: &correlation, deadline_ns };
         let payload = |into: &mut [u8], scratch: &mut _| encode_growing(request, into, scratch);
-        self.route_exchange(&part, target, payload).map(drop)
+        self.route_exchange(&part, (target, spills), payload).map(drop)
     }
 }
 

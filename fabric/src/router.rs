@@ -1,5 +1,6 @@
 //! The router: any event type, any target, one call.
 
+mod exchanges;
 mod outbound;
 mod signed;
 
@@ -9,18 +10,17 @@ use std::sync::Arc;
 use rkyv::Archived;
 use wireloom_dataplane::dispatch::Origin;
 use wireloom_wire::{
-    Encoding, EventTypeId, Fingerprint, FrameFlags, FrameHeader, LANES, PlainFrame, Priority,
-    SessionId, TraceContext, event_type_id,
+    Encoding, Fingerprint, FrameFlags, FrameHeader, LANES, PlainFrame, Priority, SessionId,
+    TraceContext, event_type_id,
 };
 
-use crate::choose::{Aim, Chooser};
+use crate::choose::Chooser;
 use crate::encode::{EncodeError, Scratch, encode, encode_growing};
 use crate::event::{Event, deadline_ns, is_type_name};
 use crate::json;
 use crate::outcome::{Accepted, NoRoute, Refused};
 use crate::plan::{Known, PlanIndex, Plans, Spill, Ways};
 use crate::receipt::Receipt;
-use crate::request::exchange::Part;
 use crate::select::{Asked, Size};
 use crate::shared::{Link, Shared};
 use crate::target::Target;
@@ -436,40 +436,6 @@ impl Router {
         })?;
         self.sequence += 1;
         Ok(Accepted { sequence, place: self.rings.place(way, priority) })
-    }
-
-    /// Routes a part of an exchange: numbered and timed here, otherwise as it says.
-    pub(crate) fn route_exchange(
-        &mut self,
-        part: &Part<'_>,
-        target: &Target,
-        mut payload: impl FnMut(&mut [u8], &mut Scratch) -> Result<usize, EncodeError>,
-    ) -> Result<Accepted, Refused> {
-        let sequence = self.sequence;
-        let timestamp_ns = self.shared.unix_ns();
-        let header = FrameHeader { sequence, timestamp_ns, ..part.header };
-        let head = head(header, self.trace, part.deadline_ns).with_correlation(part.correlation);
-        let (way, priority) = (self.known.way(&self.shared, target)?, part.header.priority);
-        let (scratch, place) = (&mut self.scratch, (way, priority, Visible::Now));
-        self.rings.write(&self.shared, place, &head, |into| payload(into, scratch))?;
-        self.sequence += 1;
-        Ok(Accepted { sequence, place: self.rings.place(way, priority) })
-    }
-
-    /// The targets with an address that a request's target means now, one unless it is many. What
-    /// leaves its transport open goes by TCP when it is critical.
-    pub(crate) fn targets_of(
-        &mut self,
-        target: &Target,
-        (event_type, priority, own_key): (EventTypeId, Priority, Option<u64>),
-    ) -> Result<Vec<Target>, Refused> {
-        let by_tcp = priority == Priority::Critical;
-        let asked =
-            Asked { event_type: "", id: event_type, priority, multicast: None, target, own_key };
-        match self.chooser.aim(&self.shared, &asked, by_tcp)? {
-            Aim::One(found) => Ok(vec![found]),
-            Aim::Each(found) => Ok(found),
-        }
     }
 
     /// The node it routes for.

@@ -37,6 +37,16 @@ pub(crate) enum Way {
     Local(Origin),
 }
 
+impl Way {
+    /// The same way; whether what no packet of it holds goes another one.
+    pub(crate) const fn spilling(mut self, whether: bool) -> Self {
+        if let Self::Link { spills, .. } = &mut self {
+            *spills = whether;
+        }
+        self
+    }
+}
+
 /// A frame without extensions, ready but for its payload.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plain<'a> {

@@ -9,6 +9,8 @@ mod ends;
 mod hostile;
 #[path = "request/peer.rs"]
 mod peer;
+#[path = "request/rules.rs"]
+mod rules;
 #[path = "request/ways.rs"]
 mod ways;
 

@@ -251,7 +251,7 @@ fn route(
         timestamp_ns: 0,
     };
     let part = Part { header, correlation: &correlation, deadline_ns: None };
-    let copied = router.route_exchange(&part, target, |into, _scratch| {
+    let copied = router.route_exchange(&part, (target, false), |into, _scratch| {
         into.get_mut(..payload.len()).ok_or(EncodeError::DoesNotFit)?.copy_from_slice(payload);
         Ok(payload.len())
     });
