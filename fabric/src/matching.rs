@@ -10,6 +10,7 @@ use wireloom_dataplane::dispatch::{Lost, Origin, Pumped, Subscriber, Verdict};
 use wireloom_dataplane::inbound::RingSubscriber;
 use wireloom_wire::{EventTypeId, Frame};
 
+use crate::event::is_type_name;
 use crate::pattern::TypePattern;
 use crate::shared::Shared;
 
@@ -45,7 +46,8 @@ impl PatternRing {
         if let Some(wanted) = self.decided.get(&id) {
             return *wanted;
         }
-        let Some(name) = frame.name() else { return false };
+        // A frame may say anything; what is no type's name matches nothing.
+        let Some(name) = frame.name().filter(|name| is_type_name(name)) else { return false };
         let wanted = matches(&self.patterns, name);
         if self.decided.len() < TYPES_MAX {
             self.decided.insert(id, wanted);

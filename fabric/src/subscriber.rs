@@ -15,7 +15,7 @@ use wireloom_wire::{Encoding, Fingerprint, Frame, event_type_id};
 
 use crate::decode::access;
 use crate::envelope::Envelope;
-use crate::event::Event;
+use crate::event::{Event, is_type_name};
 use crate::handler::HandlerCounters;
 use crate::intake::Intake;
 use crate::ledger::Ledger;
@@ -349,10 +349,11 @@ pub struct AnyEvent<'a> {
 }
 
 impl AnyEvent<'_> {
-    /// The type's name, when it travelled with the event (dynamic events).
+    /// The type's name, when it travelled with the event (dynamic events). What a frame says that
+    /// is [no type's name](crate::event::is_type_name) is not told: it could be anything.
     #[must_use]
     pub fn type_name(&self) -> Option<&str> {
-        self.frame.name()
+        self.frame.name().filter(|name| is_type_name(name))
     }
 
     /// The schema fingerprint the publisher was built with; 0 for dynamic events.

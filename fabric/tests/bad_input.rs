@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use wireloom::{Event, Node, Target};
-use wireloom_wire::{PACKET_HEADER_BYTES, PacketHeader, body_hash};
+use wireloom::{Event, Node, PolledAny, Target, TypePattern};
+use wireloom_wire::{
+    Encoding, Fingerprint, FrameEncoder, FrameFlags, FrameHeader, NodeId, PACKET_HEADER_BYTES,
+    PacketFlags, PacketHeader, Priority, SessionId, body_hash, event_type_id,
+};
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 #[event(type = "order")]
@@ -157,4 +160,76 @@ fn a_liar_with_valid_checksums_gets_nowhere_and_the_good_flow_stays_whole() {
     assert!(ledger.balanced, "{ledger:?}");
     assert!(ledger.dropped_datagrams["datagrams_bad_length"] >= 200, "{ledger:?}");
     assert!(ledger.dropped_datagrams["packets_inconsistent"] > 0, "{ledger:?}");
+}
+
+#[test]
+fn an_archive_whose_text_is_no_utf_8_is_refused_and_counted() {
+    let mut rig = Rig::new();
+    let mut packet = catch_a_packet();
+    let text = packet.windows(6).position(|bytes| bytes == b"twelve").expect("the order's text");
+    packet[text] = 0xff;
+    rig.throw(&resealed(&packet, |_| ()));
+    rig.wait_for("events_refused_archive", 1);
+    let speaker = Node::builder("speaker").start().expect("starts");
+    let target = Target::Node(rig.listener.address());
+    let order = Order { number: 2, text: "good".into() };
+    speaker.router().route(&order, target).expect("accepted");
+    rig.wait_for("events_delivered", 1);
+    assert_eq!(rig.delivered.load(Ordering::Relaxed), 1);
+    let ledger = rig.listener.close();
+    assert_eq!(ledger.received.shed["events_refused_archive"], 1, "{ledger:?}");
+    assert!(ledger.balanced, "{ledger:?}");
+}
+
+/// A packet with one dynamic event of this name.
+fn named(name: &str, sequence: u64) -> Vec<u8> {
+    let header = FrameHeader {
+        length: 0, // the encoder's to fill
+        event_type: event_type_id(name),
+        fingerprint: Fingerprint::NONE,
+        priority: Priority::Normal,
+        encoding: Encoding::Json,
+        flags: FrameFlags::empty(),
+        sequence,
+        timestamp_ns: 1,
+    };
+    let encoder = FrameEncoder::new(header).with_name(name).expect("short");
+    let mut body = vec![0; 512];
+    let length = encoder.write(b"{}", &mut body).expect("it fits");
+    body.truncate(length);
+    let header = PacketHeader {
+        flags: PacketFlags::SEQUENCED,
+        lane: Priority::Normal.lane(),
+        frame_count: 1,
+        length: u32::try_from(PACKET_HEADER_BYTES + body.len()).expect("small"),
+        session: SessionId(9),
+        source: NodeId(9),
+        sequence,
+        first_event: sequence,
+    };
+    [header.encode(Some(body_hash(&body))).as_slice(), &body].concat()
+}
+
+#[test]
+fn a_name_that_no_type_has_matches_nothing_and_is_told_nobody() {
+    let mut rig = Rig::new();
+    let mut matching =
+        rig.listener.subscribe_matching(&[TypePattern::every()]).expect("subscribes");
+    let mut every = rig.listener.subscribe_any(&[]).expect("subscribes");
+    let names = ["a\x1b[2Jb", "a\r\nX-Injected: 1", "größe", "A B", "good-one"];
+    for (name, sequence) in names.iter().zip(0..) {
+        rig.throw(&named(name, sequence));
+    }
+    rig.wait_for("events_delivered", 5);
+    let mut told = Vec::new();
+    for subscriber in [&mut matching, &mut every] {
+        subscriber.poll(10, |polled| match polled {
+            PolledAny::Event(event) => told.push(event.type_name().map(str::to_owned)),
+            other => panic!("{other:?}"),
+        });
+    }
+    let good = Some("good-one".to_owned());
+    assert_eq!(told, [good.clone(), None, None, None, None, good]);
+    let ledger = rig.listener.close();
+    assert!(ledger.balanced, "{ledger:?}");
 }

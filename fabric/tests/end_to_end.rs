@@ -340,6 +340,37 @@ fn a_dynamic_event_nobody_converts_is_counted_and_bad_json_is_refused_with_its_p
 }
 
 #[test]
+fn what_no_packet_holds_is_refused_at_the_call_and_nothing_beside_it_is_lost() {
+    let listener = start("listener");
+    let speaker = Node::builder("speaker").path_bytes(1_400).start().expect("starts");
+    let mut any = listener.subscribe_any(&["user-interaction", "note"]).expect("subscribes");
+    let mut router = speaker.router();
+    let target = Target::Node(listener.address());
+    let large = UserInteraction { user_id: 1, action: "x".repeat(2_000), tags: Vec::new() };
+    let json = format!("\"{}\"", "x".repeat(2_000));
+    for number in 0..2 {
+        router.route(&interaction(number), &target).expect("accepted");
+        // The ring would hold them.
+        for refused in [
+            router.route(&large, &target),
+            router.route_json("note", Priority::Normal, json.as_bytes(), &target),
+        ] {
+            let Err(Refused::TooLarge { limit }) = refused else { panic!("{refused:?}") };
+            assert!(limit <= 1_400, "{limit}");
+        }
+    }
+    let mut heard = 0;
+    eventually("the others", || {
+        heard += any.poll(9, |polled| assert!(matches!(polled, PolledAny::Event(_)), "{polled:?}"));
+        heard == 2
+    });
+    let [sent, received] = [speaker.close(), listener.close()];
+    assert!(sent.balanced && received.balanced, "{sent:?} {received:?}");
+    assert_eq!((sent.published.sent, sent.published.refused), (2, 4));
+    assert_eq!(received.received.events, 2);
+}
+
+#[test]
 fn refusals_have_names() {
     let (node, mut invoker) =
         Node::builder("slow").ring_bytes(4096, 4096).path_bytes(1_400).start_invoker().expect("ok");
