@@ -11,7 +11,7 @@ use wireloom::config::Config;
 use wireloom::events::{Heartbeat, ServiceAnnouncement};
 use wireloom::{
     Change, Choice, Delivery, Event, FlowControl, Interface, MemberState, NoRoute, Node,
-    NodeBuilder, Priority, Ready, Refused, Target,
+    NodeBuilder, Priority, Ready, Refused, RuleSet, Target,
 };
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -444,7 +444,19 @@ fn events_of_one_key_go_to_one_member_and_those_without_are_refused_by_name() {
     assert_eq!(untyped.map(drop), none);
     assert_eq!(nodes[0].publisher::<Tick>(&target).map(drop), none);
     let bound = nodes[0].publisher::<Position>(&list).map(drop);
-    assert_eq!(bound, Err(Refused::NoRoute(NoRoute::KeyForEach("place".into()))));
+    let for_each = Err(Refused::NoRoute(NoRoute::KeyForEach("place".into())));
+    assert_eq!(bound, for_each);
+    // A rule may lead there as well.
+    let rules = RuleSet::parse("rules.toml", "[[rule]]\ntarget = \"service:place?key\"");
+    nodes[0].apply_rules(rules.expect("a rule"));
+    for number in 0..16 {
+        router.route(&position(number), &Target::Interested).expect("two offer it");
+        let member = usize::from(!trams.contains(&position(number).vehicle));
+        let (vehicle, _) = hears[member].recv_timeout(PATIENCE).expect("the same member");
+        assert_eq!(vehicle, position(number).vehicle);
+    }
+    assert_eq!(router.route(&Tick { number: 0 }, &Target::Interested).map(drop), none);
+    assert_eq!(nodes[0].publisher::<Position>(&Target::Interested).map(drop), for_each);
 }
 
 #[test]

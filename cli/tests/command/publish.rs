@@ -20,7 +20,7 @@ fn odd_lines() -> Vec<String> {
         "{\"a\":1,\"a\":2}".into(),
         format!("\"{}\"", "x".repeat(1_298)),
         format!("\"{}\"", "é".repeat(20_000)),
-        "[".repeat(500) + &"]".repeat(500),
+        "[".repeat(128) + &"]".repeat(128),
         "null\r".into(),
     ];
     for index in 0..400 {
@@ -113,7 +113,8 @@ fn a_bad_line_is_told_with_its_place_and_the_rest_goes_on() {
         Subscriber::start(&["--count", "3", "--timeout", "30s", "--format", "payload"]);
     let long = format!("\"{}\"", "x".repeat(70_000));
     let mut input = format!("1\nnope\n\n{{\"ö\":}}\n2\n{long}\n\"ok \u{1}\"\n").into_bytes();
-    input.extend_from_slice(b"\"ab\xffc\"\n3");
+    input.extend_from_slice(b"\"ab\xffc\"\n");
+    input.extend_from_slice(("[".repeat(129) + &"]".repeat(129) + "\n3").as_bytes());
     let file = Scratch::new("bad.jsonl", &input);
     let published = run(&["pub", "--to", &subscriber.target(), "--type", "a", file.path()]);
     assert_eq!(published.status.code(), Some(1));
@@ -126,13 +127,14 @@ fn a_bad_line_is_told_with_its_place_and_the_rest_goes_on() {
         ("6:1", "does not fit"),
         ("7:5", "control character"),
         ("8:4", "not UTF-8 (byte 0xff)"),
+        ("9:1", "nests deeper than 128"),
     ] {
         let begin = format!("{name}:{place}: ");
         let line = told.lines().find(|line| line.starts_with(&begin));
         assert!(line.is_some_and(|line| line.contains(reason)), "{begin}… {reason} in {told}");
     }
-    assert_eq!(told.lines().count(), 7, "{told}");
-    let refused = json!({"malformed": 4, "too_large": 1, "invalid_utf8": 1});
+    assert_eq!(told.lines().count(), 8, "{told}");
+    let refused = json!({"malformed": 4, "too_large": 1, "invalid_utf8": 1, "too_deep": 1});
     assert_eq!(account(&told), json!({"accepted": 3, "refused": refused}));
     assert_eq!(text(&subscriber.end().stdout), "1\n2\n3\n");
 }
