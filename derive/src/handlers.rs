@@ -130,19 +130,7 @@ fn call(method: &ImplItemFn, on: &On, root: &Path) -> Result<TokenStream> {
         let message = "a handler takes an event: `event: &Archived<E>` in place, or `event: E`";
         return Err(Error::new_spanned(&signature.ident, message));
     };
-    let envelope = match inputs.next() {
-        Some(FnArg::Typed(envelope)) => {
-            let is_shared = matches!(&*envelope.ty, Type::Reference(of) if of.mutability.is_none());
-            if !is_shared {
-                let message = "what a handler takes beside the event is its envelope: `envelope: \
-                               &Envelope<'_>`";
-                return Err(Error::new_spanned(&envelope.ty, message));
-            }
-            let here = Span::call_site().located_at(envelope.ty.span());
-            quote_spanned!(here=> , envelope)
-        }
-        _ => quote!(),
-    };
+    let envelope = inputs.next().map(envelope).transpose()?;
     if let Some(more) = inputs.next() {
         let message = "a handler takes an event and, if it wants it, the envelope: no more";
         return Err(Error::new_spanned(more, message));
@@ -168,6 +156,18 @@ fn call(method: &ImplItemFn, on: &On, root: &Path) -> Result<TokenStream> {
         #[allow(unused_variables)]
         methods.#kind::<#event, _>(|object: &mut Self, event, envelope| #take)?;
     })
+}
+
+/// The argument for the second parameter, if that can take it; an error of types points there.
+fn envelope(parameter: &FnArg) -> Result<TokenStream> {
+    let FnArg::Typed(parameter) = parameter else { return Ok(quote!()) };
+    if !matches!(&*parameter.ty, Type::Reference(of) if of.mutability.is_none()) {
+        let message = "what a handler takes beside the event is its envelope: `envelope: \
+                       &Envelope<'_>`";
+        return Err(Error::new_spanned(&parameter.ty, message));
+    }
+    let here = Span::call_site().located_at(parameter.ty.span());
+    Ok(quote_spanned!(here=> , envelope))
 }
 
 /// The event's type out of the parameter's, and whether it is taken owned: `&Archived<E>` or `E`.

@@ -141,7 +141,8 @@ impl Traced {
         }));
         if notes.len() > PAIRS_MAX {
             let message = format!(
-                "a span keeps {PAIRS_MAX} values, these are {}: fewer in fields(…), or more in skip(…)",
+                "a span keeps {PAIRS_MAX} values, these are {}: fewer in fields(…), or more in \
+                 skip(…)",
                 notes.len()
             );
             return Err(Error::new(function.ident.span(), message));
