@@ -92,8 +92,8 @@ pub(crate) struct PublishArgs {
     /// Type name of the events: 1 to 255 of a-z, 0-9, '-', '.', '_'
     #[arg(long = "type", value_name = "NAME", value_parser = values::type_name)]
     pub(crate) event_type: String,
-    /// How urgent the events are; each priority has its own lane through the sender [default: what a
-    /// ready-made type says ("wireloom schema"), else normal]
+    /// How urgent the events are; each priority has its own lane through the sender [default: what
+    /// a ready-made type says ("wireloom schema"), else normal]
     #[arg(long, value_name = "PRIORITY", value_parser = priorities())]
     pub(crate) priority: Option<Priority>,
     /// Events per second, on average: 5000, 20k, 0.5. Without it, as fast as they are read and the

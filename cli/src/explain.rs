@@ -38,7 +38,8 @@ pub(crate) struct ExplainArgs {
     /// How urgent it is [default: what its type says, normal where the type is not known]
     #[arg(long, value_name = "PRIORITY", value_parser = priorities())]
     priority: Option<Priority>,
-    /// The group that a type of your own names (#[event(multicast = …)]); ready-made types are known
+    /// The group that a type of your own names (#[event(multicast = …)]); those of ready-made types
+    /// are known
     #[arg(long, value_name = "GROUP:PORT", value_parser = values::group)]
     multicast: Option<SocketAddr>,
     /// Configuration of the node that would send it, with its rules

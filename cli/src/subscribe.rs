@@ -173,8 +173,8 @@ fn builder(args: &SubscribeArgs, config: &Config) -> Result<NodeBuilder> {
     })
 }
 
-/// Says where it receives, now that whatever comes is printed: in one line that begins with `ready:`
-/// for scripts to wait for. A person is told more.
+/// Says where it receives, now that whatever comes is printed: in one line that begins with
+/// `ready:`, for scripts to wait for. A person is told more.
 fn greet(config: &Config, node: &Node, output: &Output) {
     for note in node.notes() {
         output.hint(format_args!("note: {note}"));

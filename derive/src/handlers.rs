@@ -3,9 +3,10 @@
 //! What a method takes, its signature says; the block itself stays as it is. Generated is one
 //! implementation of `wireloom::Handlers`, which names each method once.
 
-use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
+use syn::spanned::Spanned;
 use syn::{
     Attribute, Error, FnArg, GenericArgument, ImplItem, ImplItemFn, ItemImpl, Path, PathArguments,
     ReceiverKind, Result, ReturnType, Type, parse_quote,
@@ -75,12 +76,15 @@ fn take_mark(attributes: &mut Vec<Attribute>) -> Result<Option<On>> {
     };
     let mark = attributes.remove(place);
     if let Some(twice) = attributes.iter().find(|one| one.path().is_ident("on")) {
-        return Err(Error::new_spanned(twice, "`on` is given twice"));
+        return Err(Error::new_spanned(twice, "`on` is given twice: leave one out"));
     }
     let mut on = On { once: false };
     if !matches!(mark.meta, syn::Meta::Path(_)) {
         mark.parse_nested_meta(|meta| {
             if meta.path.is_ident("once") {
+                if !meta.input.is_empty() && !meta.input.peek(syn::Token![,]) {
+                    return Err(meta.error("`once` stands alone: #[on(once)]"));
+                }
                 on.once = true;
                 return Ok(());
             }
@@ -99,8 +103,14 @@ fn call(method: &ImplItemFn, on: &On, root: &Path) -> Result<TokenStream> {
                        from a subscriber of your own (Node::subscribe)";
         return Err(Error::new_spanned(word, message));
     }
+    if let syn::Safety::Unsafe(word) = &signature.safety {
+        let message = "a handler is called by the worker, which cannot vouch for it: leave \
+                       `unsafe` out";
+        return Err(Error::new_spanned(word, message));
+    }
     if let Some(parameter) = signature.generics.params.first() {
-        let message = "a handler takes events of one concrete type";
+        let message = "a handler takes events of one concrete type: write one for each, without \
+                       parameters";
         return Err(Error::new_spanned(parameter, message));
     }
     let mut inputs = signature.inputs.iter();
@@ -108,7 +118,7 @@ fn call(method: &ImplItemFn, on: &On, root: &Path) -> Result<TokenStream> {
         Some(FnArg::Receiver(receiver)) if matches!(receiver.kind, ReceiverKind::Reference(..)) => {
         }
         Some(other) => {
-            let message = "a handler takes `&mut self` or `&self` first";
+            let message = "a handler takes `&mut self` or `&self` first, and then an event";
             return Err(Error::new_spanned(other, message));
         }
         None => {
@@ -120,10 +130,7 @@ fn call(method: &ImplItemFn, on: &On, root: &Path) -> Result<TokenStream> {
         let message = "a handler takes an event: `event: &Archived<E>` in place, or `event: E`";
         return Err(Error::new_spanned(&signature.ident, message));
     };
-    let envelope = match inputs.next() {
-        Some(_) => quote!(, envelope),
-        None => quote!(),
-    };
+    let envelope = inputs.next().map(envelope).transpose()?;
     if let Some(more) = inputs.next() {
         let message = "a handler takes an event and, if it wants it, the envelope: no more";
         return Err(Error::new_spanned(more, message));
@@ -151,9 +158,26 @@ fn call(method: &ImplItemFn, on: &On, root: &Path) -> Result<TokenStream> {
     })
 }
 
+/// The argument for the second parameter, if that can take it; an error of types points there.
+fn envelope(parameter: &FnArg) -> Result<TokenStream> {
+    let FnArg::Typed(parameter) = parameter else { return Ok(quote!()) };
+    if !matches!(&*parameter.ty, Type::Reference(of) if of.mutability.is_none()) {
+        let message = "what a handler takes beside the event is its envelope: `envelope: \
+                       &Envelope<'_>`";
+        return Err(Error::new_spanned(&parameter.ty, message));
+    }
+    let here = Span::call_site().located_at(parameter.ty.span());
+    Ok(quote_spanned!(here=> , envelope))
+}
+
 /// The event's type out of the parameter's, and whether it is taken owned: `&Archived<E>` or `E`.
 fn taken(parameter: &Type) -> Result<(&Type, bool)> {
     let Type::Reference(reference) = parameter else { return Ok((parameter, true)) };
+    if let Some(word) = &reference.mutability {
+        let message = "an event is read where it lies: `&Archived<E>`; to change it, take it owned \
+                       as `E`";
+        return Err(Error::new_spanned(word, message));
+    }
     let in_place = match &*reference.elem {
         Type::Path(path) => path.path.segments.last().and_then(|last| match &last.arguments {
             PathArguments::AngleBracketed(of) if last.ident == "Archived" => of.args.first(),
@@ -167,5 +191,19 @@ fn taken(parameter: &Type) -> Result<(&Type, bool)> {
             let message = "an event is taken in place as `&Archived<E>`, or owned as `E`";
             Err(Error::new_spanned(parameter, message))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Here and not among the files that do not compile: those are searched for this word.
+    #[test]
+    fn an_unsafe_handler_is_refused() {
+        let block = "impl Desk { #[on] unsafe fn tick(&mut self, tick: Tick) {} }";
+        let block = syn::parse_str(block).expect("a block");
+        let error = expand(TokenStream::new(), block).expect_err("must be refused").to_string();
+        assert!(error.contains("leave `unsafe` out"), "{error}");
     }
 }

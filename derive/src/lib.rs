@@ -108,12 +108,14 @@ pub fn derive_schema(input: TokenStream) -> TokenStream {
 /// # Errors
 ///
 /// A wrong method is a compile error at the word that is wrong: no event, `&E` in place of
-/// `&Archived<E>`, `self` by value, `async`, type parameters, an unknown word in `#[on(…)]`, a
-/// responder that answers once, a block without `#[on]`, a block of a trait.
+/// `&Archived<E>`, `self` by value, `async`, `unsafe`, type parameters, an unknown word in
+/// `#[on(…)]`, a responder that answers once, a block without `#[on]`, a block of a trait.
 #[proc_macro_attribute]
 pub fn handlers(arguments: TokenStream, block: TokenStream) -> TokenStream {
-    let block = parse_macro_input!(block as ItemImpl);
-    handlers::expand(arguments.into(), block).unwrap_or_else(Error::into_compile_error).into()
+    on_item::<ItemImpl>("#[handlers] stands on the impl block of a type", block.into())
+        .and_then(|block| handlers::expand(arguments.into(), block))
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
 }
 
 /// Makes a function a span of a trace: `#[traced("operation")]`, on functions and methods, async or
@@ -136,11 +138,19 @@ pub fn handlers(arguments: TokenStream, block: TokenStream) -> TokenStream {
 ///
 /// # Errors
 ///
-/// A compile error at the word that is wrong: an unknown option, a skipped argument that there is
-/// not, more than eight values, a name that is empty or too long, a `const fn`.
+/// A compile error at the word that is wrong: an unknown option or one given twice, a skipped
+/// argument that there is not, more than eight values, a name that is empty, too long or not the
+/// first, a `const fn`, a method without a body.
 #[proc_macro_attribute]
 pub fn traced(options: TokenStream, function: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as traced::Traced);
-    let function = parse_macro_input!(function as syn::ItemFn);
-    traced::expand(&options, &function).unwrap_or_else(Error::into_compile_error).into()
+    on_item::<syn::ItemFn>("#[traced] stands on a function or method with a body", function.into())
+        .and_then(|function| traced::expand(&options, &function))
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
+}
+
+/// The item under an attribute; `place` says where that stands, if it stands elsewhere.
+fn on_item<T: syn::parse::Parse>(place: &str, item: proc_macro2::TokenStream) -> syn::Result<T> {
+    syn::parse2(item).map_err(|error| Error::new(error.span(), format!("{place}: {error}")))
 }

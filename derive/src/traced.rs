@@ -4,11 +4,12 @@
 //! The function's own block becomes a closure (or an async block), so that `return` and `?` end the
 //! block and not the span. Whether what it returned is an error the compiler sees by its type.
 
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use proc_macro2::{Span, TokenStream};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
 use syn::{
     Error, Expr, FnArg, Ident, ItemFn, LitInt, LitStr, Pat, Path, Result, ReturnType, Signature,
     Token, parenthesized, parse_quote,
@@ -52,13 +53,23 @@ impl Parse for Traced {
 }
 
 fn end_of_option(input: ParseStream<'_>) -> Result<()> {
-    if input.is_empty() { Ok(()) } else { input.parse::<Token![,]>().map(|_| ()) }
+    if input.is_empty() || input.peek(Token![,]) {
+        return input.parse::<Option<Token![,]>>().map(|_| ());
+    }
+    Err(input.error("the options of #[traced(…)] stand with `,` between them"))
 }
 
 impl Traced {
     fn option(&mut self, input: ParseStream<'_>) -> Result<()> {
+        if let Ok(name) = input.fork().parse::<LitStr>() {
+            let message = "an operation's name stands first: #[traced(\"name\", …)]";
+            return Err(Error::new(name.span(), message));
+        }
         let key = input.call(Ident::parse_any)?;
+        let twice = || Error::new(key.span(), format!("`{key}` is given twice: leave one out"));
         match key.to_string().as_str() {
+            "skip" if self.skip.is_some() => return Err(twice()),
+            "sample_one_in" if self.sample_one_in.is_some() => return Err(twice()),
             "skip" => {
                 let names;
                 parenthesized!(names in input);
@@ -73,9 +84,7 @@ impl Traced {
             }
             "sample_one_in" => {
                 input.parse::<Token![=]>()?;
-                let rate: LitInt = input.parse()?;
-                rate.base10_parse::<u32>()?;
-                self.sample_one_in = Some(rate);
+                self.sample_one_in = Some(rate(input)?);
             }
             "crate" => {
                 input.parse::<Token![=]>()?;
@@ -110,7 +119,13 @@ impl Traced {
         if let Some(skip) = &self.skip {
             let arguments: Vec<&Ident> = function.inputs.iter().filter_map(argument).collect();
             if let Some(unknown) = skip.iter().find(|name| !arguments.contains(name)) {
-                let message = format!("`{unknown}` is no argument of this function");
+                let names: Vec<String> = arguments.iter().map(|name| format!("`{name}`")).collect();
+                let known = if names.is_empty() {
+                    "which has none that could be noted: leave skip(…) out".to_owned()
+                } else {
+                    format!("which has {}", names.join(", "))
+                };
+                let message = format!("`{unknown}` is no argument of this function, {known}");
                 return Err(Error::new(unknown.span(), message));
             }
             let noted = arguments.into_iter().filter(|name| !skip.contains(name));
@@ -121,17 +136,31 @@ impl Traced {
         }
         notes.extend(self.fields.iter().map(|(name, value)| {
             let key = name.unraw().to_string();
-            quote!(__values.add(#key, &(#value));)
+            let here = Span::call_site().located_at(value.span());
+            quote_spanned!(here=> __values.add(#key, &(#value));)
         }));
         if notes.len() > PAIRS_MAX {
             let message = format!(
-                "a span keeps {PAIRS_MAX} values, these are {}: name more arguments in skip(…)",
+                "a span keeps {PAIRS_MAX} values, these are {}: fewer in fields(…), or more in \
+                 skip(…)",
                 notes.len()
             );
             return Err(Error::new(function.ident.span(), message));
         }
         Ok(notes)
     }
+}
+
+fn rate(input: ParseStream<'_>) -> Result<LitInt> {
+    let wrong = |error: Error| {
+        let most = u32::MAX;
+        let message =
+            format!("sample_one_in is a whole number of traces up to {most}, 0 for none: {error}");
+        Error::new(error.span(), message)
+    };
+    let rate: LitInt = input.parse().map_err(wrong)?;
+    rate.base10_parse::<u32>().map_err(wrong)?;
+    Ok(rate)
 }
 
 /// `name = value`, or `name` for a value that is called so.
@@ -160,7 +189,9 @@ fn argument(argument: &FnArg) -> Option<&Ident> {
 pub(crate) fn expand(traced: &Traced, function: &ItemFn) -> Result<TokenStream> {
     let ItemFn { attrs, vis, sig, block, .. } = function;
     if let Some(token) = &sig.constness {
-        return Err(Error::new_spanned(token, "a const fn cannot be traced: it may run nowhere"));
+        let message = "a const fn cannot be traced, the compiler may run it: leave `const` out, or \
+                       trace who calls it";
+        return Err(Error::new_spanned(token, message));
     }
     let root = &traced.crate_path;
     let name = traced.name(sig)?;
@@ -248,10 +279,12 @@ mod tests {
         for (traced, words) in [
             ("\"\"", "1 to 64 bytes"),
             ("skp(a)", "did you mean `skip`?"),
-            ("skip(b)", "`b` is no argument"),
+            ("skip(b)", "`b` is no argument of this function, which has `a`"),
+            ("skip(a), skip(a)", "`skip` is given twice"),
+            ("skip(a), \"a\"", "stands first"),
             ("sample_one_in = 4294967296", "too large"),
-            ("sample_one_in = 0.5", "integer"),
-            ("\"a\" skip(a)", "`,`"),
+            ("sample_one_in = 0.5", "a whole number of traces"),
+            ("\"a\" skip(a)", "with `,` between them"),
         ] {
             let error = error(traced, function);
             assert!(error.contains(words), "{traced}: {error}");

@@ -1,5 +1,6 @@
 //! What types say of the way of their events, asked by id where only a type's name is at hand: by
-//! dynamic events and by explanations. Kept in the node's books; no event of a Rust type comes here.
+//! dynamic events and by explanations. Kept in the node's books; no event of a Rust type comes
+//! here.
 
 use wireloom_wire::{EventTypeId, Priority};
 

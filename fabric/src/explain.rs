@@ -126,7 +126,7 @@ impl Node {
         let asked = Asked {
             event_type: &question.event_type,
             id,
-            priority: question.priority.or(known.map(|of| of.priority)).unwrap_or_default(),
+            priority: question.priority.or_else(|| Some(known?.priority)).unwrap_or_default(),
             multicast: question.multicast.as_deref().or(own),
             by_name: false,
             target: &question.target,

@@ -35,9 +35,9 @@ impl Default for HandshakeLimits {
 }
 
 impl HandshakeLimits {
-    /// The most that lines hold which are no links: those whose handshakes go on, and those that are
-    /// being left; with what all read into. Bytes waiting alone: the state of each connection (keys,
-    /// certificates) is `rustls`' own and not counted.
+    /// The most that lines hold which are no links: those whose handshakes go on, and those that
+    /// are being left; with what all read into. Bytes that wait alone: the state of each connection
+    /// (keys, certificates) is `rustls`' own and not counted.
     #[must_use]
     pub const fn bytes_max(&self) -> usize {
         SCRATCH_BYTES + (self.at_a_time + LEAVING_MAX) * SESSION_BYTES_MAX

@@ -78,6 +78,71 @@ impl Drop for OfTrait {
     fn drop(&mut self) {}
 }
 
+struct Mutable;
+
+#[handlers]
+impl Mutable {
+    #[on]
+    fn tick(&mut self, tick: &mut Archived<Tick>) {}
+}
+
+struct Function;
+
+#[handlers]
+impl Function {
+    #[on]
+    fn tick(tick: Tick) {}
+}
+
+struct Nothing;
+
+#[handlers]
+impl Nothing {
+    #[on]
+    fn tick() {}
+}
+
+struct AnyType;
+
+#[handlers]
+impl AnyType {
+    #[on]
+    fn tick<E: Event>(&mut self, event: E) {}
+}
+
+struct NoEnvelope;
+
+#[handlers]
+impl NoEnvelope {
+    #[on]
+    fn tick(&mut self, tick: Tick, number: u64) {}
+}
+
+struct Twice;
+
+#[handlers]
+impl Twice {
+    #[on]
+    #[on(once)]
+    fn tick(&mut self, tick: Tick) {}
+}
+
+struct OnceEqual;
+
+#[handlers]
+impl OnceEqual {
+    #[on(once = true)]
+    fn tick(&mut self, tick: Tick) {}
+}
+
+struct Option;
+
+#[handlers(krate = "wireloom")]
+impl Option {
+    #[on]
+    fn tick(&mut self, tick: Tick) {}
+}
+
 #[handlers]
 struct NoBlock;
 
