@@ -46,6 +46,8 @@ pub(crate) struct Schemas {
     versions: HashMap<(EventTypeId, Fingerprint), Version>,
     /// Types whose older versions are converted already.
     served: HashSet<EventTypeId>,
+    /// The signed types this node has met.
+    signed: HashSet<EventTypeId>,
     /// What became of events that had to be converted, by type.
     pub(crate) converted: Vec<(&'static str, Arc<Converted>)>,
 }
@@ -344,14 +346,24 @@ impl Back {
 }
 
 impl Shared {
-    /// Remembers what the versions of a type look like, for the reasons of refusals.
+    /// Remembers what the versions of a type look like, for the reasons of refusals, and whether
+    /// its events are signed.
     pub(crate) fn know_versions<E: Event>(&self) {
-        let versions = &mut self.books().schemas.versions;
+        let mut books = self.books();
+        if E::SIGNED {
+            books.schemas.signed.insert(E::TYPE_ID);
+        }
+        let versions = &mut books.schemas.versions;
         each_version::<E>(&mut |version| {
             if versions.len() < VERSIONS_MAX {
                 versions.insert((E::TYPE_ID, version.fingerprint), version);
             }
         });
+    }
+
+    /// Whether this node has met the type as one whose events are signed.
+    pub(crate) fn is_signed(&self, event_type: EventTypeId) -> bool {
+        self.books().schemas.signed.contains(&event_type)
     }
 
     /// Has events of the versions that `E` is made from converted, and those of other nodes

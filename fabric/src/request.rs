@@ -222,6 +222,8 @@ impl Router {
     /// request or reply may be lost like every event, and then it times out; asked reliably, both
     /// go reliably. A request to a group, or to whoever is interested, takes the first reply.
     ///
+    /// Within this process alone where either type is [signed](Event::SIGNED): an exchange is not.
+    ///
     /// `timeout` travels as the request's deadline. Costs a lock and a waking of the control thread
     /// beside the routing.
     ///
@@ -243,6 +245,11 @@ impl Router {
             }
             targets => targets?,
         };
+        if let Some(what) = unsignable::<Q, R>()
+            && targets.iter().any(|target| !matches!(target, Target::Local))
+        {
+            return Err(Refused::Unsignable { what }.into());
+        }
         let group = matches!(targets[..], [Target::Multicast(_) | Target::Broadcast(_)]);
         let many = group || targets.len() > 1;
         let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
@@ -297,6 +304,15 @@ impl Router {
         let part = Part { header, correlation: &correlation, deadline_ns };
         let payload = |into: &mut [u8], scratch: &mut _| encode_growing(request, into, scratch);
         self.route_exchange(&part, target, payload).map(drop)
+    }
+}
+
+/// What of an exchange other nodes would have to believe unsigned, though its type is signed.
+const fn unsignable<Q: Event, R: Event>() -> Option<&'static str> {
+    match (Q::SIGNED, R::SIGNED) {
+        (true, _) => Some("a request"),
+        (false, true) => Some("a reply"),
+        (false, false) => None,
     }
 }
 
