@@ -22,6 +22,7 @@ mod session;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -95,6 +96,9 @@ pub struct TlsSockets<S: Sockets> {
     strangers: BTreeMap<SocketId, u64>,
     /// Handshakes that may be able to go on.
     turns: BTreeSet<SocketId>,
+    /// Who had the last one: whoever comes behind it in order is next, or all that are old would
+    /// come before all that are new.
+    served: SocketId,
     /// Accepted ones whose handshakes are done.
     done: VecDeque<SocketId>,
     /// Whether strangers may begin.
@@ -127,6 +131,7 @@ impl<S: Sockets> TlsSockets<S> {
             sessions: BTreeMap::new(),
             strangers: BTreeMap::new(),
             turns: BTreeSet::new(),
+            served: SocketId(0),
             done: VecDeque::new(),
             accepts: true,
             leaving: BTreeMap::new(),
@@ -221,9 +226,15 @@ impl<S: Sockets> TlsSockets<S> {
         }
     }
 
+    fn next_turn(&mut self) -> Option<SocketId> {
+        let behind = self.turns.range((Bound::Excluded(self.served), Bound::Unbounded)).next();
+        self.served = *behind.or_else(|| self.turns.first())?;
+        self.turns.take(&self.served)
+    }
+
     fn shake_hands(&mut self) {
         for _ in 0..HANDSHAKES_PER_CYCLE {
-            let Some(socket) = self.turns.pop_first() else { return };
+            let Some(socket) = self.next_turn() else { return };
             let Some((session, mut way)) = self.driven(socket) else { continue };
             match session.shake_hands(&mut way) {
                 Ok(false) => {}

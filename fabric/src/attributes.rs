@@ -1,4 +1,4 @@
-//! What types say of the way of their events, asked by id where only a type's name is at hand: by
+//! What types say of their events, asked by id where only a type's name is at hand: by
 //! dynamic events and by explanations. Kept in the node's books; no event of a Rust type comes
 //! here.
 
@@ -9,22 +9,25 @@ use crate::events;
 use crate::select::Asked;
 use crate::shared::Shared;
 
-/// What a Rust type says of the way of its events.
+/// What a Rust type says of its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Attributes {
     pub(crate) priority: Priority,
     pub(crate) multicast: Option<&'static str>,
+    pub(crate) is_signed: bool,
 }
 
 impl Attributes {
     pub(crate) const fn of<E: Event>() -> Self {
-        Self { priority: E::PRIORITY, multicast: E::MULTICAST }
+        Self { priority: E::PRIORITY, multicast: E::MULTICAST, is_signed: E::SIGNED }
     }
 
     /// Those of the ready-made type with this id.
     fn ready_made(id: EventTypeId) -> Option<Self> {
         let codec = events::codecs().into_iter().find(|codec| codec.type_id() == id)?;
-        Some(Self { priority: codec.priority(), multicast: codec.multicast() })
+        // None of them is signed.
+        let (priority, multicast) = (codec.priority(), codec.multicast());
+        Some(Self { priority, multicast, is_signed: false })
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) use self::text::is_name;
 pub(crate) use self::toml_text::read_rules;
 pub(crate) use self::value::{bytes_of, named, quoted};
 
+use wireloom_wire::Priority;
+
 use self::keys::{Id, KEYS};
 use crate::rules::RuleSet;
 
@@ -158,18 +160,28 @@ impl Config {
 
     /// What is wrong between keys, at the place of the one that was said.
     fn contradictions(&self) -> Vec<Fault> {
+        let fault = |id: Id, problem| {
+            let place = self.settings[id as usize].1.clone();
+            Fault { place, key: Some(KEYS[id as usize].path()), problem }
+        };
+        let mut faults = Vec::new();
         let tcp = self.tcp();
-        if tcp.backoff_min <= tcp.backoff_max {
-            return Vec::new();
+        if tcp.backoff_min > tcp.backoff_max {
+            let id = if self.is_said(&[Id::BackoffMax]) { Id::BackoffMax } else { Id::BackoffMin };
+            let problem = format!(
+                "tcp.backoff_min ({}) cannot be more than tcp.backoff_max ({})",
+                self.value(Id::BackoffMin),
+                self.value(Id::BackoffMax)
+            );
+            faults.push(fault(id, problem));
         }
-        let id = if self.is_said(&[Id::BackoffMax]) { Id::BackoffMax } else { Id::BackoffMin };
-        let problem = format!(
-            "tcp.backoff_min ({}) cannot be more than tcp.backoff_max ({})",
-            self.value(Id::BackoffMin),
-            self.value(Id::BackoffMax)
-        );
-        let place = self.settings[id as usize].1.clone();
-        vec![Fault { place, key: Some(KEYS[id as usize].path()), problem }]
+        let protect = self.security().protect;
+        let twice = |priority: &Priority| protect.iter().filter(|of| of.0 == *priority).count() > 1;
+        if let Some(priority) = Priority::ALL.iter().find(|of| twice(of)) {
+            let problem = format!("{priority} stands there twice: say one protection of it");
+            faults.push(fault(Id::Protect, problem));
+        }
+        faults
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) static CONVERSIONS_REFUSED: CounterMeaning = CounterMeaning {
 #[derive(Debug, Default)]
 pub(crate) struct Schemas {
     versions: HashMap<(EventTypeId, Fingerprint), Version>,
-    /// What the types this node has met say of the way of their events.
+    /// What the types this node has met say of their events.
     pub(crate) attributes: HashMap<EventTypeId, Attributes>,
     /// Types whose older versions are converted already.
     served: HashSet<EventTypeId>,
@@ -345,7 +345,7 @@ impl Back {
 
 impl Shared {
     /// Remembers what the versions of a type look like, for the reasons of refusals, and what the
-    /// type says of the way of its events, for those of which only its name is known.
+    /// type says of its events, for those of which only its name is known.
     pub(crate) fn know_versions<E: Event>(&self) {
         let Schemas { versions, attributes, .. } = &mut self.books().schemas;
         if attributes.len() < VERSIONS_MAX {
@@ -356,6 +356,11 @@ impl Shared {
                 versions.insert((E::TYPE_ID, version.fingerprint), version);
             }
         });
+    }
+
+    /// Whether this node has met the type as one whose events are signed.
+    pub(crate) fn is_signed(&self, event_type: EventTypeId) -> bool {
+        self.books().schemas.attributes.get(&event_type).is_some_and(|of| of.is_signed)
     }
 
     /// Has events of the versions that `E` is made from converted, and those of other nodes

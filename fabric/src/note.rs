@@ -3,7 +3,7 @@
 //!
 //! | kind | bytes behind it | file |
 //! |---|---|---|
-//! | 1 | epoch of the sender's list of revocations, u64 | revocations.rs |
+//! | 1 | how far the sender's lists of revocations have come, and a digest | revocations.rs |
 //! | 2 | keys of the sender's groups | group_keys.rs |
 //! | 3 | a list of revocations | revocations.rs |
 //! | 4 | which of those keys the sender has | group_keys.rs |
@@ -15,7 +15,7 @@ use wireloom_wire::NodeId;
 /// The kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// "My list of revocations has this epoch."
+    /// "My lists of revocations have come so far."
     Epoch = 1,
     /// "Packets of my groups open by these."
     Keys = 2,

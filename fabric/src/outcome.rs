@@ -84,6 +84,15 @@ pub enum Refused {
          builder credentials"
     )]
     Unsigned,
+    /// Events of this type are signed, and JSON, requests and replies never are.
+    #[error(
+        "events of this type are signed, and {what} never is, so no other node would take it: \
+         route the event itself, by its Rust type"
+    )]
+    Unsignable {
+        /// What was to be sent.
+        what: &'static str,
+    },
     /// The node is closing or closed.
     #[error("the node is closed")]
     Closed,
@@ -102,6 +111,7 @@ impl Refused {
             Self::TooDeep => "too_deep",
             Self::Schema(_) => "schema_validation_failed",
             Self::Unsigned => "unsigned",
+            Self::Unsignable { .. } => "unsignable",
             Self::Closed => "closed",
         }
     }

@@ -228,6 +228,8 @@ impl Router {
     /// ([`NoRoute::RequestToMany`]). What no packet to a node holds goes there by TCP unless a
     /// datagram was demanded; to a group it is refused.
     ///
+    /// Within this process alone where either type is [signed](Event::SIGNED): an exchange is not.
+    ///
     /// `timeout` travels as the request's deadline; the responder counts it by its own clock, from
     /// when it has the request. Costs a lock and a waking of the control thread beside the routing.
     ///
@@ -250,6 +252,11 @@ impl Router {
             asking => asking?,
         };
         let targets = &asking.targets;
+        if let Some(what) = unsignable::<Q, R>()
+            && targets.iter().any(|target| !matches!(target, Target::Local))
+        {
+            return Err(Refused::Unsignable { what }.into());
+        }
         let group = matches!(targets[..], [Target::Multicast(_) | Target::Broadcast(_)]);
         let many = group || targets.len() > 1;
         let timeout_ns = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
@@ -313,6 +320,15 @@ impl Router {
         let part = Part { header, correlation: &correlation, deadline_ns };
         let payload = |into: &mut [u8], scratch: &mut _| encode_growing(request, into, scratch);
         self.route_exchange(&part, (target, spills), payload).map(drop)
+    }
+}
+
+/// What of an exchange other nodes would have to believe unsigned, though its type is signed.
+const fn unsignable<Q: Event, R: Event>() -> Option<&'static str> {
+    match (Q::SIGNED, R::SIGNED) {
+        (true, _) => Some("a request"),
+        (false, true) => Some("a reply"),
+        (false, false) => None,
     }
 }
 

@@ -4,6 +4,9 @@
 //! it; so that what is said of epochs needs no proof. A node that hears of a newer list asks one
 //! peer at a time, by saying its own epoch, and after a while the next that claims to have it.
 //!
+//! A node has a list of each authority that it trusts. How far its lists have come is one number,
+//! the sum of their epochs, and a digest tells lists apart that have come equally far.
+//!
 //! ```text
 //!  has 7                                   has 5
 //!    ── epoch 7 ──▶                                     when a line is authenticated, and when
@@ -14,7 +17,7 @@
 use std::collections::BTreeMap;
 
 use wireloom_identity::{Credentials, IdentityError, LIST_BYTES_MAX};
-use wireloom_wire::{NOTE_BYTES_MAX, NodeId};
+use wireloom_wire::{NOTE_BYTES_MAX, NodeId, body_hash};
 
 use crate::note::{Kind, NoteError, Tell};
 
@@ -42,8 +45,8 @@ pub(crate) struct Revocations {
     credentials: Credentials,
     /// The credentials' epoch when they were last looked at.
     looked: u64,
-    /// Of the lists in effect; 0 without one.
-    epoch: u64,
+    /// Of the lists in effect.
+    state: State,
     peers: BTreeMap<NodeId, Peer>,
     /// Who was asked for its list, and until when it has time.
     asked: Option<(NodeId, u64)>,
@@ -54,8 +57,8 @@ pub(crate) struct Revocations {
 impl Revocations {
     /// Nobody is known.
     pub(crate) fn new(credentials: Credentials) -> Self {
-        let (looked, epoch) = (credentials.epoch(), epoch_of(&credentials));
-        Self { credentials, looked, epoch, peers: BTreeMap::new(), asked: None, unsaved: None }
+        let (looked, state) = (credentials.epoch(), State::of(&credentials));
+        Self { credentials, looked, state, peers: BTreeMap::new(), asked: None, unsaved: None }
     }
 
     /// There is a line to a peer, the first or another: what is to be told.
@@ -82,8 +85,8 @@ impl Revocations {
     ) -> Result<Vec<Tell>, NoteError> {
         match kind {
             Kind::Epoch => {
-                let epoch = said.try_into().map_err(|_| NoteError::Malformed)?;
-                Ok(self.hear_epoch(peer, u64::from_le_bytes(epoch), now_ns))
+                let said = State::read(said).ok_or(NoteError::Malformed)?;
+                Ok(self.hear_state(peer, said, now_ns))
             }
             Kind::List => self.hear_list(peer, said, now_ns),
             _ => Err(NoteError::Malformed),
@@ -103,17 +106,18 @@ impl Revocations {
         self.unsaved.take()
     }
 
-    fn hear_epoch(&mut self, peer: NodeId, epoch: u64, now_ns: u64) -> Vec<Tell> {
-        let Some(known) = self.peers.get_mut(&peer) else { return Vec::new() };
-        known.epoch = epoch;
-        if epoch >= self.epoch {
+    fn hear_state(&mut self, peer: NodeId, said: State, now_ns: u64) -> Vec<Tell> {
+        let (own, Some(known)) = (self.state, self.peers.get_mut(&peer)) else { return Vec::new() };
+        known.epoch = said.epoch;
+        // Of lists that differ and have come equally far, each has what the other has not.
+        if said.epoch > own.epoch || said == own {
             return self.ask(now_ns).into_iter().collect();
         }
-        let again = |(given, at_ns)| given < self.epoch || now_ns.saturating_sub(at_ns) >= AGAIN_NS;
+        let again = |(given, at_ns)| given < own.epoch || now_ns.saturating_sub(at_ns) >= AGAIN_NS;
         if !known.given.is_none_or(again) {
             return Vec::new();
         }
-        known.given = Some((self.epoch, now_ns));
+        known.given = Some((own.epoch, now_ns));
         let lists = self.credentials.revocations().into_iter();
         lists.map(|list| Tell { to: peer, note: Kind::List.note(list.as_bytes()) }).collect()
     }
@@ -137,18 +141,21 @@ impl Revocations {
         }
     }
 
-    /// Tells the peers of a list that has come into effect, but for the one it came from.
+    /// Tells the peers of a list that has come into effect, but for the one it came from, unless
+    /// that one is behind now: it had one list that is newer, and not another.
     fn look(&mut self, from: Option<NodeId>) -> Vec<Tell> {
         let looked = self.credentials.epoch();
         if std::mem::replace(&mut self.looked, looked) == looked {
             return Vec::new();
         }
-        let epoch = epoch_of(&self.credentials);
-        if std::mem::replace(&mut self.epoch, epoch) == epoch {
+        let state = State::of(&self.credentials);
+        if std::mem::replace(&mut self.state, state) == state {
             return Vec::new();
         }
-        let others = self.peers.keys().filter(|peer| Some(**peer) != from);
-        others.map(|peer| self.says_epoch(*peer)).collect()
+        let is_told =
+            |(peer, known): &(&NodeId, &Peer)| Some(**peer) != from || known.epoch < state.epoch;
+        let others = self.peers.iter().filter(is_told);
+        others.map(|(peer, _)| self.says_epoch(*peer)).collect()
     }
 
     /// Asks the peer that has waited longest, of those that claim a newer list.
@@ -156,7 +163,7 @@ impl Revocations {
         if self.asked.is_some_and(|(_, until_ns)| now_ns < until_ns) {
             return None;
         }
-        let ahead = self.peers.iter_mut().filter(|(_, peer)| peer.epoch > self.epoch);
+        let ahead = self.peers.iter_mut().filter(|(_, peer)| peer.epoch > self.state.epoch);
         let (to, peer) = ahead.min_by_key(|(_, peer)| peer.asked_ns)?;
         peer.asked_ns = now_ns;
         let to = *to;
@@ -165,15 +172,37 @@ impl Revocations {
     }
 
     fn says_epoch(&self, to: NodeId) -> Tell {
-        Tell { to, note: Kind::Epoch.note(&self.epoch.to_le_bytes()) }
+        Tell { to, note: Kind::Epoch.note(&self.state.bytes()) }
     }
 }
 
-/// How far a node's lists have come: the sum of their epochs, one list for each authority. It grows
-/// with each of them, and while one authority takes the other's place two nodes may have the same
-/// sum of unlike lists, until either has another.
-fn epoch_of(credentials: &Credentials) -> u64 {
-    credentials.revocations().iter().fold(0, |sum, list| sum.saturating_add(list.epoch()))
+/// How far a node's lists have come, and which they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct State {
+    /// The sum of the epochs, one list for each authority: it grows with each of them.
+    epoch: u64,
+    /// The same for the same lists, in whatever order a node trusts their authorities. Nothing is
+    /// believed for it: lists have their signatures.
+    digest: u64,
+}
+
+impl State {
+    fn of(credentials: &Credentials) -> Self {
+        credentials.revocations().iter().fold(Self::default(), |sum, list| Self {
+            epoch: sum.epoch.saturating_add(list.epoch()),
+            digest: sum.digest.wrapping_add(body_hash(list.as_bytes())),
+        })
+    }
+
+    fn bytes(self) -> [u8; 16] {
+        (u128::from(self.digest) << 64 | u128::from(self.epoch)).to_le_bytes()
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (epoch, digest) = bytes.split_first_chunk()?;
+        let digest = digest.try_into().ok()?;
+        Some(Self { epoch: u64::from_le_bytes(*epoch), digest: u64::from_le_bytes(digest) })
+    }
 }
 
 #[cfg(test)]

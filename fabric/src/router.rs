@@ -419,6 +419,9 @@ impl Router {
         way: Way,
     ) -> Result<Accepted, Refused> {
         let malformed = |reason| Refused::Malformed { encoding: Encoding::Json, reason };
+        if !matches!(way, Way::Local(_)) && self.shared.is_signed(event_type_id(event_type)) {
+            return Err(Refused::Unsignable { what: "JSON" });
+        }
         let sequence = self.sequence;
         let header = FrameHeader {
             length: 0,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wireloom::config::Config;
-use wireloom::{Event, Node, NodeError, Policy, Target};
+use wireloom::{Event, Node, NodeError, Policy, Priority, Target};
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 #[event(type = "metric.cpu")]
@@ -158,4 +158,53 @@ fn the_configuration_names_the_files() {
     assert!(matches!(refused, NodeError::Credentials(_)));
     let refused = Node::builder("e").audit(Path::new("/")).start().expect_err("a folder");
     assert!(matches!(refused, NodeError::Audit { .. }), "{refused}");
+}
+
+fn sum(lines: &[Value], of: &str) -> u64 {
+    lines.iter().map(|line| line[of].as_u64().expect("a number")).sum()
+}
+
+/// More types than the table of refusals has places for, and more lines than a second has.
+#[test]
+fn what_no_table_and_no_second_has_room_for_is_counted_in_it() {
+    const TYPES: u64 = 1_100;
+    let log = Scratch::new("flood");
+    let desk = Node::builder("desk-2").policy(policy()).audit(&log.0).start().expect("a node");
+    let flood = Node::builder("flood").start().expect("a node");
+    let (mut router, to) = (flood.router(), Target::Node(desk.address()));
+    for number in 0..TYPES {
+        let name = format!("metric.t{number}");
+        until("room", || router.route_json(&name, Priority::Normal, b"1", &to).is_ok());
+    }
+    until("all are refused", || count(&desk, "events_unauthorized") == TYPES);
+    until("each is told or counted", || {
+        let told = sum(&log.of("denied"), "events");
+        let beyond = sum(&log.of("refusals_beyond"), "count");
+        told + beyond + sum(&log.of("left_out"), "lines") == TYPES
+    });
+    assert!(sum(&log.of("refusals_beyond"), "count") >= TYPES - 1_024);
+    assert!(log.lines().len() < 350, "a hundred a second: {}", log.lines().len());
+    let (log, own) = (Scratch::new("told"), Node::builder("own"));
+    let own = own.audit(&log.0).start().expect("a node");
+    (0..200).for_each(|number| own.tell_audit("told", &number.to_string()));
+    let _ = own.close();
+    let told = log.of("told").len() as u64;
+    let beyond = sum(&log.of("told_beyond"), "count");
+    assert!(beyond >= 72, "64 wait for a look, and there were two at most: {beyond}");
+    assert_eq!(told + beyond + sum(&log.of("left_out"), "lines"), 200, "the others are counted");
+}
+
+#[test]
+fn lines_that_are_lost_are_counted_by_the_node_until_the_file_says_so() {
+    let log = Scratch::new("lost");
+    let node = Node::builder("loses").audit(&log.0).start().expect("a node");
+    std::fs::remove_file(&log.0).expect("it was there");
+    std::fs::create_dir(&log.0).expect("in its place");
+    node.tell_audit("lost", "one");
+    until("it is counted", || node.audit_unwritten() == 1);
+    std::fs::remove_dir(&log.0).expect("it was there");
+    node.tell_audit("kept", "another");
+    until("the file says so", || node.audit_unwritten() == 0);
+    assert_eq!(sum(&log.of("unwritten"), "lines"), 1);
+    assert_eq!((log.of("lost").len(), log.of("kept").len()), (0, 1));
 }

@@ -7,8 +7,9 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use wireloom::config::Config;
 use wireloom::event::Priority;
-use wireloom::{Event, Interface, Node, Protection, Target};
+use wireloom::{Event, Interface, Node, NodeError, Protection, Target};
 
 use secured::{Cluster, counted, now_unix_s, until};
 
@@ -155,6 +156,37 @@ fn each_priority_is_protected_as_it_was_told_and_no_less_is_taken() {
     // its packets: that is what the word means.
     let plain = Node::builder("plain").start().expect("starts");
     until_heard(&plain, &desk, &seen, 50..51);
+}
+
+/// The same by a configuration, which names the credentials too.
+#[test]
+fn a_configuration_says_how_each_priority_is_protected() {
+    let cluster = Cluster::new();
+    let configured = |name: &str, protect: &str| {
+        cluster.credentials(name);
+        let folder = cluster.folder.join(name);
+        let folder = folder.display();
+        let text = format!("[security]\ncredentials = \"{folder}\"\nprotect = {protect}");
+        Node::builder(name).config(&Config::parse(&text).expect("a configuration"))
+    };
+    let desk = configured("desk", "[\"normal:off\"]").start().expect("starts");
+    let feed = configured("feed", "[\"normal:off\", \"low:full\"]").start().expect("starts");
+    let seen = numbers_at(&desk);
+    until_heard(&feed, &desk, &seen, 0..10);
+    assert_eq!(counted(&feed, "packets_sealed"), 0, "of a priority that is said to be in clear");
+    let weak = configured("weak", "[\"normal:integrity\"]").start().expect("starts");
+    let strict = configured("strict", "[\"critical:off\"]").start().expect("starts");
+    let at_strict = numbers_at(&strict);
+    let mut router = weak.router();
+    until("a refusal", || {
+        let _ = router.route(&postcard(1), Target::Node(strict.address()));
+        counted(&strict, "datagrams_sealed_integrity_only") > 0
+    });
+    assert!(at_strict.lock().expect("no panic").is_empty(), "of others nothing was said");
+    // In clear is for loopback, unless somebody says the word.
+    let open = configured("open", "[\"background:off\"]").listen("0.0.0.0:0");
+    assert!(matches!(open.clone().start(), Err(NodeError::Insecure { .. })));
+    assert!(open.insecure().start().expect("starts").is_insecure());
 }
 
 #[test]

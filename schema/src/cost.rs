@@ -179,3 +179,20 @@ fn parts_of(fields: &Fields, meets: Meets) -> Vec<&Value> {
     }
     parts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_over_costs_everything_beside_it_once_more() {
+        let cost = |document: &Value| {
+            let mut walk = Walk::new(document, Anchors::new());
+            walk.costs(10).expect("bounded").of_depth(10).expect("not deeper")
+        };
+        let mut document = serde_json::json!({ "properties": { "a": { "$ref": "#" } } });
+        assert!(cost(&document) < 50, "{}", cost(&document));
+        document["unevaluatedProperties"] = true.into();
+        assert!(cost(&document) >= 1 << 10, "it doubles with each level: {}", cost(&document));
+    }
+}

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use wireloom::jtag::{LegacyEvents, Mapping};
 use wireloom::{
-    Event, Node, PayloadSchema, PolledAny, Priority, Reason, Refused, SchemaFault, Target, json,
+    Event, Node, NodeError, PayloadSchema, PolledAny, Priority, Reason, Refused, SCHEMAS_MAX,
+    SchemaFault, Target, json,
 };
 use wireloom_schema::Schema;
 
@@ -143,4 +144,19 @@ fn a_check_that_panics_has_found_a_fault() {
     let node = Node::builder("own").json_schema("x", Arc::new(Panics)).start().expect("a node");
     let told = node.router().route_json("x", Priority::Normal, b"1", &Target::Local);
     assert!(matches!(told, Err(Refused::Schema(fault)) if fault.reason == "its check panicked"));
+}
+
+#[test]
+fn a_node_has_a_bounded_number_of_schemas() {
+    let (own, name) = (Arc::new(Panics), |number: usize| format!("t{number}"));
+    let full = (0..SCHEMAS_MAX).fold(Node::builder("full"), |builder, number| {
+        builder.json_schema(&name(number), own.clone())
+    });
+    let refused = full.clone().json_schema("one-more", own.clone()).start();
+    assert!(matches!(refused, Err(NodeError::Schemas(_))), "{refused:?}");
+    let node = full.start().expect("as many as there may be");
+    node.json_schema("one-more", Some(own.clone())).expect_err("no room");
+    node.json_schema(&name(0), Some(own.clone())).expect("in the place of one");
+    node.json_schema(&name(0), None).expect("away");
+    node.json_schema("one-more", Some(own)).expect("room");
 }

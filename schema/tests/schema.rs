@@ -90,7 +90,8 @@ fn documents_have_bounds() {
         (0..=PATTERNS_MAX).map(|at| (format!("^{at}$"), json!(true))).collect();
     let many = json!({ "patternProperties": patterns });
     assert_eq!(refused(&many), SchemaDocumentError::TooManyPatterns(PATTERNS_MAX + 1));
-    for pattern in ["(", "(?=a)b", "(a)\\1", "(((a{99}){99}){99}){99}"] {
+    let large = ["((a{99}){99}){9}", "(((a{99}){99}){99}){99}"];
+    for pattern in ["(", "(?=a)b", "(a)\\1"].into_iter().chain(large) {
         let error = refused(&json!({ "pattern": pattern }));
         assert!(matches!(error, SchemaDocumentError::NoSchema { .. }), "{pattern}: {error}");
     }

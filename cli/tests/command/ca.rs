@@ -4,12 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wireloom_identity::{CredentialPaths, Credentials, IdentityError, Refusal};
 
 use crate::cluster::greeting;
-use crate::program::{run, text};
+use crate::program::{Running, run, text};
 
 /// A folder of a test, removed with it.
 struct Folder(PathBuf);
@@ -150,4 +151,22 @@ fn a_node_runs_by_what_was_issued_to_it() {
     let told = text(&other.stderr);
     assert_eq!(other.status.code(), Some(2), "{told}");
     assert!(told.contains("other.pem"), "{told}");
+}
+
+#[test]
+fn certificates_that_a_running_node_does_not_take_stand_in_its_audit_log() {
+    let folder = Folder::new("kept");
+    folder.good(&["init", "--cluster", "plant"]);
+    let (nodes, log) = (folder.file("ca/nodes"), folder.file("audit.jsonl"));
+    folder.good(&["issue", "desk"]);
+    let node = Running::node(&["--name", "desk", "--credentials", &nodes, "--audit", log.as_str()]);
+    fs::write(folder.0.join("ca/nodes/desk.pem"), "no certificate").expect("its owner");
+    node.tells("the credentials stay as they were");
+    let begun = Instant::now();
+    let is_told =
+        || fs::read_to_string(&log).expect("it is there").contains("credentials_not_taken");
+    while !is_told() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it is not told");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

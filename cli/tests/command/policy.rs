@@ -61,21 +61,40 @@ fn what_a_policy_would_change_is_shown_and_nothing_is_changed() {
     let json: Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(json["changes"].as_array().map(Vec::len), Some(7));
     let wrong = Scratch::new("odd-policy.toml", b"[[alow]]\n");
-    let refused = run(&["policy", "apply", wrong.path(), "--to", old.path()]);
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(text(&refused.stderr).contains("did you mean allow?"), "{}", text(&refused.stderr));
+    for more in [&[][..], &["--dry-run"]] {
+        let words = ["policy", "apply", wrong.path(), "--to", old.path()];
+        let refused = run(&[&words[..], more].concat());
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(text(&refused.stderr).contains("did you mean allow?"), "{}", text(&refused.stderr));
+    }
     assert_eq!(std::fs::read(old.path()).expect("it is there"), POLICY, "the wrong one is not put");
 }
 
 #[test]
 fn a_running_node_is_held_to_its_policy_and_takes_the_next() {
-    let live = Scratch::new("live-policy.toml", b"");
+    let every = b"[[allow]]\nnode = \"*\"\nverb = \"*\"\ntypes = \"**\"\n";
+    let live = Scratch::new("live-policy.toml", every);
     let new = Scratch::new("next-policy.toml", POLICY);
-    let node = Running::node(&["--policy", live.path()]);
+    let log = Scratch::new("live-audit.jsonl", b"");
+    let private = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(new.path(), private).expect("its owner");
+    let node = Running::node(&["--policy", live.path(), "--audit", log.path()]);
     let applied = run(&["policy", "apply", new.path(), "--to", live.path()]);
     assert_eq!(applied.status.code(), Some(0), "{}", text(&applied.stderr));
     assert!(text(&applied.stdout).contains("applied: 2 lines in"));
+    let mode = std::fs::metadata(live.path()).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o640, "as the new one is");
     node.tells("2 lines from now on");
+    // It is what others are held to, not only what is told.
+    let words = ["pub", "--to", &node.target(), "--type", "metric.cpu", "--name", "a", "--raw"];
+    assert_eq!(run_with(&words, b"1\n").status.code(), Some(0));
+    let begun = Instant::now();
+    let denied =
+        || std::fs::read_to_string(log.path()).expect("it is there").contains("\"denied\"");
+    while !denied() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody was denied anything");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     std::fs::write(live.path(), "[[allow]]\nnode = \"a\"\nverb = \"shout\"\n").expect("written");
     node.tells("live-policy.toml:1:1: allow.types");
     node.tells("live-policy.toml:3:8: allow.verb: no verb \"shout\"");

@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -330,12 +331,23 @@ fn half_open_handshakes_expire_and_are_shed_oldest_first() {
     let mut desk = net.end(2, authority.node("desk", NodeId(2)));
     let mut strangers: Vec<_> =
         (0..70_u8).map(|index| net.streams.node(address(100 + index))).collect();
+    let (mut dialled, mut came) = (Vec::new(), BTreeSet::new());
     for stranger in &mut strangers {
-        stranger.dial(address(2)).expect("dials");
+        dialled.push(stranger.dial(address(2)).expect("dials"));
         net.step(&mut [&mut desk]);
+        came.extend(desk.strangers.keys().copied());
     }
     net.step(&mut [&mut desk]);
-    assert_eq!((desk.strangers.len(), desk.sessions.len()), (64, 64));
+    came.extend(desk.strangers.keys().copied());
+    assert_eq!((desk.strangers.len(), desk.sessions.len(), came.len()), (64, 64, 70));
+    assert!(desk.strangers.keys().eq(came.iter().skip(6)), "the oldest have given way");
+    net.step(&mut [&mut desk]);
+    for (place, (stranger, socket)) in strangers.iter_mut().zip(dialled).enumerate() {
+        stranger.poll(&mut Vec::new());
+        let waits = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let is_open = stranger.read(socket, &mut [0; 9]).is_err_and(waits);
+        assert_eq!(is_open, place >= 6, "{place}");
+    }
     assert_eq!(counted(&desk, Counter::TlsShed), 6);
     let mut feed = net.end(1, authority.node("feed", NodeId(1)));
     assert!(net.meet(&mut feed, &mut desk).1.is_some(), "an honest one gets in");
@@ -345,6 +357,40 @@ fn half_open_handshakes_expire_and_are_shed_oldest_first() {
     net.step(&mut [&mut desk]);
     assert_eq!((desk.strangers.len(), desk.sessions.len()), (0, 1));
     assert_eq!(counted(&desk, Counter::TlsExpired), 63);
+}
+
+/// Handshakes are computed for four at a time, and these dribble bytes so that they always have
+/// something to be looked at: a newcomer has its turn among them.
+#[test]
+fn those_who_dribble_take_no_turns_of_those_who_come_later() {
+    let (net, authority) = (Net::new(StreamModel::default()), Authority::new("c"));
+    let mut desk = net.end(2, authority.node("desk", NodeId(2)));
+    let mut feed = net.end(1, authority.node("feed", NodeId(1)));
+    let mut dribblers: Vec<_> = (0..40_u8)
+        .map(|index| {
+            let mut dribbler = net.streams.node(address(100 + index));
+            let socket = dribbler.dial(address(2)).expect("dials");
+            (dribbler, socket)
+        })
+        .collect();
+    net.step(&mut [&mut desk]);
+    assert_eq!(desk.turns.len(), desk.strangers.len() - HANDSHAKES_PER_CYCLE);
+    let dribble = |dribblers: &mut Vec<(SimulatedSockets, SocketId)>, bytes: &[u8]| {
+        for (dribbler, socket) in dribblers {
+            let _ = dribbler.write(*socket, &[IoSlice::new(bytes)]);
+        }
+    };
+    // The beginning of a hello that goes on.
+    dribble(&mut dribblers, &[22, 3, 1, 2, 0, 1, 0, 1, 252]);
+    (0..20).for_each(|_| drop(net.step(&mut [&mut desk])));
+    feed.dial(address(2)).expect("dials");
+    let is_in = (0..200).any(|_| {
+        dribble(&mut dribblers, &[0]);
+        net.step(&mut [&mut feed, &mut desk]);
+        desk.accept().is_some()
+    });
+    assert!(is_in, "each has a turn in eleven cycles");
+    assert_eq!(desk.strangers.len(), 40, "and the others are still there");
 }
 
 #[test]
@@ -357,6 +403,19 @@ fn one_address_begins_five_at_once_and_twenty_a_second() {
     }
     (0..5).for_each(|_| drop(net.step(&mut [&mut desk])));
     assert_eq!((desk.strangers.len(), counted(&desk, Counter::TlsLimited)), (5, 95));
+}
+
+#[test]
+fn nodes_of_one_address_that_prove_themselves_are_let_in_at_any_rate() {
+    let (net, authority) = (Net::new(StreamModel::default()), Authority::new("c"));
+    let mut desk = net.end(2, authority.node("desk", NodeId(2)));
+    let mut feed = net.end(1, authority.node("feed", NodeId(1)));
+    let begun_ns = net.clock.now_ns();
+    for number in 0..12 {
+        assert!(net.meet(&mut feed, &mut desk).1.is_some(), "{number}");
+    }
+    assert_eq!(counted(&desk, Counter::TlsLimited), 0);
+    assert!(net.clock.now_ns() - begun_ns < 200_000_000, "at 20 a second it were 350 ms");
 }
 
 #[test]

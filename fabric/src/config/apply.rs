@@ -67,6 +67,9 @@ impl NodeBuilder {
         if config.is_said(&[Id::Insecure]) {
             self.insecure = config.security().insecure;
         }
+        for (priority, protection) in config.security().protect {
+            self = self.protect(priority, protection);
+        }
         self.security.configure(config.security());
         if !config.rules().is_empty() {
             self = self.rules(config.rules().clone());
@@ -272,8 +275,9 @@ impl Config {
         let mut notes = Vec::new();
         if self.security().encryption {
             notes.push(
-                "security.encryption is asked for, and this version encrypts no datagrams: they \
-                        can be read on the network; links over TCP are TLS by certificates alone"
+                "security.encryption is asked for, and this key does nothing by itself: \
+                 certificates (security.credentials) encrypt links and datagrams, and without \
+                 them all is in clear"
                     .to_owned(),
             );
         }
@@ -383,6 +387,7 @@ mod tests {
             "[security]\ncredentials = \"keys\"",
             "[security]\npolicy = \"policy.toml\"",
             "[security]\naudit = \"audit.jsonl\"",
+            "[security]\nprotect = [\"normal:off\"]",
             "[trace]\nsample_one_in = 0",
             "[trace]\ngroup = \"224.1.1.1:9000\"",
             "[trace]\ncollector = \"tcp://10.0.0.1:9000\"",
@@ -418,7 +423,7 @@ mod tests {
         assert!(notes.len() == 1 && notes[0].contains("cluster.replication"), "{notes:?}");
         let node = Node::builder("a").profile(Profile::Cluster).start().unwrap();
         let notes = node.notes().join("\n");
-        for part in ["encrypts no datagrams", "cluster.replication"] {
+        for part in ["does nothing by itself", "cluster.replication"] {
             assert!(notes.contains(part), "{notes}");
         }
         assert!(!notes.contains("udp.packet_bytes"), "{notes}");

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use wireloom_wire::LANES;
+
 use super::key::{Effect, Key, Kind};
 use super::profile::Profile;
 use super::text::Form;
@@ -68,6 +70,7 @@ pub(super) enum Id {
     CredentialsFolder,
     PolicyFile,
     AuditFile,
+    Protect,
     TraceSampleOneIn,
     TraceGroup,
     TraceCollector,
@@ -309,6 +312,12 @@ pub(super) const KEYS: &[Key] = &[
     Key::open(Id::AuditFile, ("security", "audit"), Kind::Text(Form::Path), "none").means(
         "File that gets a line of JSON for what is refused and decided about security, at most \
          100 a second and 8 MiB, with one file before it.",
+    ),
+    Key::new(Id::Protect, ("security", "protect"), Kind::Texts(Form::Protection, LANES), "").means(
+        "How datagrams of a priority are protected between nodes with certificates: full \
+         (encrypted, which those are that nothing is said of), integrity (proved and readable), \
+         off (in clear, from anybody, which beyond this host needs insecure). All nodes are to be \
+         told alike.",
     ),
     Key::new(
         Id::TraceSampleOneIn,

@@ -4,10 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use wireloom_wire::Priority;
+
 use super::Config;
 use super::keys::Id;
 use super::profile::Profile;
+use super::text::protection;
 use super::value::Value;
+use crate::keying::Protection;
 use crate::target::Target;
 use crate::trace::TraceSettings;
 
@@ -113,6 +117,8 @@ pub struct SecuritySettings {
     pub policy: Option<PathBuf>,
     /// The file of the audit log.
     pub audit: Option<PathBuf>,
+    /// How datagrams of a priority are protected, of those that anything is said of.
+    pub protect: Vec<(Priority, Protection)>,
 }
 
 impl Config {
@@ -210,6 +216,7 @@ impl Config {
             credentials: self.text(Id::CredentialsFolder).map(PathBuf::from),
             policy: self.text(Id::PolicyFile).map(PathBuf::from),
             audit: self.text(Id::AuditFile).map(PathBuf::from),
+            protect: self.texts(Id::Protect).iter().filter_map(|of| protection(of)).collect(),
         }
     }
 

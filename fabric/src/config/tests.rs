@@ -113,6 +113,8 @@ fn a_wrong_value_is_told_with_its_place_and_what_is_allowed() {
         ("[discovery]\nseeds = [\"a:1\", 2]", "a list with other things"),
         ("[groups]\njoin = [\"10.0.0.1:9\"]", "a multicast group such as"),
         ("[node]\nprofile = \"sever\"", "did you mean \"server\"?"),
+        ("[security]\nprotect = [\"normal:none\"]", "PRIORITY:PROTECTION, of critical, high"),
+        ("[security]\nprotect = [\"low:off\", \"low:full\"]", "protect: low stands there twice"),
         ("node = { name = \"größe\", mode = \"x\" }", "config:1:33: node.mode: \"x\" cannot be"),
         ("[node]\nname = \"a\\u0007\"", "\"a\\u{7}\" cannot be"),
     ] {

@@ -4,7 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use wireloom_dataplane::socket::Interface;
+use wireloom_wire::Priority;
 
+use crate::keying::Protection;
 use crate::target::Target;
 
 /// A DNS name's longest form (RFC 1035, 2.3.4).
@@ -27,6 +29,8 @@ pub(super) enum Form {
     Path,
     /// A target that no host has to be looked up for.
     Target,
+    /// `PRIORITY:PROTECTION`.
+    Protection,
 }
 
 impl Form {
@@ -39,6 +43,10 @@ impl Form {
             Self::Interface => "an interface's name (eth0), IPv4 address or index",
             Self::Path => "a path of 1 to 4095 bytes without control characters",
             Self::Target => "a target such as reliable:service:NAME, with addresses for hosts",
+            Self::Protection => {
+                "PRIORITY:PROTECTION, of critical, high, normal, low or background, and of full, \
+                 integrity or off"
+            }
         }
     }
 
@@ -57,6 +65,7 @@ impl Form {
             // PATH_MAX is 4,096 with the byte that ends it.
             Self::Path => (1..4_096).contains(&text.len()) && !text.contains(char::is_control),
             Self::Target => Target::without_lookup(text).is_some(),
+            Self::Protection => protection(text).is_some(),
         }
     }
 }
@@ -89,6 +98,14 @@ fn is_host(text: &str) -> bool {
 
 fn is_group(host: &str) -> bool {
     host.parse::<IpAddr>().is_ok_and(|address| address.is_multicast())
+}
+
+/// What `PRIORITY:PROTECTION` says of datagrams.
+pub(super) fn protection(text: &str) -> Option<(Priority, Protection)> {
+    let (priority, protection) = text.split_once(':')?;
+    let priority = Priority::ALL.into_iter().find(|of| of.name() == priority)?;
+    let protection = Protection::ALL.into_iter().find(|of| of.name() == protection)?;
+    Some((priority, protection))
 }
 
 /// An interface by its address, index or name.
@@ -127,6 +144,20 @@ mod tests {
                 Form::Target,
                 &["reliable:service:a", "tcp://10.0.0.1:9", "node:desk|node:[::1]:9", "local"],
                 &["", "a", "tcp://10.0.0.1", "tcp://host:9", "fast:node:host:9", "service:"],
+            ),
+            (
+                Form::Protection,
+                &["normal:off", "background:integrity", "critical:full"],
+                &[
+                    "",
+                    "normal",
+                    "normal:",
+                    ":off",
+                    "normal:none",
+                    "usual:off",
+                    "Low:off",
+                    "low: off",
+                ],
             ),
         ] {
             for text in good {

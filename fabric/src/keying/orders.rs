@@ -174,3 +174,6 @@ impl Orders {
         before - self.waiting.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,21 @@ pub enum Protection {
     Full,
 }
 
+impl Protection {
+    /// Every protection, the least first.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Integrity, Self::Full];
+
+    /// Its word in a configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Integrity => "integrity",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// How the datagrams of each lane are sealed, and what is asked of those of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SealModes(pub(crate) [Option<Mode>; LANES]);

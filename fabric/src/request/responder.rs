@@ -120,7 +120,12 @@ impl Answering {
             Verdict::Delivered
         });
         if !seen {
-            answers.deny(&to, Failure::Schema, Q::TYPE);
+            let words = if Q::SIGNED && verdict == Verdict::Unconverted {
+                "its type is signed, and requests never are: it is answered within a process alone"
+            } else {
+                Q::TYPE
+            };
+            answers.deny(&to, Failure::Schema, words);
         }
         verdict
     }

@@ -31,6 +31,11 @@ const fn id(index: usize) -> NodeId {
 
 impl Cluster {
     fn new(nodes: usize) -> Self {
+        Self::trusting(nodes, &[])
+    }
+
+    /// Whose nodes trust others' authority too.
+    fn trusting(nodes: usize, others: &[u8]) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("wireloom-revocations-{}-{number}", std::process::id());
@@ -42,6 +47,7 @@ impl Cluster {
             let request = IssueRequest::new(&format!("node-{index}"));
             let issued = cluster.authority.issue_texts(&request, now_unix_s());
             let (certificate, key) = issued.expect("issued");
+            let certificate = [&certificate[..], others].concat();
             let clock = Arc::new(DefaultTimeProvider);
             let credentials = Credentials::from_texts(&certificate, key.as_bytes(), None, clock);
             cluster.nodes.push(Revocations::new(credentials.expect("fits")));
@@ -89,7 +95,7 @@ impl Cluster {
     }
 
     fn epochs(&self) -> Vec<u64> {
-        self.nodes.iter().map(|node| epoch_of(&node.credentials)).collect()
+        self.nodes.iter().map(|node| State::of(&node.credentials).epoch).collect()
     }
 }
 
@@ -137,13 +143,45 @@ fn who_is_behind_when_it_comes_is_given_the_list_once() {
     assert_eq!((cluster.epochs()[0], cluster.lists), (cluster.epochs()[1], 1));
 }
 
+/// While one authority takes the other's place, each node may know of what the other does not.
+#[test]
+fn of_two_authorities_both_lists_reach_whoever_has_the_other() {
+    let next = Cluster::new(0);
+    let (first, second) = (next.revoke(), next.revoke());
+    // Ahead of one by one list and behind by the other: in all as far as the other, or not as far.
+    for of_next in [&first, &second] {
+        let mut cluster = Cluster::trusting(3, &next.authority.certificate_pem());
+        let own = cluster.revoke();
+        cluster.offer(0, &own);
+        cluster.offer(1, of_next);
+        cluster.settle();
+        let apart = cluster.epochs();
+        cluster.meet(0, 1);
+        cluster.settle();
+        let states: Vec<State> =
+            cluster.nodes.iter().map(|node| State::of(&node.credentials)).collect();
+        assert_eq!(states[0], states[1], "{apart:?}");
+        assert_eq!(states[0].epoch, apart[0] + apart[1], "each has both");
+        // Who has neither is given both.
+        let lists = cluster.lists;
+        cluster.meet(1, 2);
+        cluster.settle();
+        assert_eq!(State::of(&cluster.nodes[2].credentials), states[0]);
+        assert_eq!(cluster.lists, lists + 2);
+        let lists = cluster.lists;
+        cluster.now_ns += AGAIN_NS;
+        cluster.settle();
+        assert_eq!(cluster.lists, lists, "and nothing more is said");
+    }
+}
+
 #[test]
 fn a_peer_that_claims_a_list_and_has_none_keeps_nobody_from_it() {
     let mut cluster = Cluster::new(2);
     let now_ns = cluster.now_ns;
     for liar in [77, 78] {
         cluster.nodes[0].on_authenticated(NodeId(liar));
-        let claim = Kind::Epoch.note(&u64::MAX.to_le_bytes());
+        let claim = Kind::Epoch.note(&State { epoch: u64::MAX, digest: 0 }.bytes());
         let said = Kind::of(&claim).expect("known");
         cluster.nodes[0].on_note(NodeId(liar), said, now_ns).expect("good");
     }
@@ -178,6 +216,24 @@ impl Cluster {
 }
 
 #[test]
+fn who_was_asked_and_goes_is_not_waited_for() {
+    let mut cluster = Cluster::new(1);
+    let (now_ns, node) = (cluster.now_ns, &mut cluster.nodes[0]);
+    let claim = Kind::Epoch.note(&State { epoch: 7, digest: 7 }.bytes());
+    let said = Kind::of(&claim).expect("known");
+    let mut asked = Vec::new();
+    for peer in [NodeId(77), NodeId(78)] {
+        node.on_authenticated(peer);
+        let tells = node.on_note(peer, said, now_ns).expect("good");
+        asked.extend(tells.into_iter().map(|tell| tell.to));
+    }
+    assert_eq!(asked, [NodeId(77)], "one at a time");
+    node.on_part(NodeId(77));
+    let tells: Vec<NodeId> = node.poll(now_ns).into_iter().map(|tell| tell.to).collect();
+    assert_eq!(tells, [NodeId(78)], "at once");
+}
+
+#[test]
 fn who_asks_again_and_again_is_given_a_list_once_a_second() {
     let mut cluster = Cluster::new(1);
     let list = cluster.revoke();
@@ -185,7 +241,7 @@ fn who_asks_again_and_again_is_given_a_list_once_a_second() {
     let node = &mut cluster.nodes[0];
     node.poll(0);
     node.on_authenticated(NodeId(9));
-    let ask = Kind::Epoch.note(&0_u64.to_le_bytes());
+    let ask = Kind::Epoch.note(&State::default().bytes());
     let said = Kind::of(&ask).expect("known");
     let mut lists = 0;
     for tenth in 0..30 {
@@ -203,11 +259,11 @@ fn lists_of_others_and_malformed_notes_change_nothing() {
     let list = other.revoke();
     let refused = node.on_note(NodeId(9), (Kind::List, &list), 0);
     assert!(matches!(refused, Err(NoteError::List(IdentityError::ListSignature))), "{refused:?}");
-    for note in [&[][..], &[0; 7], &[0; 9]] {
+    for note in [&[][..], &[0; 8], &[0; 15], &[0; 17]] {
         let refused = node.on_note(NodeId(9), (Kind::Epoch, note), 0);
         assert!(matches!(refused, Err(NoteError::Malformed)), "{refused:?}");
     }
     let refused = node.on_note(NodeId(9), (Kind::List, b"wireloom revocations 1\n"), 0);
     assert!(matches!(refused, Err(NoteError::List(_))), "{refused:?}");
-    assert_eq!(epoch_of(&node.credentials), 0);
+    assert_eq!(State::of(&node.credentials), State::default());
 }

@@ -58,7 +58,10 @@ impl Signers {
 /// Why an event is not taken for its source's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unverified {
-    #[error("an event of node {:016x} came without a signature", .0.0)]
+    #[error(
+        "an event of node {:016x} came without a signature: its publisher is to route it by its \
+         Rust type, for JSON is never signed", .0.0
+    )]
     Unsigned(NodeId),
     #[error("no key of node {:016x} is known here", .0.0)]
     UnknownSigner(NodeId),

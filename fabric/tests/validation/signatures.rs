@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use wireloom::identity::{Credentials, PublicKey};
 use wireloom::{
-    Event, Node, NodeBuilder, NodeId, Polled, Priority, Protection, Reason, Refused, Target,
+    Event, Failure, Node, NodeBuilder, NodeId, Polled, Priority, Protection, Reason, Refused,
+    RequestError, Target,
 };
 use wireloom_wire::{PacketHeader, body_hash, decode_packet};
 
@@ -18,7 +19,13 @@ use crate::secured::Cluster;
 use crate::support::{entry, refused};
 
 #[derive(
-    Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, serde::Serialize, serde::Deserialize,
+    Debug,
+    Event,
+    rkyv::Archive,
+    rkyv::Serialize,
+    rkyv::Deserialize,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 #[event(type = "order", signed)]
 struct Order {
@@ -207,4 +214,73 @@ fn within_a_process_nothing_is_signed_and_beyond_it_a_certificate_is_needed() {
     assert_eq!(publisher.publish(&order(6)), Err(Refused::Unsigned));
     assert_eq!(plain.ledger().published.refused, 3);
     assert!(plain.close().balanced);
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Debug, PartialEq, Eq)]
+#[event(type = "receipt")]
+struct Receipt {
+    number: u64,
+}
+
+#[test]
+fn json_of_a_signed_type_is_refused_where_that_is_known_and_named_where_it_arrives() {
+    let cluster = Cluster::new();
+    let ((desk, _), (feed, own)) = (clear(&cluster, "desk-4"), clear(&cluster, "feed-4"));
+    know(&desk, &[(&feed, &own)]);
+    let (at_desk, at_feed) = (taken::<Order>(&desk), taken::<Order>(&feed));
+    desk.register_json::<Order>().expect("its codec");
+    feed.register_json::<Order>().expect("its codec");
+    let (mut router, json) = (feed.router(), br#"{"number":1,"words":"buy"}"#);
+    let mut route =
+        |name, to: &Target| router.route_json(name, Priority::Normal, json, to).map(|_| ());
+    for to in [Target::Node(desk.address()), Target::Reliable(desk.address())] {
+        let refused = route("order", &to).expect_err("nobody would take it");
+        assert_eq!(
+            (&refused, refused.name()),
+            (&Refused::Unsignable { what: "JSON" }, "unsignable")
+        );
+        assert!(refused.to_string().contains("by its Rust type"), "{refused}");
+        route("note", &to).expect("another type");
+    }
+    route("order", &Target::Local).expect("within the process");
+    until("it is handled", || at_feed.load(Ordering::Relaxed) == 1);
+    // Who does not know the type sends it, and is named where it arrives.
+    let (other, _) = clear(&cluster, "other-4");
+    let to = Target::Node(desk.address());
+    other.router().route_json("order", Priority::Normal, json, &to).expect("sent");
+    until("it is refused", || invalid(&desk) == 1);
+    let why = entry(&desk, "events_refused_signature").and_then(|of| of.last).expect("why");
+    let of = format!("node {:016x} came without a signature", other.id().0);
+    assert!(why.contains(&of) && why.contains("by its Rust type"), "{why}");
+    assert_eq!(at_desk.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn requests_and_replies_of_signed_types_stay_within_a_process() {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let cluster = Cluster::new();
+    let ((desk, _), (feed, _)) = (clear(&cluster, "desk-5"), clear(&cluster, "feed-5"));
+    desk.respond::<Order, _>(|order, _| Receipt { number: order.number.to_native() })
+        .expect("responds");
+    desk.respond::<Receipt, _>(|of, _| order(of.number.to_native())).expect("responds");
+    let unsignable = |what| RequestError::Refused(Refused::Unsignable { what });
+    let mut router = feed.router();
+    for to in [Target::Node(desk.address()), Target::Reliable(desk.address())] {
+        let reply = router.request::<_, Receipt>(&order(1), &to, PATIENCE);
+        assert_eq!(reply, Err(unsignable("a request")));
+        let reply = router.request::<_, Order>(&Receipt { number: 1 }, &to, PATIENCE);
+        assert_eq!(reply.err(), Some(unsignable("a reply")));
+        // Whoever has the type unsigned is told so by the one that was asked.
+        let plain = unsigned::Order { number: 2, words: "buy".to_owned() };
+        let reply = router.request::<_, Receipt>(&plain, &to, PATIENCE);
+        let Err(RequestError::Failed { reason: Failure::Schema, message, .. }) = &reply else {
+            panic!("{reply:?}")
+        };
+        assert!(message.contains("its type is signed"), "{message}");
+    }
+    let mut router = desk.router();
+    let reply = router.request::<_, Receipt>(&order(3), &Target::Local, PATIENCE);
+    assert_eq!(reply, Ok(Receipt { number: 3 }));
+    let reply = router.request::<_, Order>(&Receipt { number: 4 }, &Target::Local, PATIENCE);
+    assert_eq!(reply.map(|of| of.number), Ok(4));
 }

@@ -101,6 +101,7 @@ fn f39_two_thousand_half_open_connections_keep_nobody_out() {
         grown >> 10
     );
     assert!(dials >= 2_000, "{dials}");
+    assert!(counted(&desk, "tls_handshakes_shed") > 0, "64 at a time, and the oldest gives way");
     assert!(p99 < CONNECT_P99, "{p99:?}");
     assert!(grown < 16 << 20, "{grown} bytes");
     let freed = eventually("the descriptors", || descriptors() <= files + 2);

@@ -270,6 +270,10 @@ fn events_sent_unasked_are_bounded_too() {
     assert!(side.send(place, 2_000, (0, 2_000), 0) && side.send(place, CAP, (0, 60_000), 0));
     assert_eq!((side.dispatch().len(), side.settle(0)), (1, 1));
     assert_eq!(side.news(place), Some((events as u64 + 1, FIRST_WINDOW_BYTES)));
+    let stream = side.streams.at(place).expect("its stream");
+    let open = stream.pieces.as_ref().and_then(|arriving| arriving.open.as_ref());
+    let room = open.expect("the one that waits for its place").memory.capacity();
+    assert!(room <= FIRST, "memory for what comes unasked, not for what is announced: {room}");
 }
 
 #[test]

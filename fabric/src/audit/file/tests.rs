@@ -54,6 +54,7 @@ fn it_is_for_its_owner_alone_and_as_large_as_it_may_be_with_one_before_it() {
     std::fs::write(folder.log(), "{}\n").expect("written");
     std::fs::set_permissions(folder.log(), Permissions::from_mode(0o644)).expect("its owner");
     let mut log = AuditFile::open(&folder.log()).expect("opened");
+    assert_eq!((log.bytes_max, log.bytes), (8 << 20, 3), "what stands there already counts");
     log.bytes_max = 1_000;
     let mut now = Instant::now();
     for _ in 0..10 {
@@ -93,6 +94,17 @@ fn what_cannot_be_written_is_counted_and_told_when_it_can() {
     for wrong in [&link, &folder.0] {
         assert!(AuditFile::open(wrong).is_err(), "{}", wrong.display());
     }
+}
+
+#[test]
+fn a_line_that_was_written_in_part_spoils_none_behind_it() {
+    let folder = Folder::new("audit-torn");
+    let mut log = AuditFile::open(&folder.log()).expect("made");
+    log.file.write_all(b"{\"numb").expect("as much as the disk took");
+    log.is_torn = true;
+    log.append(numbered(2), Instant::now());
+    let text = std::fs::read_to_string(folder.log()).expect("it is there");
+    assert_eq!(text, "{\"numb\n{\"number\":0}\n{\"number\":1}\n");
 }
 
 #[test]
