@@ -70,7 +70,7 @@ pub(crate) struct ReceiveBatch {
     /// The first so many headers have an arrival, in the order of arrival; the others are armed.
     filled: usize,
     /// The slot of each header.
-    slot_of: Vec<usize>,
+    slot_of: Box<[usize]>,
 }
 
 // SAFETY: the batch owns everything its headers point at, and its methods need `&mut self` to let
