@@ -153,7 +153,8 @@ fn f33_events_that_are_begun_and_never_ended_hold_a_bounded_share_for_a_bounded_
     );
     assert!(most <= 4 * u64::from(EVENT_BYTES_MAX), "{most}: four of the largest at a time");
     assert!(grown < 64 << 20, "{grown}");
-    assert!(freed < Duration::from_secs(10), "{freed:?}");
+    // Four at a time, each as long as it is waited for; half a second on a quiet machine.
+    assert!(freed < Duration::from_secs(30), "{freed:?}");
     honest(&cluster, &desk);
 }
 
