@@ -58,6 +58,15 @@ impl Bridge {
     }
 }
 
+impl Drop for Bridge {
+    /// A test that fails leaves no bridge behind.
+    fn drop(&mut self) {
+        // Nothing is there to be ended when `end` has.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 pub(crate) struct Client(pub(crate) WebSocket<TcpStream>);
 
 impl Client {
