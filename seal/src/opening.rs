@@ -24,7 +24,7 @@ const PHASE_NS_MIN: u64 = 100_000_000;
 /// Phases that a receiver catches up with at once when it has missed them: 270 million packets.
 const CATCH_UP_PHASES_MAX: u64 = 64;
 
-/// How often it tries to: 64 derivations take 70 µs, and anybody can name a phase.
+/// How often it tries to: 64 derivations take 23 µs, and anybody can name a phase.
 const CATCH_UP_EVERY_NS: u64 = 10_000_000;
 
 /// Packets that do not open before a key is given up: the bound of DTLS 1.3 (RFC 9147, 4.5.3).
@@ -168,7 +168,7 @@ impl OpeningKey {
     ///
     /// Its cost is the cipher's, see `docs/performance.md`; refusals before the tag take some 3 ns.
     /// In the first packet of a phase 3 µs more, and a context of the cipher allocated and freed.
-    /// Who has missed phases catches up with 64 of them in 70 µs, and tries each 10 ms at most.
+    /// Who has missed phases catches up with 64 of them in 23 µs, and tries each 10 ms at most.
     ///
     /// # Errors
     /// [`OpenError`]; `plain` may then have been written to, and is not to be looked at.

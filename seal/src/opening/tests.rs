@@ -160,6 +160,21 @@ fn who_has_missed_phases_catches_up_and_takes_nothing_of_before() {
 }
 
 #[test]
+#[ignore = "a measurement: cargo test -p wireloom-seal --lib -- --ignored --nocapture"]
+fn catching_up_with_64_phases_is_measured() {
+    let [far] = of_phases([CATCH_UP_PHASES_MAX]);
+    let mut took: Vec<_> = (0..1_000)
+        .map(|_| {
+            let (mut opening, begun) = (opening(), std::time::Instant::now());
+            assert_eq!(open(&mut opening, &far, SECOND), Ok(()));
+            begun.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    println!("64 phases: best {:.1?}, median {:.1?} of 1,000", took[0], took[500]);
+}
+
+#[test]
 fn the_last_phase_is_the_last_and_one_too_far_costs_no_key() {
     let mut opening = opening();
     let mut forged = seal(&mut sealing());
