@@ -25,7 +25,10 @@ use crate::command::{Commands, Returns, SenderCommand};
 use crate::counters::{Counter, Counters};
 use crate::direct::DirectUse;
 use crate::io::Transmit;
-use crate::limits::{COMMANDS_PER_CYCLE, CYCLE_BYTES, LANE_BYTES_MIN, LINKS_MAX, OUTBOUNDS_MAX};
+use crate::limits::{
+    COMMANDS_PER_CYCLE, CYCLE_BYTES, DATAGRAM_BYTES_MAX, LANE_BYTES_MIN, LINKS_MAX, OUTBOUNDS_MAX,
+    SHORT_CYCLE_BYTES, SHORT_CYCLE_NS,
+};
 use crate::link::{Link, LinkId};
 use crate::outbound::Outbound;
 use direct::Direct;
@@ -73,6 +76,8 @@ pub struct Sender<T> {
     direct: Direct,
     /// When to offer the stash to the kernel again.
     retry_ns: u64,
+    /// Until when cycles of the other lanes are short, for urgent events flow.
+    short_until_ns: u64,
     clock: Clock,
 }
 
@@ -108,6 +113,7 @@ impl<T: Transmit> Sender<T> {
             held: Held::new(),
             direct: Direct::new(None),
             retry_ns: 0,
+            short_until_ns: 0,
             clock,
         }
     }
@@ -193,16 +199,28 @@ impl<T: Transmit> Sender<T> {
     fn gather(&mut self, lanes: Range<usize>, mut packed: usize, now_ns: u64) -> usize {
         self.plan.clear();
         let now_unix_ns = self.clock.unix_ns(now_ns);
+        let is_short = lanes.start >= URGENT_LANES && now_ns < self.short_until_ns;
+        let (cycle_bytes, packet_bytes) = if is_short {
+            (SHORT_CYCLE_BYTES, SHORT_CYCLE_BYTES)
+        } else {
+            (CYCLE_BYTES, DATAGRAM_BYTES_MAX)
+        };
         for lane in lanes {
             let rings = &mut self.lanes[lane];
-            let mut budget = CYCLE_BYTES.saturating_sub(packed).max(LANE_BYTES_MIN);
+            let mut budget = cycle_bytes.saturating_sub(packed).max(LANE_BYTES_MIN);
             let count = rings.len();
             for step in 0..count {
                 let index = if count == 1 { 0 } else { (self.turn + step) % count };
                 let bytes = self.plan.gather(
                     &mut self.links,
                     &mut rings[index],
-                    Turn { ring: RingIndex { lane, index }, budget, now_ns, now_unix_ns },
+                    Turn {
+                        ring: RingIndex { lane, index },
+                        budget,
+                        bytes_max: packet_bytes.saturating_sub(packed).max(LANE_BYTES_MIN),
+                        now_ns,
+                        now_unix_ns,
+                    },
                     &self.counters,
                 );
                 packed += bytes;
@@ -268,7 +286,11 @@ impl<T: Transmit> Agent for Sender<T> {
         let (mut packed, mut sent) = (0, 0);
         // What is urgent is in the kernel before the rest is hashed.
         for lanes in [0..URGENT_LANES, URGENT_LANES..LANES] {
+            let is_urgent = lanes.end == URGENT_LANES;
             packed = self.gather(lanes, packed, now_ns);
+            if is_urgent && packed > 0 {
+                self.short_until_ns = now_ns + SHORT_CYCLE_NS;
+            }
             sent += if self.plan.is_empty() { 0 } else { self.send_plan(now_ns) };
             if !self.stash.is_empty() {
                 break;

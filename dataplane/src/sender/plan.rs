@@ -26,8 +26,10 @@ pub(super) struct RingIndex {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Turn {
     pub(super) ring: RingIndex,
-    /// Bytes it may pack, about.
+    /// Bytes after which it packs no more.
     pub(super) budget: usize,
+    /// Bytes that it exceeds by its first event alone.
+    pub(super) bytes_max: usize,
     pub(super) now_ns: u64,
     /// The same as deadlines count it.
     pub(super) now_unix_ns: u64,
@@ -181,6 +183,11 @@ impl Plan {
                 expired += front;
                 continue;
             }
+            let left = turn.bytes_max.saturating_sub(packed);
+            if packed > 0 && front > left {
+                break;
+            }
+            let rest = &rest[..rest.len().min(left.max(front))];
             let reason = match self.pack(link, turn, at, rest) {
                 Packed::Bytes(bytes) => {
                     at += bytes;

@@ -61,7 +61,9 @@ pub(crate) struct Arrived<'a> {
 /// The slots of `recvmmsg`: buffers, addresses, control messages and the headers over them, laid
 /// out once.
 pub(crate) struct ReceiveBatch {
-    bytes: RawArray<Line>,
+    bytes: RawArray<u8>,
+    /// Where the first slot begins: at a line of the cache.
+    first: usize,
     names: RawArray<KernelAddress>,
     controls: RawArray<Control>,
     vectors: RawArray<libc::iovec>,
@@ -87,11 +89,13 @@ impl std::fmt::Debug for ReceiveBatch {
 }
 
 impl ReceiveBatch {
-    /// `slots` slots of `slot_bytes` (rounded up to 64), all touched.
+    /// `slots` slots of `slot_bytes` (rounded up to 64), each touched when it is first filled: most
+    /// nodes never have as many arrivals at once.
     pub(crate) fn new(slots: usize, slot_bytes: usize) -> Self {
         let (slots, slot_lines) = (slots.max(1), slot_bytes.div_ceil(64).max(1));
         // One line between slots, so that equal places of them do not compete for one cache set.
-        let bytes = RawArray::new(Line([0; 64]), slots * (slot_lines + 1));
+        let bytes = RawArray::new(0_u8, (slots * (slot_lines + 1) + 1) * size_of::<Line>());
+        let first = bytes.at(0).align_offset(align_of::<Line>());
         let names = RawArray::new(KernelAddress::EMPTY, slots);
         let controls = RawArray::new(Control([0; CONTROL_BYTES]), slots);
         let no_vector = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
@@ -99,11 +103,17 @@ impl ReceiveBatch {
         let headers = RawArray::new(empty_message(), slots);
         let slot_of = (0..slots).collect();
         let filled = 0;
-        let batch = Self { bytes, names, controls, vectors, headers, slot_lines, filled, slot_of };
+        let batch =
+            Self { bytes, first, names, controls, vectors, headers, slot_lines, filled, slot_of };
         for index in 0..slots {
             batch.lay_out(index);
         }
         batch
+    }
+
+    /// Where slot `index` begins.
+    fn slot(&self, index: usize) -> *mut u8 {
+        self.bytes.at(self.first + index * (self.slot_lines + 1) * size_of::<Line>())
     }
 
     /// Points header `index` at its slot. recvmsg(2): "The msg_name field points to a
@@ -111,10 +121,8 @@ impl ReceiveBatch {
     /// msg_iovlen describe scatter-gather locations"; msg_control "points to a buffer for other
     /// protocol control-related messages".
     fn lay_out(&self, index: usize) {
-        let vector = libc::iovec {
-            iov_base: self.bytes.at(index * (self.slot_lines + 1)).cast::<c_void>(),
-            iov_len: self.slot_bytes(),
-        };
+        let vector =
+            libc::iovec { iov_base: self.slot(index).cast::<c_void>(), iov_len: self.slot_bytes() };
         // SAFETY: `at` gives a pointer to an element that nobody else refers to.
         unsafe { self.vectors.at(index).write(vector) };
         let mut message = empty_message();
@@ -224,7 +232,7 @@ impl ReceiveBatch {
         // SAFETY: the element exists; the kernel is done with it and wrote only integers.
         let message = unsafe { *self.headers.at(index) };
         let (length, header) = (message.msg_len as usize, message.msg_hdr);
-        let pointer = self.bytes.at(slot * (self.slot_lines + 1)).cast::<u8>();
+        let pointer = self.slot(slot);
         // SAFETY: the slot is that long, initialised, and not written before `self` is borrowed
         // mutably again.
         let bytes = unsafe { std::slice::from_raw_parts(pointer, length.min(self.slot_bytes())) };

@@ -188,6 +188,67 @@ fn what_is_urgent_is_sent_before_the_rest_is_taken_from_its_rings() {
 }
 
 #[test]
+fn while_urgent_events_flow_the_rest_leaves_in_short_packets() {
+    for priority in [Priority::Critical, Priority::High] {
+        let mut pair = Pair::new();
+        let link = pair.link_with(0, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MAX, FlowControl::Off);
+        let (mut bulk, mut urgent) = (pair.attach(Priority::Normal), pair.attach(priority));
+        for producer in [&mut bulk, &mut urgent] {
+            mark(producer, link).expect("room");
+        }
+        put(&mut urgent, 0, 64);
+        (0..1_500).for_each(|sequence| put(&mut bulk, sequence, 64));
+        // One longer than a short cycle, and what comes behind it.
+        put(&mut bulk, 1_500, 40_000);
+        (1_501..2_000).for_each(|sequence| put(&mut bulk, sequence, 64));
+        let mut taken = 0;
+        let mut cycle = |pair: &mut Pair, micros| {
+            pair.clock.advance(std::time::Duration::from_micros(micros));
+            pair.sending.do_work();
+            let more =
+                bulk.consumed_position() - std::mem::replace(&mut taken, bulk.consumed_position());
+            (more, pair.sent(Counter::PacketsSent))
+        };
+        // The mark lies before the first, and the urgent one's bytes count.
+        assert_eq!(cycle(&mut pair, 0), (16 + 332 * 96, 2), "{priority:?}");
+        for _ in 0..3 {
+            assert_eq!(cycle(&mut pair, 6_000).0, 333 * 96, "{priority:?}");
+        }
+        // Nothing urgent for 20 ms: as much as a packet holds.
+        let (bytes, _) = cycle(&mut pair, 2_001);
+        assert_eq!(bytes, 169 * 96 + 40_032 + 95 * 96, "{priority:?}");
+        put(&mut urgent, 1, 64);
+        assert_eq!(cycle(&mut pair, 1).0, 332 * 96);
+        pair.settle();
+        let events = pair.events();
+        let numbers: Vec<u64> = events.iter().filter(|e| e.0 == 2).map(|e| e.1).collect();
+        assert_eq!(numbers, (0..2_000).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn an_event_longer_than_a_short_cycle_goes_alone() {
+    let mut pair = Pair::new();
+    let link = pair.link_with(0, DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MAX, FlowControl::Off);
+    let (mut bulk, mut urgent) = (pair.attach(Priority::Normal), pair.attach(Priority::Critical));
+    for producer in [&mut bulk, &mut urgent] {
+        mark(producer, link).expect("room");
+    }
+    put(&mut urgent, 0, 64);
+    for (sequence, payload) in (0..).zip([64, 40_000, 40_000, 64]) {
+        put(&mut bulk, sequence, payload);
+    }
+    let mut packets = Vec::new();
+    while packets.last().is_none_or(|sent| *sent < 5) && packets.len() < 9 {
+        pair.sending.do_work();
+        packets.push(pair.sent(Counter::PacketsSent));
+    }
+    assert_eq!(packets, [2, 3, 4, 5], "the urgent and a small one, two long ones, a small one");
+    pair.settle();
+    assert_eq!(pair.events().len(), 5);
+}
+
+#[test]
 fn a_blocked_sender_asks_to_be_run_again_soon_and_marks_no_tail_past_what_waits() {
     let mut pair = Pair::new();
     let link = pair.link(0, 512, 512);
