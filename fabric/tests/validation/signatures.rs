@@ -255,6 +255,12 @@ fn json_of_a_signed_type_is_refused_where_that_is_known_and_named_where_it_arriv
     assert_eq!(at_desk.load(Ordering::Relaxed), 0);
 }
 
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "cancellation", signed)]
+struct Cancellation {
+    number: u64,
+}
+
 #[test]
 fn json_of_a_signed_type_that_is_met_later_is_refused_from_then_on() {
     let plain = node("met-later");
@@ -283,6 +289,14 @@ fn json_of_a_signed_type_that_is_met_later_is_refused_from_then_on() {
             assert_eq!(routed(router, "receipt", to), Ok(()), "it is not signed");
         }
         assert_eq!(routed(router, "order", &Target::Local), Ok(()), "within the process");
+    }
+    // The next one as well.
+    let to = &others[1];
+    assert_eq!(routed(&mut routers[0], "cancellation", to), Ok(()));
+    let _ = plain.publisher::<Cancellation>(&Target::Local).expect("a publisher");
+    for name in ["order", "cancellation"] {
+        let refused = routed(&mut routers[0], name, to);
+        assert_eq!(refused, Err(Refused::Unsignable { what: "JSON" }), "{name}");
     }
 }
 
