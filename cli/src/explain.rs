@@ -112,11 +112,12 @@ pub(crate) fn run(args: &ExplainArgs, output: &Output) -> Result<ExitCode> {
 const fn key_hint(given: Option<u64>, key: KeyUse) -> Option<&'static str> {
     match (given, key) {
         (Some(_), KeyUse::NotAsked) => Some(
-            "--key was not asked for: only a target such as service:NAME?key chooses a member by it",
+            "--key was not asked for: only a target such as service:NAME?key chooses a member by \
+             it",
         ),
         (None, KeyUse::Missing) => Some(
-            "its key is the value of the field that #[event(key = \"…\")] names: say it by --key 42 \
-             (a number) or --key text:42 (a text)",
+            "its key is the value of the field that #[event(key = \"…\")] names: say it by \
+             --key 42 (a number) or --key text:42 (a text)",
         ),
         _ => None,
     }
