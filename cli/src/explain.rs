@@ -12,13 +12,15 @@ use anyhow::Result;
 use clap::{Args, ValueHint};
 use wireloom::config::{Config, Layers};
 use wireloom::event::Priority;
-use wireloom::{Explanation, NoRoute, Node, Question, Ready, Refused, RuleSet, Target};
+use wireloom::{Explanation, KeyUse, NoRoute, Node, Question, Ready, Refused, RuleSet, Target};
 use wireloom_wire::event_type_id;
 
 use crate::args::cluster::{ClusterArgs, listen};
 use crate::args::config::{ReachArgs, flags};
 use crate::args::{help, priorities};
+use crate::members::settle;
 use crate::output::Output;
+use crate::stop::Stop;
 use crate::text::printable;
 use crate::values;
 
@@ -42,6 +44,10 @@ pub(crate) struct ExplainArgs {
     /// are known
     #[arg(long, value_name = "GROUP:PORT", value_parser = values::group)]
     multicast: Option<SocketAddr>,
+    /// Its own key, for service:NAME?key: the value of the field that #[event(key = …)] names, a
+    /// number or a text (text:42 where that looks like one)
+    #[arg(long, value_name = "KEY", value_parser = values::key, allow_negative_numbers = true)]
+    key: Option<u64>,
     /// Configuration of the node that would send it, with its rules
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<PathBuf>,
@@ -79,6 +85,7 @@ pub(crate) fn run(args: &ExplainArgs, output: &Output) -> Result<ExitCode> {
     question.priority = args.priority;
     question.multicast = args.multicast.map(|group| group.to_string());
     question.bytes = args.bytes.map(|bytes| bytes as u64);
+    question.own_key = args.key;
     let joins = args.cluster.is_said();
     let node = if joins { member(args, &config)? } else { alone(&config)? };
     let mut explained = node.explain_by(&question, &rules);
@@ -91,11 +98,29 @@ pub(crate) fn run(args: &ExplainArgs, output: &Output) -> Result<ExitCode> {
         for line in explained.to_string().lines() {
             output.line(printable(line))?;
         }
+        if let Some(hint) = key_hint(args.key, explained.key) {
+            output.line(hint)?;
+        }
         if !joins && explained.addresses.is_empty() && explained.transport != "local" {
             output.line("where that is, a cluster says: --seed or --group joins one")?;
         }
     }
     Ok(if explained.refused.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What to say of the key that was given, or was not, beside the explanation.
+const fn key_hint(given: Option<u64>, key: KeyUse) -> Option<&'static str> {
+    match (given, key) {
+        (Some(_), KeyUse::NotAsked) => Some(
+            "--key was not asked for: only a target such as service:NAME?key chooses a member by \
+             it",
+        ),
+        (None, KeyUse::Missing) => Some(
+            "its key is the value of the field that #[event(key = \"…\")] names: say it by \
+             --key 42 (a number) or --key text:42 (a text)",
+        ),
+        _ => None,
+    }
 }
 
 /// A node as it is configured, but alone: it joins nothing and is reached by nobody.
@@ -110,7 +135,8 @@ pub(crate) fn alone(config: &Config) -> Result<Node> {
     Ok(Node::builder(&format!("explain-{}", std::process::id())).config(&config).start()?)
 }
 
-/// A node in the cluster that was named, once it knows whom the event is for.
+/// A node in the cluster that was named, once it knows whom the event is for, and nobody new comes:
+/// a key chooses among all of them.
 fn member(args: &ExplainArgs, config: &Config) -> Result<Node> {
     let name = format!("explain-{}", std::process::id());
     let from = listen(config).to_string();
@@ -118,7 +144,9 @@ fn member(args: &ExplainArgs, config: &Config) -> Result<Node> {
     let node = args.cluster.join(builder, config)?.start()?;
     let needs = Ready::peers(1).and(Ready::to(&args.to, event_type_id(&args.event_type)));
     // Who is missing then, the explanation says.
-    let _ = node.ready(&needs, args.wait);
+    if node.ready(&needs, args.wait).is_ok() {
+        settle(&node, args.wait, &Stop::default());
+    }
     Ok(node)
 }
 

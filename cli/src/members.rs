@@ -112,7 +112,7 @@ pub(crate) fn run(args: &MembersArgs, output: &Output) -> Result<ExitCode> {
 }
 
 /// Waits until nobody new comes.
-fn settle(node: &Node, patience: Duration, stop: &Stop) {
+pub(crate) fn settle(node: &Node, patience: Duration, stop: &Stop) {
     let until = Instant::now() + patience;
     let (mut count, mut since) = (node.members().len(), Instant::now());
     while since.elapsed() < QUIET && Instant::now() < until && !stop.is_wished() {

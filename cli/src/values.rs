@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use wireloom::config::Profile;
-use wireloom::event::{Priority, is_type_name};
+use wireloom::event::{Key as _, Priority, is_type_name};
 use wireloom::{SlowPolicy, Target};
 use wireloom_dataplane::inbound::BLOCK_MAX;
 use wireloom_dataplane::socket::Interface;
@@ -264,6 +264,25 @@ pub(crate) fn node_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("a node's name has 1 to 255 bytes and no control characters".to_owned())
+    }
+}
+
+/// The key of an event, from the value of the field that is its key: what is written as a number is
+/// that of a number, everything else, and what stands behind `text:`, that of a text.
+pub(crate) fn key(value: &str) -> Result<u64, String> {
+    if let Some(words) = value.strip_prefix("text:") {
+        return Ok(words.key());
+    }
+    let number = value.parse::<i128>().map(|number| (number.to_string(), number.key()));
+    let number = number.or_else(|_| value.parse::<u128>().map(|of| (of.to_string(), of.key())));
+    match number {
+        Ok((written, key)) if written == value => Ok(key),
+        // An article number, or a number? Whoever has the event knows.
+        Ok((written, _)) => {
+            Err(format!("{value} is a text or a number: write text:{value}, or {written}"))
+        }
+        Err(_) if value.is_empty() => Err("nothing is no key: the empty text is text:".to_owned()),
+        Err(_) => Ok(value.key()),
     }
 }
 

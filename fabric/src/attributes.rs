@@ -1,6 +1,9 @@
 //! What types say of their events, asked by id where only a type's name is at hand: by
 //! dynamic events and by explanations. Kept in the node's books; no event of a Rust type comes
-//! here.
+//! here. Of what each dynamic event asks, a router has a copy ([`SignedTypes`]).
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use wireloom_wire::{EventTypeId, Priority};
 
@@ -31,7 +34,51 @@ impl Attributes {
     }
 }
 
+/// A router's copy of which types are signed, of those its node has met. An event asks without a
+/// lock: one relaxed load, and a look into a list that is empty in most nodes.
+///
+/// Beside the plans and not in them: a node may meet a type after the plan for its events was made,
+/// and a target with an address has no plan.
+#[derive(Debug, Default)]
+pub(crate) struct SignedTypes {
+    /// That of the node when the copy was made.
+    generation: u64,
+    /// In order.
+    ids: Box<[EventTypeId]>,
+}
+
+impl SignedTypes {
+    /// Whether the node has met the type as one whose events are signed.
+    #[inline]
+    pub(crate) fn contains(&mut self, shared: &Shared, id: EventTypeId) -> bool {
+        if shared.signed_generation.load(Ordering::Relaxed) != self.generation {
+            self.renew(shared);
+        }
+        self.ids.binary_search(&id).is_ok()
+    }
+
+    #[cold]
+    fn renew(&mut self, shared: &Shared) {
+        let books = shared.books();
+        // Moved under this lock: the number belongs to the list.
+        self.generation = shared.signed_generation.load(Ordering::Relaxed);
+        let signed = books.schemas.attributes.iter().filter(|(_, of)| of.is_signed);
+        let mut ids: Vec<EventTypeId> = signed.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        self.ids = ids.into();
+    }
+}
+
 impl Shared {
+    /// Remembers what a type says of itself, in the books that are given. Whoever sees the new
+    /// number finds the type behind their lock.
+    pub(crate) fn know_attributes<E: Event>(&self, of: &mut HashMap<EventTypeId, Attributes>) {
+        let before = of.insert(E::TYPE_ID, Attributes::of::<E>());
+        if before.is_some_and(|before| before.is_signed) != E::SIGNED {
+            self.signed_generation.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// What a type says of itself, where this node has met it or it is a ready-made one.
     pub(crate) fn attributes(&self, id: EventTypeId) -> Option<Attributes> {
         let met = self.books().schemas.attributes.get(&id).copied();

@@ -102,6 +102,10 @@ pub(crate) struct Chooser {
     generation: u64,
     table: Option<Table>,
     turn: usize,
+    /// The turn of lists: that of services moves between two calls, by those in the list.
+    list_turn: usize,
+    /// Whether the target aimed at last is a member that the event's own key has chosen.
+    by_own_key: bool,
 }
 
 impl Chooser {
@@ -126,6 +130,11 @@ impl Chooser {
         members.wrapping_add(shared.access.generation())
     }
 
+    /// Whether an event's own key has chosen what [`Chooser::aim`] found last.
+    pub(crate) const fn went_by_own_key(&self) -> bool {
+        self.by_own_key
+    }
+
     /// Where what is asked goes now: targets with an address.
     pub(crate) fn aim(
         &mut self,
@@ -133,6 +142,7 @@ impl Chooser {
         asked: &Asked<'_>,
         by_tcp: bool,
     ) -> Result<Aim, NoRoute> {
+        self.by_own_key = false;
         match asked.target {
             Target::Interested | Target::Auto => {
                 self.interested(shared, asked.id, by_tcp).map(Aim::Each)
@@ -159,6 +169,8 @@ impl Chooser {
         target: &Target,
         (own_key, by_tcp): (Option<u64>, bool),
     ) -> Result<Target, NoRoute> {
+        // Of a list, what is tried last is taken.
+        self.by_own_key = matches!(target, Target::Service(_, Choice::OwnKey));
         match target {
             Target::Machine(address) => Ok(carried(Target::Node(*address), by_tcp)),
             Target::Named(name) => {
@@ -167,10 +179,11 @@ impl Chooser {
                 Ok(carried(Self::own_or_node(shared, found), by_tcp))
             }
             Target::Service(name, choice) => {
-                let members = offering(&self.table(shared)?, name);
-                self.turn = self.turn.wrapping_add(1);
+                // A key that is missing is missing in every cluster.
                 let told = told(shared, *choice, own_key);
                 let told = told.ok_or_else(|| NoRoute::NoKey(name.clone()))?;
+                let members = offering(&self.table(shared)?, name);
+                self.turn = self.turn.wrapping_add(1);
                 let found = choose(&members, told, self.turn);
                 let found = found.ok_or_else(|| NoRoute::UnknownService(name.clone()))?;
                 Ok(carried(Self::own_or_node(shared, found), by_tcp))
@@ -196,8 +209,8 @@ impl Chooser {
         by: (Option<u64>, bool),
     ) -> Result<Target, NoRoute> {
         let mut last = NoRoute::NoTargets;
-        self.turn = self.turn.wrapping_add(1);
-        let turn = self.turn;
+        self.list_turn = self.list_turn.wrapping_add(1);
+        let turn = self.list_turn;
         for step in 0..targets.len() {
             let found = match &targets[(turn + step) % targets.len()] {
                 // One list in another would have two turns.

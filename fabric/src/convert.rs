@@ -349,18 +349,13 @@ impl Shared {
     pub(crate) fn know_versions<E: Event>(&self) {
         let Schemas { versions, attributes, .. } = &mut self.books().schemas;
         if attributes.len() < VERSIONS_MAX {
-            attributes.insert(E::TYPE_ID, Attributes::of::<E>());
+            self.know_attributes::<E>(attributes);
         }
         each_version::<E>(&mut |version| {
             if versions.len() < VERSIONS_MAX {
                 versions.insert((E::TYPE_ID, version.fingerprint), version);
             }
         });
-    }
-
-    /// Whether this node has met the type as one whose events are signed.
-    pub(crate) fn is_signed(&self, event_type: EventTypeId) -> bool {
-        self.books().schemas.attributes.get(&event_type).is_some_and(|of| of.is_signed)
     }
 
     /// Has events of the versions that `E` is made from converted, and those of other nodes

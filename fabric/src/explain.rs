@@ -44,7 +44,10 @@ pub struct Explanation {
     pub rule: Option<String>,
     /// The transport.
     pub transport: &'static str,
-    /// The event's own key, where the target chooses the member of a service by it.
+    /// What its own key decides.
+    pub key: KeyUse,
+    /// The event's own key, where it has chosen the member of a service, or will as soon as one is
+    /// known.
     pub own_key: Option<u64>,
     /// Where it goes now; empty when that is this process, or not known.
     pub addresses: Vec<SocketAddr>,
@@ -55,6 +58,24 @@ pub struct Explanation {
     pub refused: Option<String>,
     /// What each step said, in order.
     pub steps: Vec<Considered>,
+}
+
+/// What an event's own key decides of where it goes: a target such as `service:NAME?key`
+/// ([`Choice::OwnKey`](crate::Choice::OwnKey)) asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum KeyUse {
+    /// Nothing: the target does not ask for it.
+    NotAsked,
+    /// The target asks for it, and the event has none, or none was given.
+    Missing,
+    /// It will choose a member; which one is not known, for the reason of the refusal.
+    Undecided,
+    /// It has chosen the member.
+    Chose,
+    /// Nothing this time: another entry of the list was taken.
+    Unused,
 }
 
 /// What one step said.
@@ -79,9 +100,7 @@ impl fmt::Display for Explanation {
             Some(rule) if self.decided_by == Step::Rules.name() => write!(f, "the rule at {rule}")?,
             _ => write!(f, "the step {}", self.decided_by)?,
         }
-        if let Some(key) = self.own_key {
-            write!(f, "\nto a member chosen by its own key {key}")?;
-        }
+        self.key_line(f)?;
         if !self.addresses.is_empty() {
             let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
             write!(f, "\nto {}", addresses.join(", "))?;
@@ -95,6 +114,22 @@ impl fmt::Display for Explanation {
         match &self.refused {
             Some(reason) => write!(f, "\nrefused: {reason}"),
             None => Ok(()),
+        }
+    }
+}
+
+impl Explanation {
+    /// The line about the event's own key, where the target asks for it.
+    fn key_line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.own_key.unwrap_or_default();
+        match self.key {
+            KeyUse::NotAsked => Ok(()),
+            KeyUse::Missing => f.write_str("\nits own key is to choose a member, and it has none"),
+            KeyUse::Undecided => write!(f, "\nto the member that its own key {key} will choose"),
+            KeyUse::Chose => write!(f, "\nto a member chosen by its own key {key}"),
+            KeyUse::Unused => {
+                f.write_str("\nnot by its own key: another entry of the list was taken")
+            }
         }
     }
 }
@@ -200,7 +235,8 @@ pub(crate) fn explain(
         decided_by: decision.step.name(),
         rule: decision.rule.and_then(|rule| rules.rule(rule)).map(|rule| rule.place.to_string()),
         transport: transport(&decision, &led.targets).name(),
-        own_key: asked.own_key.filter(|_| led.by_own_key),
+        key: led.key,
+        own_key: asked.own_key.filter(|_| matches!(led.key, KeyUse::Undecided | KeyUse::Chose)),
         packet_holds: if spilled { None } else { limit.filter(|_| !decision.carrier.is_tcp()) },
         addresses: led.addresses,
         refused,
@@ -209,13 +245,12 @@ pub(crate) fn explain(
 }
 
 /// Where a decision leads now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Led {
     targets: Vec<Target>,
     addresses: Vec<SocketAddr>,
     refused: Option<String>,
-    /// Whether the event's own key chose a member.
-    by_own_key: bool,
+    key: KeyUse,
 }
 
 impl Led {
@@ -226,21 +261,32 @@ impl Led {
     ) -> Self {
         let target = decision.target.as_ref().unwrap_or(asked.target);
         if let Target::Unresolved(error) = target {
-            let refused = Some(Refused::from(NoRoute::from(error.clone())).to_string());
-            return Self { refused, ..Self::default() };
+            return Self::refused(NoRoute::from(error.clone()), KeyUse::NotAsked);
         }
         let asked = Asked { target, ..*asked };
-        let targets = match lead_to(shared, &asked, decision.carrier, chooser) {
+        // A group or this process is meant as it is, whatever the target asks for.
+        let aims = matches!(decision.carrier, Carrier::Udp | Carrier::Tcp | Carrier::Streaming);
+        let asks = aims && target.of_own_key().is_some();
+        let led = lead_to(shared, &asked, decision.carrier, chooser);
+        let key = match (asks, asked.own_key, &led) {
+            (false, ..) => KeyUse::NotAsked,
+            (true, None, _) => KeyUse::Missing,
+            (true, _, Err(_)) => KeyUse::Undecided,
+            (true, _, Ok(_)) if chooser.went_by_own_key() => KeyUse::Chose,
+            (true, _, Ok(_)) => KeyUse::Unused,
+        };
+        let targets = match led {
             Ok(Aim::One(target)) => vec![target],
             Ok(Aim::Each(targets)) => targets,
-            Err(reason) => {
-                let refused = Some(Refused::from(reason).to_string());
-                return Self { refused, ..Self::default() };
-            }
+            Err(reason) => return Self::refused(reason, key),
         };
         let addresses = targets.iter().filter_map(Target::address).collect();
-        let by_own_key = asked.target.of_own_key().is_some() && decision.carrier != Carrier::Local;
-        Self { targets, addresses, refused: None, by_own_key }
+        Self { targets, addresses, refused: None, key }
+    }
+
+    fn refused(reason: NoRoute, key: KeyUse) -> Self {
+        let refused = Some(Refused::from(reason).to_string());
+        Self { targets: Vec::new(), addresses: Vec::new(), refused, key }
     }
 
     /// The largest payload that a packet to all of them holds; none for this process alone and for

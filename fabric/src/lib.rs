@@ -129,7 +129,7 @@ pub use choose::Choice;
 pub use cluster::DISCOVERY_GROUP;
 pub use envelope::{Envelope, OwnedEnvelope};
 pub use event::Event;
-pub use explain::{Considered, Explanation};
+pub use explain::{Considered, Explanation, KeyUse};
 pub use handlers::{Handlers, Methods, handlers};
 pub use intake::Intake;
 pub use keying::Protection;

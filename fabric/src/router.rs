@@ -14,6 +14,7 @@ use wireloom_wire::{
     TraceContext, event_type_id,
 };
 
+use crate::attributes::SignedTypes;
 use crate::choose::Chooser;
 use crate::encode::{EncodeError, Scratch, encode, encode_growing};
 use crate::event::{Event, deadline_ns, is_type_name};
@@ -44,6 +45,8 @@ pub struct Router {
     sequence: u64,
     known: Known,
     plans: Plans,
+    /// Which dynamic events no other node would take.
+    signed: SignedTypes,
     pub(crate) chooser: Chooser,
     trace: Option<TraceContext>,
     deadline_ns: Option<u64>,
@@ -68,6 +71,7 @@ impl Router {
             sequence: 0,
             known: Known::default(),
             plans: Plans::default(),
+            signed: SignedTypes::default(),
             chooser: Chooser::default(),
             trace: None,
             deadline_ns: None,
@@ -421,13 +425,14 @@ impl Router {
         way: Way,
     ) -> Result<Accepted, Refused> {
         let malformed = |reason| Refused::Malformed { encoding: Encoding::Json, reason };
-        if !matches!(way, Way::Local(_)) && self.shared.is_signed(event_type_id(event_type)) {
+        let id = event_type_id(event_type);
+        if !matches!(way, Way::Local(_)) && self.signed.contains(&self.shared, id) {
             return Err(Refused::Unsignable { what: "JSON" });
         }
         let sequence = self.sequence;
         let header = FrameHeader {
             length: 0,
-            event_type: event_type_id(event_type),
+            event_type: id,
             fingerprint: Fingerprint::NONE,
             priority,
             encoding: Encoding::Json,

@@ -119,6 +119,8 @@ pub(crate) struct Shared {
     sessions: u32,
     pub(crate) subscriptions: AtomicU64,
     books: Mutex<Books>,
+    /// Moves when it changes which types of the books are signed.
+    pub(crate) signed_generation: AtomicU64,
     pub(crate) control: Mutex<Option<Control>>,
     pub(crate) cluster: Cluster,
     /// The requests of this node that are under way, and what it answers.
@@ -162,6 +164,7 @@ impl Shared {
             sessions: (random >> 33) as u32,
             subscriptions: AtomicU64::new(1),
             books: Mutex::new(Books::default()),
+            signed_generation: AtomicU64::new(0),
             exchange: Arc::new(Exchange::new(control.wake().cloned())),
             reports: Arc::new(Reports::new(control.wake().cloned())),
             workers: plane.workers.iter().filter_map(Worker::thread).collect(),

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use wireloom::config::Config;
 use wireloom::events::{Heartbeat, ServiceAnnouncement};
 use wireloom::{
-    Change, Choice, Delivery, Event, FlowControl, Interface, MemberState, NoRoute, Node,
-    NodeBuilder, Priority, Ready, Refused, RuleSet, Target,
+    Change, Choice, Delivery, Event, FlowControl, Interface, KeyUse, MemberState, NoRoute, Node,
+    NodeBuilder, Priority, Ready, Refused, Router, RuleSet, Target,
 };
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -435,7 +435,8 @@ fn events_of_one_key_go_to_one_member_and_those_without_are_refused_by_name() {
         assert!(explained.to_string().contains("chosen by its own key"), "{explained}");
     }
     let other = router.explain(&position(0), &Target::service("place"));
-    assert_eq!(other.own_key, None, "{other}");
+    assert_eq!((other.key, other.own_key), (KeyUse::NotAsked, None), "{other}");
+    in_a_list_the_entry_that_is_taken_is_told(&mut router, &target, nodes[0].address());
     // Without a key, and where there is no event yet to have one.
     let none = Err(Refused::NoRoute(NoRoute::NoKey("place".into())));
     assert_eq!(router.route(&Tick { number: 0 }, &target).map(drop), none);
@@ -457,6 +458,35 @@ fn events_of_one_key_go_to_one_member_and_those_without_are_refused_by_name() {
     }
     assert_eq!(router.route(&Tick { number: 0 }, &Target::Interested).map(drop), none);
     assert_eq!(nodes[0].publisher::<Position>(&Target::Interested).map(drop), for_each);
+}
+
+/// Of a list, the key has chosen only where the entry that asks for it was taken: they take turns.
+fn in_a_list_the_entry_that_is_taken_is_told(
+    router: &mut Router,
+    by_own_key: &Target,
+    address: std::net::SocketAddr,
+) {
+    let mixed = Target::AnyOf(vec![by_own_key.clone(), Target::Node(address)]);
+    let (mut by_key, mut fixed) = (0, 0);
+    for _ in 0..8 {
+        let explained = router.explain(&position(0), &mixed);
+        let says = explained.to_string().contains("chosen by its own key");
+        if explained.addresses == [address] {
+            assert_eq!((explained.key, explained.own_key), (KeyUse::Unused, None), "{explained}");
+            assert!(explained.to_string().contains("another entry of the list"), "{explained}");
+            fixed += 1;
+        } else {
+            let own = position(0).key();
+            assert_eq!((explained.key, explained.own_key), (KeyUse::Chose, own), "{explained}");
+            by_key += 1;
+        }
+        assert_eq!(says, explained.key == KeyUse::Chose, "{explained}");
+    }
+    assert_eq!((by_key, fixed), (4, 4), "in turn");
+    // Without one that entry is passed over, and said to be.
+    let without = router.explain(&Tick { number: 0 }, &mixed);
+    assert_eq!((without.key, &without.refused), (KeyUse::Missing, &None), "{without}");
+    assert_eq!(without.addresses, [address], "{without}");
 }
 
 #[test]

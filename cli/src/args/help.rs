@@ -104,6 +104,14 @@ Examples:
   Which member of a running cluster that is now:
     wireloom explain --type note --to node:desk --seed 10.0.0.7:9000 --insecure
 
+  Which member an event's own key chooses: of a number, of a text, and of a text
+  that looks like a number, as the field #[event(key = …)] has it:
+    wireloom explain --type tick --to 'service:log?key' --key 42 --seed …
+    wireloom explain --type tick --to 'service:log?key' --key 'tram 7' --seed …
+    wireloom explain --type tick --to 'service:log?key' --key text:42 --seed …
+  Behind ?key= of a target a text means the same; a number there is no field's
+  value but the key itself, as this command shows it.
+
 Exit status:
   0  it would go
   1  it would be refused

@@ -121,3 +121,28 @@ fn type_names_come_back_nearly_right() {
     assert!(type_name("").is_err());
     assert!(node_name("").is_err() && node_name("a\x1b").is_err() && node_name("é").is_ok());
 }
+
+#[test]
+fn the_key_of_an_event_is_that_of_its_field() {
+    for number in ["0", "42", "-7", "18446744073709551615"] {
+        let field: i128 = number.parse().unwrap();
+        assert_eq!(key(number), Ok(field.key()), "{number}");
+        assert_eq!(key(&format!("text:{number}")), Ok(number.to_owned().key()), "{number}");
+    }
+    assert_eq!((key("42"), key("1")), (Ok(42_u8.key()), Ok(true.key())), "whatever its width");
+    assert_eq!(key(&u128::MAX.to_string()), Ok(u128::MAX.key()));
+    for words in ["tram 7", "1e3", "0x2a", "-", "4 2", "9".repeat(60).as_str()] {
+        assert_eq!(key(words), Ok(words.to_owned().key()), "{words}");
+    }
+    assert_eq!(key("text:text:a"), Ok("text:a".key()));
+    assert_eq!(key("text:"), Ok("".key()));
+    for (unclear, told) in [("007", "text:007, or 7"), ("+7", "text:+7, or 7"), ("", "text:")] {
+        assert!(key(unclear).unwrap_err().contains(told), "{unclear}");
+    }
+    // As behind `?key=` of a target, where a number is a key as explanations show it.
+    let target = |key: &str| format!("service:sum?key={key}").parse::<Target>().unwrap();
+    for value in ["tram 7", "42", "text:42"] {
+        let shown = target(&key(value).unwrap().to_string());
+        assert_eq!(shown == target(value), value == "tram 7", "{value}");
+    }
+}

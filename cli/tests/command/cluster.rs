@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use wireloom::event::Key as _;
 
 use crate::program::{Scratch, Subscriber, account, run, run_with, text, wireloom};
 
@@ -127,6 +128,63 @@ fn a_killed_node_is_dead_in_time_and_a_stopped_one_comes_back_anew() {
     third.wait("down", Some(&second.address));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(member(&members("faults", &first.address), "third")["state"], "alive");
+}
+
+#[test]
+fn the_member_that_an_events_own_key_chooses_is_explained() {
+    let place = ["--service", "place", "--no-group", "--seed"];
+    let node =
+        |name, seed| Node::start_with(&[&place[..], &[seed, "--name", name]].concat(), "key");
+    let first = node("first", "127.0.0.1:9");
+    let second = node("second", &first.address);
+    first.wait("up", Some(&second.address));
+    second.wait("up", Some(&first.address));
+    let cluster = here("key");
+    let explain = |to: &str, rest: &[&str]| {
+        let words =
+            ["explain", "--type", "tick", "--no-group", "--seed", &first.address, "--to", to];
+        run(&[&words[..], &["--cluster", &cluster], rest].concat())
+    };
+    let json = |to: &str, key: &str| -> Value {
+        let explained = explain(to, &["--key", key, "--json"]);
+        let told = text(&explained.stderr);
+        assert_eq!(explained.status.code(), Some(0), "{told}");
+        serde_json::from_slice(&explained.stdout).expect("one JSON object")
+    };
+    // The key is that of the field, and the member the one that has this key.
+    let mut members = std::collections::BTreeSet::new();
+    for (said, own) in [
+        ("42", 42_u32.key()),
+        ("text:42", "42".to_owned().key()),
+        ("-7", (-7_i64).key()),
+        ("tram 7", "tram 7".to_owned().key()),
+        ("tram 8", "tram 8".to_owned().key()),
+        ("tram 9", "tram 9".to_owned().key()),
+    ] {
+        let explained = json("service:place?key", said);
+        assert_eq!((&explained["key"], &explained["own_key"]), (&"chose".into(), &own.into()));
+        let fixed = json(&format!("service:place?key={own}"), said);
+        assert_eq!(explained["addresses"], fixed["addresses"], "{said}");
+        assert_eq!((&fixed["key"], &fixed["own_key"]), (&"not-asked".into(), &Value::Null));
+        members.insert(explained["addresses"].to_string());
+    }
+    assert_eq!(members.len(), 2, "not all have the same: {members:?}");
+    let told = text(&explain("service:place?key", &["--key", "42"]).stdout);
+    let chosen = format!("to a member chosen by its own key {}", 42_u32.key());
+    assert!(told.contains(&chosen) && !told.contains("--key"), "{told}");
+    let unasked = explain("node:second", &["--key", "42"]);
+    assert_eq!(unasked.status.code(), Some(0));
+    assert!(text(&unasked.stdout).contains("--key was not asked for: only a target such as"));
+    let missing = explain("service:place?key", &[]);
+    assert_eq!(missing.status.code(), Some(1));
+    let told = text(&missing.stdout);
+    for part in [
+        "its own key is to choose a member, and it has none",
+        "refused: ",
+        "by --key 42 (a number)",
+    ] {
+        assert!(told.contains(part), "without {part}: {told}");
+    }
 }
 
 #[test]

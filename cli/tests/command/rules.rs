@@ -44,12 +44,24 @@ fn an_event_is_explained_with_the_rule_that_decides() {
         let explained = text(&run(&[&["explain", "--type"], words].concat()).stdout);
         assert!(explained.contains(told), "{words:?}: without {told}: {explained}");
     }
+    // Without a cluster: what its own key would do, and that it is missing.
+    let keyed = |rest: &[&str]| {
+        run(&[&["explain", "--type", "mine", "--to", "service:place?key"], rest].concat())
+    };
+    let told = text(&keyed(&["--key", "tram 7"]).stdout);
+    assert!(told.contains("to the member that its own key ") && told.contains("--seed"), "{told}");
+    let missing = keyed(&[]);
+    assert_eq!(missing.status.code(), Some(1), "no member is chosen without it");
+    assert!(text(&missing.stdout).contains("say it by --key"), "{}", text(&missing.stdout));
+    let missing: Value = serde_json::from_slice(&keyed(&["--json"]).stdout).expect("JSON");
+    assert_eq!((&missing["key"], &missing["own_key"]), (&"missing".into(), &Value::Null));
     let refused = run(&["explain", "--type", "a", "--to", "udp://127.0.0.1:9", "--bytes", "1MiB"]);
     assert_eq!(refused.status.code(), Some(1), "no packet holds it, and a packet was demanded");
     assert!(text(&refused.stdout).contains("refused: the event does not fit"));
     for (words, told) in [
         (&["explain", "--type", "A", "--to", "auto"][..], "try a"),
         (&["explain", "--type", "a", "--to", "nowhere"], "is not a target"),
+        (&["explain", "--type", "a", "--to", "service:s?key", "--key", "007"], "text:007, or 7"),
         (&["explain", "--type", "a", "--to", "auto", "--rules", "/none.toml"], "cannot be read"),
     ] {
         let refused = run(words);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use wireloom::identity::{Credentials, PublicKey};
 use wireloom::{
     Event, Failure, Node, NodeBuilder, NodeId, Polled, Priority, Protection, Reason, Refused,
-    RequestError, Target,
+    RequestError, Router, Target,
 };
 use wireloom_wire::{PacketHeader, body_hash, decode_packet};
 
@@ -253,6 +253,51 @@ fn json_of_a_signed_type_is_refused_where_that_is_known_and_named_where_it_arriv
     let of = format!("node {:016x} came without a signature", other.id().0);
     assert!(why.contains(&of) && why.contains("by its Rust type"), "{why}");
     assert_eq!(at_desk.load(Ordering::Relaxed), 0);
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(type = "cancellation", signed)]
+struct Cancellation {
+    number: u64,
+}
+
+#[test]
+fn json_of_a_signed_type_that_is_met_later_is_refused_from_then_on() {
+    let plain = node("met-later");
+    let json = br#"{"number":1,"words":"buy"}"#;
+    let routed = |router: &mut Router, name: &str, to: &Target| {
+        router.route_json(name, Priority::Normal, json, to).map(drop)
+    };
+    // By an address, and by a plan that is made before the type is met.
+    let others = [Target::Node(plain.address()), Target::Machine(plain.address())];
+    let mut routers = [plain.router(), plain.router()];
+    for router in &mut routers {
+        for to in &others {
+            assert_eq!(routed(router, "order", to), Ok(()), "nobody has said that it is signed");
+        }
+    }
+    // One that is not signed changes nothing, one that is does so for every router.
+    let _ = plain.publisher::<Receipt>(&Target::Local).expect("a publisher");
+    assert_eq!(routed(&mut routers[0], "order", &others[1]), Ok(()));
+    let _ = plain.publisher::<Order>(&Target::Local).expect("a publisher");
+    for router in &mut routers {
+        for to in &others {
+            for _ in 0..2 {
+                let refused = routed(router, "order", to);
+                assert_eq!(refused, Err(Refused::Unsignable { what: "JSON" }), "{to}");
+            }
+            assert_eq!(routed(router, "receipt", to), Ok(()), "it is not signed");
+        }
+        assert_eq!(routed(router, "order", &Target::Local), Ok(()), "within the process");
+    }
+    // The next one as well.
+    let to = &others[1];
+    assert_eq!(routed(&mut routers[0], "cancellation", to), Ok(()));
+    let _ = plain.publisher::<Cancellation>(&Target::Local).expect("a publisher");
+    for name in ["order", "cancellation"] {
+        let refused = routed(&mut routers[0], name, to);
+        assert_eq!(refused, Err(Refused::Unsignable { what: "JSON" }), "{name}");
+    }
 }
 
 #[test]
