@@ -62,8 +62,6 @@ pub(crate) struct Arrived<'a> {
 /// out once.
 pub(crate) struct ReceiveBatch {
     bytes: RawArray<u8>,
-    /// Where the first slot begins: at a line of the cache.
-    first: usize,
     names: RawArray<KernelAddress>,
     controls: RawArray<Control>,
     vectors: RawArray<libc::iovec>,
@@ -95,7 +93,6 @@ impl ReceiveBatch {
         let (slots, slot_lines) = (slots.max(1), slot_bytes.div_ceil(64).max(1));
         // One line between slots, so that equal places of them do not compete for one cache set.
         let bytes = RawArray::new(0_u8, (slots * (slot_lines + 1) + 1) * size_of::<Line>());
-        let first = bytes.at(0).align_offset(align_of::<Line>());
         let names = RawArray::new(KernelAddress::EMPTY, slots);
         let controls = RawArray::new(Control([0; CONTROL_BYTES]), slots);
         let no_vector = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
@@ -103,17 +100,18 @@ impl ReceiveBatch {
         let headers = RawArray::new(empty_message(), slots);
         let slot_of = (0..slots).collect();
         let filled = 0;
-        let batch =
-            Self { bytes, first, names, controls, vectors, headers, slot_lines, filled, slot_of };
+        let batch = Self { bytes, names, controls, vectors, headers, slot_lines, filled, slot_of };
         for index in 0..slots {
             batch.lay_out(index);
         }
         batch
     }
 
-    /// Where slot `index` begins.
+    /// Where slot `index` begins: at a line of the cache.
+    #[inline]
     fn slot(&self, index: usize) -> *mut u8 {
-        self.bytes.at(self.first + index * (self.slot_lines + 1) * size_of::<Line>())
+        let first = self.bytes.at(0).align_offset(align_of::<Line>());
+        self.bytes.at(first + index * (self.slot_lines + 1) * size_of::<Line>())
     }
 
     /// Points header `index` at its slot. recvmsg(2): "The msg_name field points to a
