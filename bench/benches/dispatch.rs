@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput, criterion_group};
-use wireloom::{AnySubscriber, Invoker, Node, Polled, Publisher, Subscriber, Target};
+use wireloom::{AnySubscriber, Invoker, Node, Polled, Publisher, Router, Subscriber, Target};
 use wireloom_bench::{Flat, handled};
 
 const BURST_EVENTS: u64 = 256;
@@ -23,6 +23,7 @@ struct Loop {
     node: Node,
     invoker: Invoker,
     publisher: Publisher<Flat>,
+    router: Router,
     handled: Arc<AtomicU64>,
     _others: Option<AnySubscriber>,
 }
@@ -37,7 +38,8 @@ impl Loop {
         let others = (!names.is_empty()).then(|| node.subscribe_any(&names).expect("subscribers"));
         let publisher = node.publisher::<Flat>(&Target::Local).expect("a way to this process");
         invoker.drain(10_000);
-        Self { node, invoker, publisher, handled, _others: others }
+        let router = node.router();
+        Self { node, invoker, publisher, router, handled, _others: others }
     }
 
     /// Publishes a burst and handles it.
@@ -47,6 +49,14 @@ impl Loop {
             burst.publish(&Flat::new(event)).expect("the ring is drained each turn");
         }
         drop(burst);
+        while self.invoker.do_work() > 0 {}
+        self.handled.load(Ordering::Relaxed)
+    }
+
+    /// The same by a router.
+    fn route(&mut self, events: &[Flat]) -> u64 {
+        let batch = self.router.route_batch(events, &Target::Local);
+        assert_eq!(batch.accepted, BURST_EVENTS, "the ring is drained each turn");
         while self.invoker.do_work() > 0 {}
         self.handled.load(Ordering::Relaxed)
     }
@@ -107,6 +117,11 @@ fn events(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| bencher.iter(|| around.turn(0)));
         assert!(around.node.ledger().balanced, "{:?}", around.node.ledger());
     }
+    let (mut routed, events) = (Loop::with_types(1), [0; 256].map(Flat::new));
+    group.bench_function("route and handle 256 events", |bencher| {
+        bencher.iter(|| routed.route(&events));
+    });
+    assert!(routed.node.ledger().balanced, "{:?}", routed.node.ledger());
     let mut ringed = Ringed::new();
     group.bench_function("publish and take 256 events from a ring", |bencher| {
         bencher.iter(|| ringed.turn(0));

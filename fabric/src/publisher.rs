@@ -217,6 +217,7 @@ impl<E: Event> Publisher<E> {
             && self.trace.is_none()
             && E::DEADLINE.is_none()
             && self.larges == 0
+            && !(matches!(self.way, Way::Local(_)) && self.wanting.is_some())
             && self.writer.write_plain(&self.way, plain, visible, payload)
         {
             self.sequence += 1;

@@ -163,8 +163,8 @@ impl Router {
         self.route_fully(event, way, at)
     }
 
-    /// The short way of most events: no extensions, by a link whose ring goes there already. False
-    /// when that is not enough, and then nothing has been written or counted. Out of line, or with
+    /// The short way of most events: no extensions, by a link whose ring goes there already or to this
+    /// process. False when that is not enough, and then nothing has been written or counted. Out of line, or with
     /// an outcome that goes through memory, it costs several ns.
     #[inline(always)]
     fn route_plain<E: Event>(
@@ -175,10 +175,12 @@ impl Router {
     ) -> bool {
         let is_plain = self.deadline_ns.is_none() && E::DEADLINE.is_none();
         let is_plain = is_plain && self.trace.is_none() && trace::current().is_none();
-        let Some(writer) = &mut self.rings.lanes[E::PRIORITY.index()] else { return false };
-        if !is_plain || !matches!(way, Way::Link { .. }) {
-            return false;
-        }
+        let writer = match way {
+            Way::Link { .. } => self.rings.lanes[E::PRIORITY.index()].as_mut(),
+            Way::Local(_) => self.rings.local.as_mut(),
+            Way::Reliable(_) => None,
+        };
+        let Some(writer) = writer.filter(|_| is_plain) else { return false };
         let (sequence, scratch) = (self.sequence, &mut self.scratch);
         let frame = &PlainFrame::new(typed_header::<E>(0, 0));
         let plain = Plain { frame, sequence, timestamp_ns: unix_ns };

@@ -231,9 +231,9 @@ impl RingWriter {
         written
     }
 
-    /// Writes one frame without extensions to the link that frames go to already, as
-    /// [`RingWriter::write`] would, in the fewest steps; false when that is not enough, and then
-    /// nothing has been written or counted.
+    /// Writes one frame without extensions to the link that frames go to already, to a peer by TCP or
+    /// to this process, as [`RingWriter::write`] would, in the fewest steps; false when that is not
+    /// enough, and then nothing has been written or counted.
     #[inline(always)]
     pub(crate) fn write_plain(
         &mut self,
@@ -245,7 +245,10 @@ impl RingWriter {
         let limit = match *way {
             Way::Link { id, limit, .. } if self.marked == Some(id) => limit,
             Way::Reliable(_) => FRAME_BYTES_MAX,
-            _ => return false,
+            Way::Local(ref origin) => {
+                return self.write_plain_local(origin, plain, visible, payload);
+            }
+            Way::Link { .. } => return false,
         };
         let room = record_spacing(FRAME_HEADER_BYTES + self.room_bytes).min(limit);
         let Ok(mut claim) = self.producer.claim(room) else { return false };
@@ -258,6 +261,38 @@ impl RingWriter {
             self.wake(false);
         } else {
             claim.stage(FRAME_HEADER_BYTES + bytes);
+        }
+        true
+    }
+
+    /// To this process: the origin stands before the frame, which says its own length.
+    #[inline(always)]
+    fn write_plain_local(
+        &mut self,
+        origin: &Origin,
+        plain: Plain<'_>,
+        visible: Visible,
+        payload: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
+    ) -> bool {
+        let limit = self.producer.record_bytes_max();
+        let room = record_spacing(ORIGIN_BYTES + FRAME_HEADER_BYTES + self.room_bytes).min(limit);
+        let Ok(mut claim) = self.producer.claim(room) else { return false };
+        let Some((front, frame)) = claim.split_first_chunk_mut::<ORIGIN_BYTES>() else {
+            return false;
+        };
+        let Some((head, rest)) = frame.split_first_chunk_mut() else { return false };
+        let Ok(bytes) = payload(rest) else { return false };
+        let length = FRAME_HEADER_BYTES + bytes;
+        let Ok(field) = u32::try_from(length) else { return false };
+        origin_header(front, origin);
+        plain.frame.write(head, plain.sequence, plain.timestamp_ns);
+        head[..size_of::<u32>()].copy_from_slice(&field.to_le_bytes());
+        bump(&self.handed.to_local);
+        if visible == Visible::Now {
+            claim.commit(ORIGIN_BYTES + length);
+            self.wake(false);
+        } else {
+            claim.stage(ORIGIN_BYTES + length);
         }
         true
     }

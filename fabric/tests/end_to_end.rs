@@ -134,6 +134,44 @@ fn an_idle_node_sleeps_and_says_what_its_workers_did() {
 }
 
 #[test]
+fn events_of_this_process_say_who_published_them_and_wait_in_its_account() {
+    let (node, mut invoker) = Node::builder("alone").start_invoker().expect("starts");
+    let (heard, hears) = mpsc::channel();
+    node.on::<UserInteraction>(move |event, envelope| {
+        let (id, text) = (event.user_id.to_native(), event.action.len());
+        let _ = heard.send((id, text, envelope.source(), envelope.sequence()));
+    })
+    .expect("subscribes");
+    let mut publisher = node.publisher::<UserInteraction>(&Target::Local).expect("a publisher");
+    let mut router = node.router();
+    // Small, as long as no record before, and small again.
+    let lengths = [5, 6_000, 7, 9_000, 0];
+    let event = |user_id: usize| UserInteraction {
+        user_id: user_id as u64,
+        action: "x".repeat(lengths[user_id % lengths.len()]),
+        tags: Vec::new(),
+    };
+    let events: Vec<_> = (0..15).map(event).collect();
+    for event in &events[..5] {
+        publisher.publish(event).expect("accepted");
+    }
+    for event in &events[5..10] {
+        router.route(event, Target::Local).expect("accepted");
+    }
+    assert_eq!(router.route_batch(&events[10..], &Target::Local).accepted, 5);
+    assert_eq!(node.ledger().received.local_in_flight, 15, "accepted, and not dispatched");
+    invoker.drain(10_000);
+    let ledger = node.ledger();
+    assert_eq!((ledger.received.local, ledger.received.local_in_flight), (15, 0));
+    assert!(ledger.balanced, "{ledger:?}");
+    let sequences = (0..5).chain(0..10);
+    for (event, sequence) in events.iter().zip(sequences) {
+        let expected = (event.user_id, event.action.len(), node.id(), sequence);
+        assert_eq!(hears.try_recv(), Ok(expected));
+    }
+}
+
+#[test]
 fn a_local_event_needs_no_network() {
     let node = start("alone");
     let hears = listen_for_interactions(&node);

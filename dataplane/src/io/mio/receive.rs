@@ -11,7 +11,7 @@ use crate::io::source::{Source, sources};
 use crate::io::{Arrival, Receive, ReceiveCounters, Received};
 use crate::sys::ReceiveBatch;
 
-/// Slots with GRO, each for a joined run: as many as short runs fill one stream's share of the window
+/// Slots with GRO, each for a joined run: as many as short runs fill a stream's share of the window
 /// ([`crate::limits::SHORT_CYCLE_BYTES`]). Of long ones 256 KiB, half of them, stay within L2.
 const COALESCING_SLOTS: usize = 8;
 /// Slots without GRO, one datagram each. Full-size slots, so that none is cut; only what a datagram
