@@ -68,8 +68,8 @@ impl Answering {
         Ok(Self { answers, counters, clock })
     }
 
-    /// Whether whoever asked waits no longer. A reading of the clock (25 ns) for each request with a
-    /// deadline, since those before it in the cycle may have taken their time.
+    /// Whether whoever asked waits no longer. A reading of the clock (25 ns) for each request with
+    /// a deadline, since those before it in the cycle may have taken their time.
     fn is_over(&self, frame: &Frame<'_>, origin: &Origin) -> bool {
         is_over(frame, origin, || self.clock.unix_ns(self.clock.now_ns()))
     }
