@@ -8,12 +8,14 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 mod access;
+mod deadline;
 mod judge;
 mod refusals;
 mod run;
 mod subscription;
 
 pub use access::{AccessTable, AccessTooLarge, Grant, Rate};
+pub use deadline::is_over;
 pub use refusals::{Refusal, Refusals, Refused};
 pub use run::Run;
 pub use subscription::{Standing, Subscription, Wanted};
@@ -21,6 +23,7 @@ pub use subscription::{Standing, Subscription, Wanted};
 use wireloom_wire::{EventTypeId, ExchangeKind, Frame, FrameFlags, Frames, NodeId, SessionId};
 
 use self::access::Guard;
+use self::deadline::is_expired;
 use crate::counters::{Counter, Counters};
 use crate::limits::{SUBSCRIPTIONS_MAX, TYPE_SLOTS};
 
@@ -198,14 +201,6 @@ pub(crate) struct Dispatch {
     hold_until_ns: u64,
     /// The time of this cycle, against which deadlines are held.
     now_unix_ns: u64,
-}
-
-/// Whether an event's deadline is over. A look at its flags, where it has none. A request's is
-/// judged by whoever answers it, who asks no other clock than its own.
-#[inline]
-fn is_expired(frame: &Frame<'_>, now_unix_ns: u64) -> bool {
-    frame.deadline().is_some_and(|deadline_ns| deadline_ns < now_unix_ns)
-        && !frame.header.flags.contains(FrameFlags::CORRELATION)
 }
 
 fn index_of(length: usize) -> u32 {

@@ -106,6 +106,11 @@ fn origin_of(record: &[u8]) -> Origin {
     }
 }
 
+/// The gap that a notice is of.
+fn lost_of(record: &[u8]) -> Lost {
+    Lost { origin: origin_of(record), from: u64_at(record, 32), to: u64_at(record, 40) }
+}
+
 /// Writes the origin header of an event into the first [`ORIGIN_BYTES`] of a record: for those who
 /// fill a local ring.
 #[inline]
@@ -141,9 +146,7 @@ fn read_inbound(record: &[u8]) -> Option<Inbound<'_>> {
     let origin = origin_of(record);
     match record[KIND_OFFSET] {
         EVENT => Some(Inbound::Event(Frame::parse(&record[ORIGIN_BYTES..]).ok()?, origin)),
-        LOST => {
-            Some(Inbound::Lost(Lost { origin, from: u64_at(record, 32), to: u64_at(record, 40) }))
-        }
+        LOST => Some(Inbound::Lost(lost_of(record))),
         SHED => {
             let reason = ShedReason::from_number(record[REASON_OFFSET])?;
             Some(Inbound::Shed(Shed { events: u64_at(record, 32), reason }))

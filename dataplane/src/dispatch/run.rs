@@ -6,6 +6,7 @@
 use wireloom_wire::{EventTypeId, Frame, FrameFlags, Frames};
 
 use super::Verdict;
+use super::deadline::is_expired;
 use crate::counters::{Counter, Counters};
 
 /// Events of one type, in order; see [`super::Subscriber::on_run`].
@@ -71,7 +72,7 @@ impl<'r, 'a> Run<'r, 'a> {
                 return;
             }
             self.taken += 1;
-            if super::is_expired(&frame, self.now_unix_ns) {
+            if is_expired(&frame, self.now_unix_ns) {
                 self.counters.add(Counter::EventsExpired, 1);
                 continue;
             }

@@ -7,7 +7,8 @@
 
 use wireloom_ring::{ClaimError, Producer, record_length, record_spacing};
 
-use super::{EVENT, KIND_OFFSET};
+use super::{EVENT, KIND_OFFSET, lost_of};
+use crate::dispatch::Lost;
 
 const LENGTH_BYTES: usize = 4;
 
@@ -80,19 +81,23 @@ impl Backlog {
         self.memory.get(offset..offset + length)
     }
 
-    /// Drops the oldest record; true when it was an event. `None` of an empty backlog.
+    /// Drops the oldest record: true of an event; false of the notice of a gap, which `keep` is
+    /// given. `None` of an empty backlog.
     #[inline]
-    pub(super) fn drop_first(&mut self) -> Option<bool> {
+    pub(super) fn drop_first(&mut self, keep: impl FnOnce(Lost)) -> Option<bool> {
         let first = self.first()?;
         let (spacing, is_event) = (record_spacing(first.len()), first[KIND_OFFSET] == EVENT);
+        if !is_event {
+            keep(lost_of(first));
+        }
         self.begin += spacing;
         Some(is_event)
     }
 
-    /// Forgets everything; returns how many events there were.
-    pub(super) fn clear(&mut self) -> u64 {
+    /// Forgets everything but the gaps, which `keep` is given; returns how many events there were.
+    pub(super) fn clear(&mut self, mut keep: impl FnMut(Lost)) -> u64 {
         let mut events = 0;
-        while let Some(is_event) = self.drop_first() {
+        while let Some(is_event) = self.drop_first(&mut keep) {
             events += u64::from(is_event);
         }
         events
@@ -153,7 +158,10 @@ mod tests {
         fn drop_first(&mut self) -> bool {
             let first = self.held.pop_front();
             let is_event = first.as_ref().map(|record| record[KIND_OFFSET] == EVENT);
-            assert_eq!(self.backlog.drop_first(), is_event);
+            let mut kept = None;
+            assert_eq!(self.backlog.drop_first(|lost| kept = Some(lost)), is_event);
+            let gap = first.as_ref().filter(|_| is_event == Some(false));
+            assert_eq!(kept, gap.map(|record| lost_of(record)));
             assert_eq!(self.backlog.is_empty(), self.held.is_empty());
             first.is_some()
         }
@@ -184,7 +192,9 @@ mod tests {
             }
         }
         let events = checked.held.iter().filter(|record| record[KIND_OFFSET] == EVENT).count();
-        assert_eq!(checked.backlog.clear(), events as u64);
+        let (mut gaps, all) = (0, checked.held.len());
+        assert_eq!(checked.backlog.clear(|_| gaps += 1), events as u64);
+        assert_eq!(gaps, all - events);
         assert!(checked.backlog.is_empty());
     }
 }

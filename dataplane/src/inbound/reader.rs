@@ -10,6 +10,7 @@ use wireloom_wire::Frame;
 use super::account::{InboundCounters, TakenCounters};
 use super::policy::{Shed, ShedReason};
 use super::{Inbound, generation_of, read_inbound};
+use crate::dispatch::{Origin, is_over};
 use crate::wake::Wake;
 
 /// The subscriber's side of an inbound ring.
@@ -83,8 +84,9 @@ impl RingReader {
             }
             if let Some(inbound) = read_inbound(record) {
                 let over = match &inbound {
-                    Inbound::Event(frame, _) => {
-                        passing.reason(record, frame, at + bytes as u64, &unix_ns)
+                    Inbound::Event(frame, origin) => {
+                        let event = (frame, origin);
+                        passing.reason(record, event, at + bytes as u64, &unix_ns)
                     }
                     _ => None,
                 };
@@ -133,7 +135,7 @@ impl<'a> Passing<'a> {
     fn reason(
         &mut self,
         record: &[u8],
-        frame: &Frame<'_>,
+        (frame, origin): (&Frame<'_>, &Origin),
         at: u64,
         unix_ns: impl Fn() -> u64,
     ) -> Option<ShedReason> {
@@ -147,9 +149,8 @@ impl<'a> Passing<'a> {
                 return Some(ShedReason::Superseded);
             }
         }
-        let deadline_ns = frame.deadline()?;
-        let now_ns = *self.now_ns.get_or_insert_with(unix_ns);
-        (deadline_ns < now_ns).then_some(ShedReason::Expired)
+        let now_ns = || *self.now_ns.get_or_insert_with(unix_ns);
+        is_over(frame, origin, now_ns).then_some(ShedReason::Expired)
     }
 
     fn over(&mut self, reason: ShedReason, take: &mut impl FnMut(Inbound<'_>) -> bool) {

@@ -137,6 +137,36 @@ pub struct RingSubscriber {
     store: Store,
 }
 
+/// Puts a record behind those that wait, and drops the oldest until it has room; returns how many
+/// events were dropped. A gap among them is to be told: whatever still waits is newer than it.
+#[inline]
+fn push_newest(
+    (backlog, untold): (&mut Backlog, &mut Option<Lost>),
+    length: usize,
+    write: impl Fn(&mut [u8]),
+) -> u64 {
+    let mut dropped = 0;
+    while !backlog.push(length, &write) {
+        let Some(is_event) = backlog.drop_first(|lost| grow(untold, &lost)) else { break };
+        dropped += u64::from(is_event);
+    }
+    dropped
+}
+
+/// Notes a gap that could not be told. Those of one stream grow into one: nothing that came between
+/// them is taken before it is told, or at all. Of several streams the newest is told, and the
+/// receiver's counters hold all of them.
+#[cold]
+fn grow(untold: &mut Option<Lost>, lost: &Lost) {
+    let stream = |of: &Lost| (of.origin.source, of.origin.session, of.origin.lane);
+    *untold = Some(match *untold {
+        Some(old) if stream(&old) == stream(lost) => {
+            Lost { from: old.from.min(lost.from), to: old.to.max(lost.to), ..*lost }
+        }
+        _ => *lost,
+    });
+}
+
 impl RingSubscriber {
     /// The counters, to be read from elsewhere.
     #[must_use]
@@ -218,17 +248,8 @@ impl RingSubscriber {
                 self.shed(ShedReason::RingFull)
             }
             Store::Oldest(backlog) => {
-                let mut dropped = 0;
-                while !backlog.push(length, write) {
-                    let Some(is_event) = backlog.drop_first() else { break };
-                    dropped += u64::from(is_event);
-                }
-                if dropped > 0 {
-                    // What is in the ring is older still.
-                    let stale_until = self.producer.position();
-                    self.counters.stale_until.store(stale_until, Ordering::Release);
-                    self.give_way(ShedReason::Oldest, dropped);
-                }
+                let dropped = push_newest((backlog, &mut self.lost_untold), length, write);
+                self.give_way_oldest(dropped);
                 Verdict::Delivered
             }
         }
@@ -248,6 +269,16 @@ impl RingSubscriber {
         self.counters.count_shed(reason, events);
         self.shed_untold[reason as usize] += events;
         self.congested = true;
+    }
+
+    /// The same for the oldest of those that wait: what is in the ring is older still.
+    #[inline]
+    fn give_way_oldest(&mut self, events: u64) {
+        if events > 0 {
+            let stale_until = self.producer.position();
+            self.counters.stale_until.store(stale_until, Ordering::Release);
+            self.give_way(ShedReason::Oldest, events);
+        }
     }
 
     fn has_backlog(&self) -> bool {
@@ -328,7 +359,8 @@ impl RingSubscriber {
             patience.held_at_ns = now_ns;
             return Pumped::Holds { until_ns: now_ns + patience.left_ns };
         }
-        let events = backlog.clear();
+        let untold = &mut self.lost_untold;
+        let events = backlog.clear(|lost| grow(untold, &lost));
         self.give_way(ShedReason::WaitedTooLong, events);
         // To be told, when there is room.
         Pumped::Waits
@@ -348,22 +380,22 @@ impl Subscriber for RingSubscriber {
         if told {
             return;
         }
-        if let Store::Oldest(backlog) | Store::Block(backlog, _) = &mut self.store
-            && !backlog.is_empty()
-        {
-            let about = (lost.from, lost.to);
-            if backlog.push(NOTICE_BYTES, |into| put_notice(into, LOST, &lost.origin, about)) {
-                return;
+        let about = (lost.from, lost.to);
+        let write = |into: &mut [u8]| put_notice(into, LOST, &lost.origin, about);
+        match &mut self.store {
+            Store::Oldest(backlog) if !backlog.is_empty() => {
+                let untold = &mut self.lost_untold;
+                let dropped = push_newest((backlog, untold), NOTICE_BYTES, write);
+                self.give_way_oldest(dropped);
             }
+            Store::Block(backlog, _) if !backlog.is_empty() => {
+                if !backlog.push(NOTICE_BYTES, write) {
+                    // It is told before those that wait, so it may not grow over them.
+                    self.lost_untold = Some(*lost);
+                }
+            }
+            _ => grow(&mut self.lost_untold, lost),
         }
-        // Gaps that find the ring full grow into one when they are of one stream; of several
-        // streams the newest is told, and the receiver's counters hold all of them.
-        self.lost_untold = Some(match self.lost_untold {
-            Some(old) if old.origin.session == lost.origin.session => {
-                Lost { from: old.from, ..*lost }
-            }
-            _ => *lost,
-        });
         self.congested = true;
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rkyv::Archived;
 use wireloom_dataplane::clock::Clock;
-use wireloom_dataplane::dispatch::{Origin, Subscriber, SubscriptionId, Verdict, Wanted};
+use wireloom_dataplane::dispatch::{Origin, Subscriber, SubscriptionId, Verdict, Wanted, is_over};
 use wireloom_wire::{EventTypeId, Frame, event_type_id};
 
 use crate::decode::DecodeError;
@@ -68,17 +68,10 @@ impl Answering {
         Ok(Self { answers, counters, clock })
     }
 
-    /// Whether whoever asked waits no longer: the request has been here for as long as it was given
-    /// when it was made. Neither clock is held against the other's, and what it took on its way
-    /// counts for nothing. A reading of the clock (25 ns) for each request with a deadline, since
-    /// those before it in the cycle may have taken their time.
+    /// Whether whoever asked waits no longer. A reading of the clock (25 ns) for each request with
+    /// a deadline, since those before it in the cycle may have taken their time.
     fn is_over(&self, frame: &Frame<'_>, origin: &Origin) -> bool {
-        let Some(deadline_ns) = frame.deadline() else { return false };
-        let made_ns = frame.header.timestamp_ns;
-        let given_ns = deadline_ns.saturating_sub(made_ns);
-        // One of this process was received when it was made.
-        let since_ns = Some(origin.received_unix_ns).filter(|at| *at > 0).unwrap_or(made_ns);
-        self.clock.unix_ns(self.clock.now_ns()).saturating_sub(since_ns) >= given_ns
+        is_over(frame, origin, || self.clock.unix_ns(self.clock.now_ns()))
     }
 
     /// Answers one request with what `handler` gives, unless its time is over. A panic in it is

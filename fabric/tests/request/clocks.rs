@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wireloom::encode::serialize;
-use wireloom::{Event, Node, RequestError, Target};
+use wireloom::{Event, Node, PolledAny, RequestError, ShedReason, Target};
 use wireloom_wire::{Correlation, ExchangeKind, FrameEncoder, FrameHeader, ReplyWay};
 
 use crate::peer::{Peer, header, written};
@@ -100,4 +100,33 @@ fn what_waits_in_a_ring_of_the_node_expires_there() {
         assert_eq!(slow.expect("sent").wait().map(|of| of.total), Ok(0), "{target}");
         eventually("counted", || counter(&desk, "events_expired") == round);
     }
+}
+
+#[test]
+fn what_lies_in_a_subscribers_ring_expires_by_our_clock_whatever_the_askers_says() {
+    let (desk, mut peer) = (start("desk"), Peer::new());
+    let mut hears = desk.subscribe_any(&[]).expect("subscribes");
+    for (round, made_ns) in (1..).zip(clocks()) {
+        let at = |waits_ms| (made_ns, Duration::from_millis(waits_ms));
+        let asked = [
+            request(&peer, round * 10, at(20_000), 0),
+            request(&peer, round * 10 + 1, at(50), 0),
+            request(&peer, round * 10 + 2, at(20_000), 0),
+        ];
+        peer.sends(desk.address(), &asked);
+        assert!(hears.wait(PATIENCE), "they are in the ring");
+        thread::sleep(Duration::from_millis(60));
+        let mut heard = Vec::new();
+        hears.poll(10, |polled| match polled {
+            PolledAny::Event(event, ..) => heard.push((event.envelope.deadline_ns(), None)),
+            PolledAny::Shed(shed) => heard.push((None, Some((shed.reason, shed.events)))),
+            other => panic!("{other:?}"),
+        });
+        let event = (Some(made_ns + 20_000_000_000), None);
+        let shed = (None, Some((ShedReason::Expired, 1)));
+        assert_eq!(heard, [event, shed, event], "round {round}");
+    }
+    let ledger = hears.ledger();
+    assert_eq!(ledger.rings["every type"].given_up["expired"], 3, "{ledger:?}");
+    assert!(ledger.balanced, "{ledger:?}");
 }

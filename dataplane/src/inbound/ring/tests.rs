@@ -5,7 +5,9 @@ use std::sync::atomic::AtomicU64;
 use std::task::Waker;
 
 use wireloom_ring::{RingConfig, ring};
-use wireloom_wire::{EventTypeId, FrameEncoder, FrameHeader, Frames, Priority};
+use wireloom_wire::{
+    Correlation, EventTypeId, ExchangeKind, FrameEncoder, FrameHeader, Frames, Priority, ReplyWay,
+};
 
 use super::*;
 use crate::inbound::Inbound;
@@ -134,6 +136,163 @@ fn what_gives_way_is_counted_to_the_event_and_the_newest_are_kept() {
     assert!((26..=36).contains(&kept), "{kept} are kept");
     let oldest = ShedReason::Oldest;
     assert_eq!(subscriber.counters().shed(oldest) + reader.taken().shed(oldest), told);
+}
+
+/// All that the subscriber takes, until nothing waits.
+fn drained(subscriber: &mut RingSubscriber, reader: &mut RingReader) -> Vec<String> {
+    let mut words = taken(subscriber, reader);
+    while subscriber.pump(2) != Pumped::Done {
+        words.extend(taken(subscriber, reader));
+    }
+    words.extend(taken(subscriber, reader));
+    words
+}
+
+/// The words without what was shed: the first event that was kept, and the gaps before it.
+fn gaps_and_first(words: &[String]) -> (Vec<&str>, u64) {
+    let gaps = words.iter().map(String::as_str).take_while(|word| !word.starts_with('e'));
+    let first = words.iter().find_map(|word| word.strip_prefix('e'));
+    let number = first.map_or(0, |number| number.parse().expect("a number"));
+    (gaps.filter(|word| word.starts_with('l')).collect(), number)
+}
+
+#[test]
+fn a_gap_that_gives_way_with_the_oldest_is_told_before_those_that_are_kept() {
+    for sessions in [[1, 1], [1, 2]] {
+        let (mut subscriber, mut reader) = ends(SlowPolicy::DropOldest);
+        let next = fill(&mut subscriber);
+        put(&mut subscriber, next);
+        subscriber.on_lost(&gap(sessions[0], next + 1, next + 3));
+        put(&mut subscriber, next + 3);
+        subscriber.on_lost(&gap(sessions[1], next + 4, next + 6));
+        let mut newest = next + 6;
+        // Until both have given way, and one stays that is newer than some that are kept.
+        for number in next + 6..next + 206 {
+            put(&mut subscriber, number);
+            newest = number;
+        }
+        subscriber.on_lost(&gap(1, newest + 1, newest + 3));
+        put(&mut subscriber, newest + 3);
+        let words = drained(&mut subscriber, &mut reader);
+        let (gaps, first) = gaps_and_first(&words);
+        let from = if sessions == [1, 1] { next + 1 } else { next + 4 };
+        assert_eq!(gaps, [format!("l{from}-{}", next + 6)], "{words:?}");
+        assert!(first > next + 6, "{words:?}");
+        let last = &words[words.len() - 2..];
+        let behind = format!("l{}-{}", newest + 1, newest + 3);
+        assert_eq!(last, [behind, format!("e{}", newest + 3)], "in its place");
+    }
+}
+
+#[test]
+fn gaps_of_two_lanes_of_a_session_do_not_grow_into_one() {
+    let (mut subscriber, mut reader) = ends(SlowPolicy::DropNewest);
+    fill(&mut subscriber);
+    subscriber.on_lost(&gap(1, 5, 7));
+    let other = gap(1, 900, 901);
+    subscriber.on_lost(&Lost { origin: Origin { lane: 2, ..other.origin }, ..other });
+    assert_eq!(drained(&mut subscriber, &mut reader).last().unwrap(), "l900-901");
+}
+
+/// Nothing but gaps comes to one whose events wait: they push them out, as events do, and none is
+/// told of what is kept.
+#[test]
+fn a_gap_that_finds_no_room_beside_the_ring_takes_the_oldest_ones() {
+    let (mut subscriber, mut reader) = ends(SlowPolicy::DropOldest);
+    let next = fill(&mut subscriber);
+    let mut number = next;
+    while subscriber.counters().shed(ShedReason::Oldest) == 0 {
+        put(&mut subscriber, number);
+        number += 1;
+    }
+    let before = subscriber.counters().shed(ShedReason::Oldest);
+    // Each of an event, so that no two of them are side by side.
+    for step in 0..20 {
+        subscriber.on_lost(&gap(1, number + 2 * step, number + 2 * step + 1));
+        put(&mut subscriber, number + 2 * step + 1);
+    }
+    assert!(subscriber.counters().shed(ShedReason::Oldest) > before);
+    let words = drained(&mut subscriber, &mut reader);
+    let events: Vec<u64> =
+        words.iter().filter_map(|word| word.strip_prefix('e')?.parse().ok()).collect();
+    for gap in words.iter().filter_map(|word| word.strip_prefix('l')) {
+        let (from, to) = gap.split_once('-').expect("a gap");
+        let covers = from.parse().expect("a number")..to.parse().expect("a number");
+        assert!(!events.iter().any(|event| covers.contains(event)), "{gap}: {words:?}");
+    }
+    let gaps = words.iter().filter(|word| word.starts_with('l')).count();
+    assert_eq!(gaps, 20, "each is told: {words:?}");
+    let told = words.iter().filter_map(|word| word.strip_prefix('s')?.parse::<u64>().ok());
+    assert_eq!(events.len() as u64 + told.sum::<u64>(), number + 20, "{words:?}");
+}
+
+#[test]
+fn a_gap_among_those_that_waited_too_long_is_told() {
+    let (mut subscriber, mut reader) = ends(SlowPolicy::Block(Duration::from_millis(1)));
+    let next = fill(&mut subscriber);
+    put(&mut subscriber, next);
+    subscriber.on_lost(&gap(1, next + 1, next + 3));
+    put(&mut subscriber, next + 3);
+    assert_eq!(subscriber.pump(1_000), Pumped::Holds { until_ns: 1_001_000 });
+    assert_eq!(subscriber.pump(2_000_000), Pumped::Waits);
+    let words = drained(&mut subscriber, &mut reader);
+    assert_eq!(words.last().unwrap(), &format!("l{}-{}", next + 1, next + 3), "{words:?}");
+    assert!(!words.contains(&format!("e{next}")), "{words:?}");
+}
+
+/// An event with a deadline, or a request: when it was made and until when it is of use, by the
+/// sender's clock; when it was received, by ours.
+fn put_until(
+    subscriber: &mut RingSubscriber,
+    asks: bool,
+    (made, until, received): (u64, u64, u64),
+) {
+    let header =
+        FrameHeader { timestamp_ns: made, ..FrameHeader::bare(EventTypeId(1), Priority::Normal) };
+    let correlation = Correlation {
+        id: 1,
+        kind: ExchangeKind::Request,
+        way: ReplyWay::Datagram,
+        address: [1; 16],
+        port: 1,
+        subject: EventTypeId(2),
+    };
+    let encoder = FrameEncoder::new(header).with_deadline(until);
+    let encoder = if asks { encoder.with_correlation(&correlation) } else { encoder };
+    let mut bytes = [0; 512];
+    let length = encoder.write(&[7; 16], &mut bytes).expect("it fits");
+    let frame = Frames::new(&bytes[..length]).next().expect("one").expect("a frame");
+    subscriber.take(&frame, &Origin { received_unix_ns: received, ..origin(1) });
+}
+
+#[test]
+fn a_request_is_held_against_its_time_here_and_an_event_against_its_deadline() {
+    let is_shed =
+        |asks, times, now_ns| {
+            let (mut subscriber, mut reader) = ends(SlowPolicy::DropNewest);
+            put_until(&mut subscriber, asks, times);
+            subscriber.end_cycle();
+            let mut shed = false;
+            reader.poll(1, || now_ns, |inbound| {
+            shed = matches!(inbound, Inbound::Shed(shed) if shed.reason == ShedReason::Expired);
+            true
+        });
+            shed
+        };
+    // Given 50, by an asker whose clock is behind ours, like ours, ahead.
+    for made in [1_000, 500_000, 900_000] {
+        let times = (made, made + 50, 500_000);
+        assert!(!is_shed(true, times, 500_049), "made at {made}");
+        assert!(is_shed(true, times, 500_050), "made at {made}");
+    }
+    // Our clock has stepped back since; it was over when it was made; it is of this process.
+    assert!(!is_shed(true, (1_000, 1_050, 500_000), 400_000));
+    assert!(is_shed(true, (1_000, 1_000, 500_000), 500_000));
+    assert!(!is_shed(true, (1_000, 1_050, 0), 1_049));
+    assert!(is_shed(true, (1_000, 1_050, 0), 1_050));
+    // An event's deadline is an instant.
+    assert!(is_shed(false, (1_000, 1_050, 500_000), 500_000));
+    assert!(!is_shed(false, (900_000, 900_050, 500_000), 900_050));
 }
 
 /// A receiver that sleeps: how often it was woken.
