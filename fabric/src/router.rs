@@ -167,9 +167,9 @@ impl Router {
         self.route_fully(event, way, at)
     }
 
-    /// The short way of most events: no extensions, by a link whose ring goes there already or to this
-    /// process. False when that is not enough, and then nothing has been written or counted. Out of line, or with
-    /// an outcome that goes through memory, it costs several ns.
+    /// The short way of most events: no extensions, by a link whose ring goes there already or to
+    /// this process. False when that is not enough, and then nothing has been written or counted.
+    /// Out of line, or with an outcome that goes through memory, it costs several ns.
     #[inline(always)]
     fn route_plain<E: Event>(
         &mut self,

@@ -231,9 +231,9 @@ impl RingWriter {
         written
     }
 
-    /// Writes one frame without extensions to the link that frames go to already, to a peer by TCP or
-    /// to this process, as [`RingWriter::write`] would, in the fewest steps; false when that is not
-    /// enough, and then nothing has been written or counted.
+    /// Writes one frame without extensions to the link that frames go to already, to a peer by TCP
+    /// or to this process, as [`RingWriter::write`] would, in the fewest steps; false when that is
+    /// not enough, and then nothing has been written or counted.
     #[inline(always)]
     pub(crate) fn write_plain(
         &mut self,
