@@ -11,8 +11,9 @@ use crate::io::source::{Source, sources};
 use crate::io::{Arrival, Receive, ReceiveCounters, Received};
 use crate::sys::ReceiveBatch;
 
-/// Slots with GRO, each for a joined run: as many as short runs fill a stream's share of the window
-/// ([`crate::limits::SHORT_CYCLE_BYTES`]). Of long ones 256 KiB, half of them, stay within L2.
+/// Slots with GRO, each for a joined run: of short ones
+/// ([`crate::limits::SHORT_CYCLE_BYTES`]) half of what fills a stream's share of the window. Of
+/// long ones 256 KiB, half of them, stay within L2.
 const COALESCING_SLOTS: usize = 8;
 /// Slots without GRO, one datagram each. Full-size slots, so that none is cut; only what a datagram
 /// fills is touched. More would save a few percent (the call costs 110 ns, a datagram 1 µs).
