@@ -12,7 +12,7 @@ use wireloom_dataplane::inbound::{ORIGIN_BYTES, origin_header};
 use wireloom_dataplane::link::LinkId;
 use wireloom_dataplane::outbound::{mark, mark_with_deadlines};
 use wireloom_dataplane::wake::Wake;
-use wireloom_ring::{ClaimError, Producer, record_spacing};
+use wireloom_ring::{Claim, ClaimError, Producer, record_spacing};
 use wireloom_wire::{
     Encoding, FRAME_HEADER_BYTES, FrameEncoder, FrameFlags, FrameHeader, PlainFrame, TraceContext,
 };
@@ -64,6 +64,17 @@ pub(crate) enum Visible {
     Now,
     /// With the next [`RingWriter::publish`].
     Later,
+}
+
+impl Visible {
+    /// Ends a record of so many bytes.
+    #[inline(always)]
+    fn end(self, claim: Claim<'_>, length: usize) {
+        match self {
+            Self::Now => claim.commit(length),
+            Self::Later => claim.stage(length),
+        }
+    }
 }
 
 /// How many events a publisher or router has handed over; written by it alone, on a cache line (and
@@ -256,11 +267,9 @@ impl RingWriter {
         let Ok(bytes) = payload(rest) else { return false };
         plain.frame.write(head, plain.sequence, plain.timestamp_ns);
         bump(&self.handed.to_links);
+        visible.end(claim, FRAME_HEADER_BYTES + bytes);
         if visible == Visible::Now {
-            claim.commit(FRAME_HEADER_BYTES + bytes);
             self.wake(false);
-        } else {
-            claim.stage(FRAME_HEADER_BYTES + bytes);
         }
         true
     }
@@ -288,11 +297,9 @@ impl RingWriter {
         plain.frame.write(head, plain.sequence, plain.timestamp_ns);
         head[..size_of::<u32>()].copy_from_slice(&field.to_le_bytes());
         bump(&self.handed.to_local);
+        visible.end(claim, ORIGIN_BYTES + length);
         if visible == Visible::Now {
-            claim.commit(ORIGIN_BYTES + length);
             self.wake(false);
-        } else {
-            claim.stage(ORIGIN_BYTES + length);
         }
         true
     }
@@ -355,11 +362,7 @@ impl RingWriter {
                     if whole.is_err() {
                         return Err(Refused::TooLarge { limit });
                     }
-                    if visible == Visible::Now {
-                        claim.commit(length);
-                    } else {
-                        claim.stage(length);
-                    }
+                    visible.end(claim, length);
                     return Ok(());
                 }
                 Err(EncodeError::DoesNotFit) if room < limit => {
