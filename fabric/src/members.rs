@@ -21,13 +21,20 @@ pub struct Ready {
     services: Vec<String>,
     names: Vec<String>,
     types: Vec<EventTypeId>,
+    one_of: Vec<Vec<Self>>,
 }
 
 impl Ready {
     /// So many other members are up.
     #[must_use]
     pub const fn peers(peers: usize) -> Self {
-        Self { peers, services: Vec::new(), names: Vec::new(), types: Vec::new() }
+        Self {
+            peers,
+            services: Vec::new(),
+            names: Vec::new(),
+            types: Vec::new(),
+            one_of: Vec::new(),
+        }
     }
 
     /// Each of these services is offered by a member that is up, this node included.
@@ -38,8 +45,8 @@ impl Ready {
     }
 
     /// What an event of this type needs before it can go to `target`: the named member is up, the
-    /// service is offered, another member wants the type. Nothing for targets with an address and
-    /// for lists, of which one is enough.
+    /// service is offered, another member wants the type; of a list, this for one of its targets.
+    /// Nothing for targets with an address, and for lists with such a one.
     #[must_use]
     pub fn to(target: &Target, event_type: EventTypeId) -> Self {
         match target {
@@ -47,6 +54,11 @@ impl Ready {
             Target::Service(name, _) => Self::services([name.to_string()]),
             Target::Interested => Self { types: vec![event_type], ..Self::default() },
             Target::Reliably(target) | Target::Fast(target) => Self::to(target, event_type),
+            Target::AnyOf(list) => {
+                let each: Vec<Self> = list.iter().map(|of| Self::to(of, event_type)).collect();
+                let one_of = if each.iter().any(Self::is_nothing) { vec![] } else { vec![each] };
+                Self { one_of, ..Self::default() }
+            }
             _ => Self::default(),
         }
     }
@@ -58,6 +70,7 @@ impl Ready {
         self.services.extend(other.services);
         self.names.extend(other.names);
         self.types.extend(other.types);
+        self.one_of.extend(other.one_of);
         self
     }
 
@@ -81,9 +94,16 @@ impl Ready {
             services: self.services.iter().filter(|of| !offered(of)).cloned().collect(),
             names: self.names.iter().filter(|of| !named(of)).cloned().collect(),
             types: self.types.iter().copied().filter(|of| !wanted(of)).collect(),
+            one_of: self.one_of.iter().filter_map(|list| none_of(list, table)).collect(),
             alone: false,
         }
     }
+}
+
+/// What is missing for each of a list, when none of them is met.
+fn none_of(list: &[Ready], table: &Table) -> Option<Vec<NotReady>> {
+    let missing: Vec<NotReady> = list.iter().map(|of| of.missing(table)).collect();
+    (!missing.iter().any(NotReady::is_nothing)).then_some(missing)
 }
 
 /// What is missing.
@@ -97,6 +117,8 @@ pub struct NotReady {
     pub names: Vec<String>,
     /// Another member that wants events of these types.
     pub types: Vec<EventTypeId>,
+    /// Of each of these lists, one.
+    pub one_of: Vec<Vec<Self>>,
     /// The node takes part in no cluster at all.
     pub alone: bool,
 }
@@ -105,6 +127,28 @@ impl NotReady {
     /// Whether nothing is missing.
     fn is_nothing(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Each thing that is missing, in words.
+    fn parts(&self) -> Vec<String> {
+        let mut parts = Vec::new();
+        if self.peers > 0 {
+            parts.push(format!("{} more members must come up", self.peers));
+        }
+        if !self.services.is_empty() {
+            parts.push(format!("nobody offers {}", self.services.join(", ")));
+        }
+        if !self.names.is_empty() {
+            parts.push(format!("no member is called {}", self.names.join(", ")));
+        }
+        if !self.types.is_empty() {
+            parts.push("nobody else has subscribed to the type of the events".to_owned());
+        }
+        for list in &self.one_of {
+            let each: Vec<String> = list.iter().map(|of| of.parts().join(" and ")).collect();
+            parts.push(format!("of a list, which needs one: {}", each.join(", ")));
+        }
+        parts
     }
 }
 
@@ -115,20 +159,8 @@ impl fmt::Display for NotReady {
                 "this node takes part in no cluster: give its builder a seed or a discovery group",
             );
         }
-        f.write_str("not ready:")?;
-        if self.peers > 0 {
-            write!(f, " {} more members must come up", self.peers)?;
-        }
-        if !self.services.is_empty() {
-            write!(f, " nobody offers {}", self.services.join(", "))?;
-        }
-        if !self.names.is_empty() {
-            write!(f, " no member is called {}", self.names.join(", "))?;
-        }
-        if !self.types.is_empty() {
-            f.write_str(" nobody else has subscribed to the type of the events")?;
-        }
-        f.write_str("; start them, or check seeds, group and firewall (UDP)")
+        let parts = self.parts().join("; ");
+        write!(f, "not ready: {parts}; start them, or check seeds, group and firewall (UDP)")
     }
 }
 
@@ -226,11 +258,16 @@ mod tests {
             ("fast:node:desk", "no member is called desk"),
             ("service:sum", "nobody offers sum"),
             ("interested", "nobody else has subscribed"),
+            ("node:desk|service:sum", "no member is called desk, nobody offers sum"),
+            ("reliable:(node:desk|service:sum)", "no member is called desk, nobody offers sum"),
         ] {
             let needs = Ready::to(&target.parse().unwrap(), EventTypeId(7));
             let text = needs.missing(&Table::default()).to_string();
             assert!(!needs.is_nothing() && text.contains(part), "{target}: {text}");
         }
-        assert!(Ready::to(&Target::node("127.0.0.1:9"), EventTypeId(7)).is_nothing());
+        for target in ["udp://127.0.0.1:9", "node:desk|udp://127.0.0.1:9", "local"] {
+            let needs = Ready::to(&target.parse().unwrap(), EventTypeId(7));
+            assert!(needs.is_nothing(), "{target}: {needs:?}");
+        }
     }
 }
