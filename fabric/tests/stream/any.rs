@@ -180,7 +180,9 @@ fn a_flood_that_is_passed_over_leaves_other_tasks_their_turn() {
             Poll::Ready(item) => break item,
             Poll::Pending => turns += 1,
         }
-        assert!(turns < 20 && task.wakes() == turns, "it goes on by itself");
+        // The receiver's word of the last event may come only now.
+        let woken = (turns..=turns + 1).contains(&task.wakes());
+        assert!(turns < 20 && woken, "it goes on by itself: {turns} turns, {} wakes", task.wakes());
     };
     assert_eq!(event(item).payload, b"2");
     assert!((3..=4).contains(&turns), "{turns}");
