@@ -18,6 +18,8 @@ const BURST_EVENTS: u64 = 256;
 /// A routed event may cost this much more than a published one.
 const ABOVE_NS_MAX: f64 = 60.0;
 const ROUNDS: usize = 15;
+/// A payload of 64 bytes.
+const JSON: &[u8] = br#"{"meter":"north-7","watts":1480,"ok":true,"phases":[0.98,1,1.2]}"#;
 
 /// Rules that are all for other types than the one that is published.
 fn rules(count: usize) -> RuleSet {
@@ -79,6 +81,15 @@ impl Loop {
         }
     }
 
+    /// Events as tools publish them: the type by its name, the payload as text that is checked.
+    fn route_json(&mut self) {
+        for _ in 0..BURST_EVENTS {
+            let (name, target) = ("meter-reading", &self.address);
+            let routed = self.router.route_json(name, Priority::Normal, JSON, target);
+            black_box(routed).expect("room in the ring");
+        }
+    }
+
     /// Nanoseconds an event of one way to publish, over `turns` bursts.
     fn cost_ns(&mut self, turns: u32, mut burst: impl FnMut(&mut Self)) -> f64 {
         let mut spent = std::time::Duration::ZERO;
@@ -106,6 +117,12 @@ fn events(criterion: &mut Criterion) {
                 });
             });
         }
+        group.bench_function(format!("256 events of JSON, {rule_count} rules"), |bencher| {
+            bencher.iter(|| {
+                around.route_json();
+                around.drain();
+            });
+        });
         assert!(around.node.ledger().balanced, "{:?}", around.node.ledger());
     }
     group.finish();

@@ -22,6 +22,37 @@ impl Accepted {
     }
 }
 
+/// What a call has come to, in pieces. Returned as a `Result` it goes through memory, and the
+/// outcome of the short way beside the call goes with it, written in pieces and read whole: then
+/// the caller waits until it is there, 5 ns for each event.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// Means nothing beside a refusal.
+    accepted: Accepted,
+    refused: Option<Refused>,
+}
+
+impl Outcome {
+    /// In one piece, where the caller takes it apart.
+    #[inline(always)]
+    pub(crate) fn whole(self) -> Result<Accepted, Refused> {
+        match self.refused {
+            None => Ok(self.accepted),
+            Some(refused) => Err(refused),
+        }
+    }
+}
+
+impl From<Result<Accepted, Refused>> for Outcome {
+    #[inline]
+    fn from(outcome: Result<Accepted, Refused>) -> Self {
+        match outcome {
+            Ok(accepted) => Self { accepted, refused: None },
+            Err(refused) => Self { accepted: Accepted::new(0), refused: Some(refused) },
+        }
+    }
+}
+
 /// A reliable event: which ring it is in, or beside which one if it is large, and its place there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {

@@ -70,18 +70,17 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// The way to a target with an address: remembered, else asked of the node once.
+    /// The way to a target, if it was the last one asked for.
     #[inline]
-    pub(crate) fn way(&mut self, shared: &Shared, target: &Target) -> Result<Way, Refused> {
-        if let Some((last, way)) = &self.last
-            && last == target
-        {
-            return Ok(*way);
-        }
-        self.other_way(shared, target)
+    pub(crate) fn last(&self, target: &Target) -> Option<Way> {
+        self.last.as_ref().filter(|(last, _)| last == target).map(|(_, way)| *way)
     }
 
-    fn other_way(&mut self, shared: &Shared, target: &Target) -> Result<Way, Refused> {
+    /// The way to a target with an address: remembered, else asked of the node once.
+    pub(crate) fn way(&mut self, shared: &Shared, target: &Target) -> Result<Way, Refused> {
+        if let Some(way) = self.last(target) {
+            return Ok(way);
+        }
         let way = match self.routes.get(target) {
             Some(way) => *way,
             None => {
@@ -246,6 +245,16 @@ impl Plans {
     /// Whether it depends on how many bytes an event has.
     pub(crate) fn asks_for_size(&self, plan: PlanIndex) -> bool {
         self.plans[plan].cuts.len() > 1
+    }
+
+    /// The way that every event goes by a plan, when nothing of it is to be known before, there is
+    /// one, and it is up to date.
+    #[inline]
+    pub(crate) fn only_way(&self, shared: &Shared, plan: PlanIndex) -> Option<Way> {
+        let Plan { looks: false, cuts, .. } = &self.plans[plan] else { return None };
+        let lead = &cuts.first()?.fits;
+        let ways = lead.ways.as_ref().filter(|_| lead.members == Chooser::generation(shared));
+        ways?.one()
     }
 
     /// Where an event of this size goes by a plan; of one that no packet holds if it does not fit.

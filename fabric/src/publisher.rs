@@ -10,7 +10,7 @@ use wireloom_wire::{PlainFrame, TraceContext};
 use crate::choose::{Aim, Chooser};
 use crate::encode::{Scratch, encode, encode_growing};
 use crate::event::{Event, deadline_ns};
-use crate::outcome::{Accepted, NoRoute, Place, Refused};
+use crate::outcome::{Accepted, NoRoute, Outcome, Place, Refused};
 use crate::plan::lead_to;
 use crate::receipt::Receipt;
 use crate::router::{asked_of, way_of};
@@ -212,7 +212,7 @@ impl<E: Event> Publisher<E> {
         let plain = Plain { frame: &self.plain, sequence, timestamp_ns: at_ns };
         let scratch = &mut self.scratch;
         let payload = |into: &mut [u8]| encode(event, into, scratch);
-        // Without large events before it: an outcome that may name a place goes through memory.
+        // Without large events before it: then its number is its place.
         if !E::SIGNED
             && self.trace.is_none()
             && E::DEADLINE.is_none()
@@ -223,7 +223,7 @@ impl<E: Event> Publisher<E> {
             self.sequence += 1;
             return Ok(Accepted::new(sequence));
         }
-        self.write_fully(event, at_ns, visible)
+        self.write_fully(event, at_ns, visible).whole()
     }
 
     /// Shows staged events.
@@ -239,12 +239,11 @@ impl<E: Event> Publisher<E> {
 
     /// Any event, and every refusal.
     #[inline(never)]
-    fn write_fully(
-        &mut self,
-        event: &E,
-        at_ns: u64,
-        visible: Visible,
-    ) -> Result<Accepted, Refused> {
+    fn write_fully(&mut self, event: &E, at_ns: u64, visible: Visible) -> Outcome {
+        self.write_any(event, at_ns, visible).into()
+    }
+
+    fn write_any(&mut self, event: &E, at_ns: u64, visible: Visible) -> Result<Accepted, Refused> {
         let sequence = self.sequence;
         let head = head(typed_header::<E>(sequence, at_ns), self.trace, deadline_ns::<E>(at_ns));
         let is_local = self.wanting.is_none() && matches!(self.way, Way::Local(_));

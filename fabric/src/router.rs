@@ -19,7 +19,7 @@ use crate::choose::Chooser;
 use crate::encode::{EncodeError, Scratch, encode, encode_growing};
 use crate::event::{Event, deadline_ns, is_type_name};
 use crate::json;
-use crate::outcome::{Accepted, NoRoute, Refused};
+use crate::outcome::{Accepted, NoRoute, Outcome, Refused};
 use crate::plan::{Known, PlanIndex, Plans, Spill, Ways};
 use crate::receipt::Receipt;
 use crate::select::{Asked, Size};
@@ -115,56 +115,22 @@ impl Router {
         target: impl Borrow<Target>,
     ) -> Result<Accepted, Refused> {
         let target = target.borrow();
-        if target.is_fixed() {
-            let way = self.known.way(&self.shared, target)?;
-            return self.route_by(event, way, Visible::Now);
-        }
-        self.route_open(event, target)
-    }
-
-    /// A target whose transport is decided here.
-    fn route_open<E: Event>(&mut self, event: &E, target: &Target) -> Result<Accepted, Refused> {
-        let asked = asked_of::<E>(target);
-        let plan = self.plans.find(&self.shared, &asked);
-        if !self.plans.looks_at_events(plan) {
-            return self.by_plan(&asked, (plan, None), &mut |router, way| {
-                router.route_by(event, way, Visible::Now)
-            });
-        }
-        let own_key = if self.plans.asks_for_key(plan) { event.key() } else { None };
-        let bytes = if self.plans.asks_for_size(plan) { Some(self.measure(event)) } else { None };
-        self.by_plan(&Asked { own_key, ..asked }, (plan, bytes), &mut |router, way| {
-            router.route_by(event, way, Visible::Now)
-        })
-    }
-
-    /// Writes an event by a way.
-    #[inline]
-    fn route_by<E: Event>(
-        &mut self,
-        event: &E,
-        way: Way,
-        visible: Visible,
-    ) -> Result<Accepted, Refused> {
-        let unix_ns = self.shared.unix_ns();
-        self.route_at(event, way, (unix_ns, visible))
-    }
-
-    /// As [`Router::route_by`], with the time as it was read.
-    #[inline(always)]
-    fn route_at<E: Event>(
-        &mut self,
-        event: &E,
-        way: Way,
-        at: (u64, Visible),
-    ) -> Result<Accepted, Refused> {
-        if E::SIGNED && !matches!(way, Way::Local(_)) {
-            return self.route_signed(event, way, at);
-        }
-        if self.route_plain(event, &way, at) {
+        let at = (self.shared.unix_ns(), Visible::Now);
+        let way =
+            if target.is_fixed() { self.known.last(target) } else { self.only_way::<E>(target) };
+        if let Some(way) = &way
+            && self.route_plain(event, way, at)
+        {
             return Ok(Accepted::new(self.sequence - 1));
         }
-        self.route_fully(event, way, at)
+        self.route_otherwise(event, target, at).whole()
+    }
+
+    /// The way to a target that leaves its transport open, if there is one for every event.
+    #[inline]
+    fn only_way<E: Event>(&mut self, target: &Target) -> Option<Way> {
+        let plan = self.plans.find(&self.shared, &asked_of::<E>(target));
+        self.plans.only_way(&self.shared, plan)
     }
 
     /// The short way of most events: no extensions, by a link whose ring goes there already or to
@@ -180,9 +146,9 @@ impl Router {
         let is_plain = self.deadline_ns.is_none() && E::DEADLINE.is_none();
         let is_plain = is_plain && self.trace.is_none() && trace::current().is_none();
         let writer = match way {
-            Way::Link { .. } => self.rings.lanes[E::PRIORITY.index()].as_mut(),
+            Way::Link { .. } if !E::SIGNED => self.rings.lanes[E::PRIORITY.index()].as_mut(),
             Way::Local(_) => self.rings.local.as_mut(),
-            Way::Reliable(_) => None,
+            Way::Link { .. } | Way::Reliable(_) => None,
         };
         let Some(writer) = writer.filter(|_| is_plain) else { return false };
         let (sequence, scratch) = (self.sequence, &mut self.scratch);
@@ -193,14 +159,47 @@ impl Router {
         written
     }
 
-    /// Any event, and every refusal.
+    /// Any event to any target, and every refusal.
     #[inline(never)]
-    fn route_fully<E: Event>(
+    fn route_otherwise<E: Event>(
+        &mut self,
+        event: &E,
+        target: &Target,
+        at: (u64, Visible),
+    ) -> Outcome {
+        if target.is_fixed() {
+            let way = self.known.way(&self.shared, target);
+            return way.and_then(|way| self.route_at(event, way, at)).into();
+        }
+        self.route_open(event, target, at).into()
+    }
+
+    /// A target whose transport is decided here.
+    fn route_open<E: Event>(
+        &mut self,
+        event: &E,
+        target: &Target,
+        at: (u64, Visible),
+    ) -> Result<Accepted, Refused> {
+        let asked = asked_of::<E>(target);
+        let plan = self.plans.find(&self.shared, &asked);
+        let own_key = if self.plans.asks_for_key(plan) { event.key() } else { None };
+        let bytes = if self.plans.asks_for_size(plan) { Some(self.measure(event)) } else { None };
+        self.by_plan(&Asked { own_key, ..asked }, (plan, bytes), &mut |router, way| {
+            router.route_at(event, way, at)
+        })
+    }
+
+    /// Writes an event by a way.
+    fn route_at<E: Event>(
         &mut self,
         event: &E,
         way: Way,
         (unix_ns, visible): (u64, Visible),
     ) -> Result<Accepted, Refused> {
+        if E::SIGNED && !matches!(way, Way::Local(_)) {
+            return self.route_signed(event, way, (unix_ns, visible));
+        }
         let sequence = self.sequence;
         let header = typed_header::<E>(sequence, unix_ns);
         let deadline_ns = self.deadline_ns.or_else(|| deadline_ns::<E>(unix_ns));
@@ -350,7 +349,7 @@ impl Router {
                 continue;
             }
             let outcome = if apart {
-                self.route(event, target)
+                self.route_otherwise(event, target, (self.shared.unix_ns(), Visible::Now)).whole()
             } else {
                 let chosen = (&ways, plan.unwrap_or_default(), size);
                 self.by_ways(&asked, chosen, &mut |router, way| {

@@ -532,3 +532,28 @@ fn a_publisher_reaches_whoever_wants_its_events_and_who_comes_later() {
     wait_for("one copy each", || heard() == [15, 10, 10]);
     assert_eq!(nodes[3].ledger().received.events, 0, "who did not subscribe receives none");
 }
+
+#[test]
+fn a_name_leads_to_whoever_has_it_now() {
+    let mut nodes = by_seed("moved", 2, |node| node);
+    let (first, node) = (nodes.remove(1), nodes.remove(0));
+    let (mut router, desk) = (node.router(), Target::named("moved-1"));
+    let mut three = |to: &Node| {
+        let count = count_ticks(to);
+        for number in 0..3 {
+            router.route(&Tick { number }, &desk).expect("it is up");
+        }
+        wait_for("all three", || count.load(Ordering::Relaxed) == 3);
+    };
+    three(&first);
+    let address = first.address();
+    assert!(first.close().balanced);
+    let is_up = || node.ready(&Ready::to(&desk, Tick::TYPE_ID), Duration::ZERO).is_ok();
+    wait_for("it has left", || !is_up());
+    // The old address is taken, so that the name moves.
+    let _taken = std::net::UdpSocket::bind(address).expect("it is free");
+    let second = builder("moved-1", "moved").seed(&node.address().to_string()).start();
+    let second = second.expect("it starts");
+    wait_for("another has come", is_up);
+    three(&second);
+}

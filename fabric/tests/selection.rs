@@ -320,6 +320,14 @@ fn rules_are_exchanged_while_events_flow() {
         counted += if is_local { 0 } else { 3 };
         wait_for("what was not for here", || count.load(Ordering::Relaxed) == counted);
     }
+    // Under one set of rules each event goes by its own size.
+    node.apply_rules(by_tcp);
+    for (bytes, udp, tcp) in [(100, 1, 0), (100, 1, 0), (2_000, 0, 1), (100, 1, 0)] {
+        let before = sent(&node);
+        router.route(&note(bytes), &target).expect("a way");
+        let now = sent(&node);
+        assert_eq!((now.0 - before.0, now.1 - before.1), (udp, tcp), "{bytes}");
+    }
     // A publisher is bound by the rules of when it was made.
     let mut publisher = node.publisher::<Note>(&target).expect("a way");
     node.apply_rules(rules("[[rule]]\ntransport = \"tcp\""));
