@@ -27,7 +27,7 @@ const PLANS_MAX: usize = 1 << 16;
 #[derive(Debug, Clone)]
 pub(crate) enum Ways {
     One(Way, Spill),
-    /// One copy for each.
+    /// One copy for each of several, or of none.
     Each(Arc<[(Way, Spill)]>),
 }
 
@@ -371,7 +371,13 @@ impl Lead {
                 let (way, spill) = way(&target)?;
                 Ways::One(way, spill)
             }
-            Aim::Each(targets) => Ways::Each(targets.iter().map(way).collect::<Result<_, _>>()?),
+            Aim::Each(targets) => {
+                let ways: Arc<[_]> = targets.iter().map(way).collect::<Result<_, _>>()?;
+                match *ways {
+                    [(way, spill)] => Ways::One(way, spill),
+                    _ => Ways::Each(ways),
+                }
+            }
         };
         if !takes_turns(target) {
             (self.members, self.ways) = (members, Some(ways.clone()));
