@@ -24,7 +24,7 @@ impl Accepted {
 
 /// What a call has come to, in pieces. Returned as a `Result` it goes through memory, and the
 /// outcome of the short way beside the call goes with it, written in pieces and read whole: then
-/// the caller waits until it is there, 5 ns for each event.
+/// the caller waits until it is there, 6 ns for each event.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// Means nothing beside a refusal.
