@@ -32,7 +32,7 @@
 //! })?;
 //! assert_eq!(quote("X42")?, 42);
 //! assert_eq!(sees.recv_timeout(std::time::Duration::from_secs(5))?, "price.quote");
-//! assert_eq!(tracer.counts().published, 1);
+//! assert_eq!(tracer.close().published, 1);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
