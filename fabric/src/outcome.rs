@@ -33,22 +33,21 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Of what was written or refused.
+    #[inline]
+    pub(crate) fn of(written: Result<(), Refused>, accepted: impl FnOnce() -> Accepted) -> Self {
+        match written {
+            Ok(()) => Self { accepted: accepted(), refused: None },
+            Err(refused) => Self { accepted: Accepted::new(0), refused: Some(refused) },
+        }
+    }
+
     /// In one piece, where the caller takes it apart.
     #[inline(always)]
     pub(crate) fn whole(self) -> Result<Accepted, Refused> {
         match self.refused {
             None => Ok(self.accepted),
             Some(refused) => Err(refused),
-        }
-    }
-}
-
-impl From<Result<Accepted, Refused>> for Outcome {
-    #[inline]
-    fn from(outcome: Result<Accepted, Refused>) -> Self {
-        match outcome {
-            Ok(accepted) => Self { accepted, refused: None },
-            Err(refused) => Self { accepted: Accepted::new(0), refused: Some(refused) },
         }
     }
 }

@@ -70,17 +70,18 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// The way to a target, if it was the last one asked for.
+    /// The way to a target with an address: remembered, else asked of the node once.
     #[inline]
-    pub(crate) fn last(&self, target: &Target) -> Option<Way> {
-        self.last.as_ref().filter(|(last, _)| last == target).map(|(_, way)| *way)
+    pub(crate) fn way(&mut self, shared: &Shared, target: &Target) -> Result<Way, Refused> {
+        if let Some((last, way)) = &self.last
+            && last == target
+        {
+            return Ok(*way);
+        }
+        self.other_way(shared, target)
     }
 
-    /// The way to a target with an address: remembered, else asked of the node once.
-    pub(crate) fn way(&mut self, shared: &Shared, target: &Target) -> Result<Way, Refused> {
-        if let Some(way) = self.last(target) {
-            return Ok(way);
-        }
+    fn other_way(&mut self, shared: &Shared, target: &Target) -> Result<Way, Refused> {
         let way = match self.routes.get(target) {
             Some(way) => *way,
             None => {
@@ -252,9 +253,7 @@ impl Plans {
     #[inline]
     pub(crate) fn only_way(&self, shared: &Shared, plan: PlanIndex) -> Option<Way> {
         let Plan { looks: false, cuts, .. } = &self.plans[plan] else { return None };
-        let lead = &cuts.first()?.fits;
-        let ways = lead.ways.as_ref().filter(|_| lead.members == Chooser::generation(shared));
-        ways?.one()
+        cuts.first()?.fits.current(shared)?.one()
     }
 
     /// Where an event of this size goes by a plan; of one that no packet holds if it does not fit.
@@ -267,9 +266,7 @@ impl Plans {
         memory: (&mut Chooser, &mut Known),
     ) -> Result<Ways, Refused> {
         let lead = self.lead(shared, asked, of);
-        if let Some(ways) = &lead.ways
-            && lead.members == Chooser::generation(shared)
-        {
+        if let Some(ways) = lead.current(shared) {
             return Ok(ways.clone());
         }
         lead.look(shared, asked, memory)
@@ -336,6 +333,12 @@ impl Decision {
 impl Lead {
     const fn new(decision: Decision) -> Self {
         Self { decision, members: 0, ways: None }
+    }
+
+    /// The ways, if the members are as they were.
+    #[inline]
+    fn current(&self, shared: &Shared) -> Option<&Ways> {
+        self.ways.as_ref().filter(|_| self.members == Chooser::generation(shared))
     }
 
     /// Looks the ways up, and keeps them where the next call means the same.

@@ -240,10 +240,14 @@ impl<E: Event> Publisher<E> {
     /// Any event, and every refusal.
     #[inline(never)]
     fn write_fully(&mut self, event: &E, at_ns: u64, visible: Visible) -> Outcome {
-        self.write_any(event, at_ns, visible).into()
+        let written = self.write_any(event, at_ns, visible);
+        Outcome::of(written, || {
+            let large = self.writer.large().is_some_and(|(large, _)| large);
+            self.accepted(large)
+        })
     }
 
-    fn write_any(&mut self, event: &E, at_ns: u64, visible: Visible) -> Result<Accepted, Refused> {
+    fn write_any(&mut self, event: &E, at_ns: u64, visible: Visible) -> Result<(), Refused> {
         let sequence = self.sequence;
         let head = head(typed_header::<E>(sequence, at_ns), self.trace, deadline_ns::<E>(at_ns));
         let is_local = self.wanting.is_none() && matches!(self.way, Way::Local(_));
@@ -273,15 +277,14 @@ impl<E: Event> Publisher<E> {
                     let writer = local.unwrap_or(&mut self.writer);
                     let written = writer.write(*way, &head, visible, &mut payload);
                     if index == 0 && written.is_err() {
-                        return written.map(|()| Accepted::new(sequence));
+                        return written;
                     }
                     outcome = outcome.or(written);
                 }
                 outcome?;
             }
         }
-        let large = self.writer.large().is_some_and(|(large, _)| large);
-        Ok(self.accepted(large))
+        Ok(())
     }
 }
 

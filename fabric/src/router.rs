@@ -19,7 +19,7 @@ use crate::choose::Chooser;
 use crate::encode::{EncodeError, Scratch, encode, encode_growing};
 use crate::event::{Event, deadline_ns, is_type_name};
 use crate::json;
-use crate::outcome::{Accepted, NoRoute, Outcome, Refused};
+use crate::outcome::{Accepted, NoRoute, Refused};
 use crate::plan::{Known, PlanIndex, Plans, Spill, Ways};
 use crate::receipt::Receipt;
 use crate::select::{Asked, Size};
@@ -115,15 +115,21 @@ impl Router {
         target: impl Borrow<Target>,
     ) -> Result<Accepted, Refused> {
         let target = target.borrow();
+        if target.is_fixed() {
+            let way = self.known.way(&self.shared, target)?;
+            let at = (self.shared.unix_ns(), Visible::Now);
+            if self.route_plain(event, &way, at) {
+                return Ok(Accepted::new(self.sequence - 1));
+            }
+            return self.route_at(event, way, at);
+        }
         let at = (self.shared.unix_ns(), Visible::Now);
-        let way =
-            if target.is_fixed() { self.known.last(target) } else { self.only_way::<E>(target) };
-        if let Some(way) = &way
-            && self.route_plain(event, way, at)
+        if let Some(way) = self.only_way::<E>(target)
+            && self.route_plain(event, &way, at)
         {
             return Ok(Accepted::new(self.sequence - 1));
         }
-        self.route_otherwise(event, target, at).whole()
+        self.route_otherwise(event, target, at)
     }
 
     /// The way to a target that leaves its transport open, if there is one for every event.
@@ -166,12 +172,12 @@ impl Router {
         event: &E,
         target: &Target,
         at: (u64, Visible),
-    ) -> Outcome {
+    ) -> Result<Accepted, Refused> {
         if target.is_fixed() {
-            let way = self.known.way(&self.shared, target);
-            return way.and_then(|way| self.route_at(event, way, at)).into();
+            let way = self.known.way(&self.shared, target)?;
+            return self.route_at(event, way, at);
         }
-        self.route_open(event, target, at).into()
+        self.route_open(event, target, at)
     }
 
     /// A target whose transport is decided here.
@@ -190,7 +196,8 @@ impl Router {
         })
     }
 
-    /// Writes an event by a way.
+    /// Writes any event by a way.
+    #[inline(never)]
     fn route_at<E: Event>(
         &mut self,
         event: &E,
@@ -349,7 +356,7 @@ impl Router {
                 continue;
             }
             let outcome = if apart {
-                self.route_otherwise(event, target, (self.shared.unix_ns(), Visible::Now)).whole()
+                self.route_otherwise(event, target, (self.shared.unix_ns(), Visible::Now))
             } else {
                 let chosen = (&ways, plan.unwrap_or_default(), size);
                 self.by_ways(&asked, chosen, &mut |router, way| {
