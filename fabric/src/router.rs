@@ -129,7 +129,7 @@ impl Router {
         {
             return Ok(Accepted::new(self.sequence - 1));
         }
-        self.route_otherwise(event, target, at)
+        self.route_open(event, target, at)
     }
 
     /// The way to a target that leaves its transport open, if there is one for every event.
@@ -165,22 +165,8 @@ impl Router {
         written
     }
 
-    /// Any event to any target, and every refusal.
+    /// A target whose transport is decided here; any event, and every refusal.
     #[inline(never)]
-    fn route_otherwise<E: Event>(
-        &mut self,
-        event: &E,
-        target: &Target,
-        at: (u64, Visible),
-    ) -> Result<Accepted, Refused> {
-        if target.is_fixed() {
-            let way = self.known.way(&self.shared, target)?;
-            return self.route_at(event, way, at);
-        }
-        self.route_open(event, target, at)
-    }
-
-    /// A target whose transport is decided here.
     fn route_open<E: Event>(
         &mut self,
         event: &E,
@@ -356,7 +342,7 @@ impl Router {
                 continue;
             }
             let outcome = if apart {
-                self.route_otherwise(event, target, (self.shared.unix_ns(), Visible::Now))
+                self.route_open(event, target, (self.shared.unix_ns(), Visible::Now))
             } else {
                 let chosen = (&ways, plan.unwrap_or_default(), size);
                 self.by_ways(&asked, chosen, &mut |router, way| {
